@@ -1,0 +1,1 @@
+//! The stick's format: layout, volumes, commit record, writer and reader.

@@ -1,0 +1,134 @@
+//! Writes that a power cut cannot halve.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::error::{On as _, Result};
+
+/// Replaces a file with `bytes`: temporary file, sync, rename, sync of the folder.
+///
+/// # Errors
+/// When any step fails; the old file is then still whole.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_with_mode(path, bytes, 0o644)
+}
+
+/// As `write_atomic`, readable by the user alone (mode 0600).
+///
+/// # Errors
+/// As `write_atomic`.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_with_mode(path, bytes, 0o600)
+}
+
+fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let parent = parent_of(path);
+    create_dir_all(&parent)?;
+    let temporary = parent.join(format!(".{}.{}.new", file_name(path), std::process::id()));
+    let written = fill(&temporary, bytes, mode).and_then(|()| fs::rename(&temporary, path).on(path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written?;
+    sync_dir(&parent)
+}
+
+fn fill(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let mut file =
+        OpenOptions::new().create(true).truncate(true).write(true).mode(mode).open(path).on(path)?;
+    file.write_all(bytes).on(path)?;
+    file.sync_all().on(path)
+}
+
+/// Makes a name durable: syncs the folder that holds it.
+///
+/// # Errors
+/// When the folder cannot be opened or synced. A file system that cannot sync folders (some FUSE
+/// ones) is not an error.
+pub fn sync_dir(path: &Path) -> Result<()> {
+    let folder = File::open(path).on(path)?;
+    match folder.sync_all() {
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => Ok(()),
+        done => done.on(path),
+    }
+}
+
+/// Creates a folder and its parents.
+///
+/// # Errors
+/// When one of them cannot be made.
+pub fn create_dir_all(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).on(path)
+}
+
+/// Creates a folder that only the user can enter (mode 0700), and its parents.
+///
+/// # Errors
+/// When one of them cannot be made.
+pub fn create_private_dir(path: &Path) -> Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).on(path)
+}
+
+/// Removes a file; one that is not there is fine.
+///
+/// # Errors
+/// When it is there and cannot be removed.
+pub fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        done => done.on(path),
+    }
+}
+
+/// Removes a folder with all it holds; one that is not there is fine.
+///
+/// # Errors
+/// When it is there and cannot be removed.
+pub fn remove_dir_all(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        done => done.on(path),
+    }
+}
+
+/// Gives a file a second name: a hard link where the file system has them, else a synced copy.
+///
+/// # Errors
+/// When neither can be made.
+pub fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
+    create_dir_all(&parent_of(to))?;
+    remove_file(to)?;
+    if fs::hard_link(from, to).is_ok() {
+        return Ok(());
+    }
+    fs::copy(from, to).on(to)?;
+    File::open(to).and_then(|file| file.sync_all()).on(to)
+}
+
+pub(super) fn parent_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_the_whole_file_and_leaves_no_temporary() {
+        let folder = tempfile::tempdir().expect("a temp folder");
+        let path = folder.path().join("deep/file");
+        write_atomic(&path, b"a longer first text").expect("first write");
+        write_atomic(&path, b"second").expect("second write");
+        assert_eq!(fs::read(&path).expect("readable"), b"second");
+        assert_eq!(fs::read_dir(folder.path().join("deep")).expect("readable").count(), 1);
+    }
+}

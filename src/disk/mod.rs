@@ -1,0 +1,48 @@
+//! The only room that creates, renames or removes files: safe writes, locks, free space.
+//!
+//! What is named by its hash is written to a temporary file, synced, renamed and its folder synced,
+//! so that a power cut leaves the old state or the new one, never a half.
+
+mod atomic;
+mod error;
+mod lock;
+mod staged;
+
+pub use atomic::{
+    create_dir_all, create_private_dir, link_or_copy, remove_dir_all, remove_file, sync_dir, write_atomic,
+    write_private,
+};
+pub use error::{DiskError, Result};
+pub use lock::Lock;
+pub use staged::{Staged, StagingFile};
+
+use std::fs::File;
+use std::path::Path;
+
+use error::On as _;
+
+/// The bytes that this user may still write to the file system that holds `path`.
+///
+/// `path` need not exist; its nearest existing parent is asked.
+///
+/// # Errors
+/// When the file system cannot be asked.
+pub fn free_bytes(path: &Path) -> Result<u64> {
+    let mut existing = path;
+    while !existing.exists() {
+        match existing.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => existing = parent,
+            _ => existing = Path::new("."),
+        }
+    }
+    let stat = rustix::fs::statvfs(existing).map_err(std::io::Error::from).on(existing)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Asks the kernel to forget its cached pages of a file, so that the next read comes from the medium.
+///
+/// Dirty pages stay; sync first.
+pub fn drop_cached_pages(file: &File) {
+    // A refusal costs honesty of the read-back only where the file system has no cache to drop.
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+}

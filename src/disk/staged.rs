@@ -1,0 +1,140 @@
+//! Bytes on their way into the store: written in any order, synced, and named by their digest.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::digest::Sha256;
+
+use super::atomic::{create_dir_all, parent_of, sync_dir};
+use super::error::{On as _, Result};
+
+/// A whole file whose digest was computed from its bytes, not yet in its place.
+#[derive(Debug)]
+pub struct Staged {
+    /// Where it lies now.
+    pub path: PathBuf,
+    /// What its bytes hash to.
+    pub digest: Sha256,
+    /// How many bytes it has.
+    pub size_bytes: u64,
+}
+
+impl Staged {
+    /// Moves the file to its place: sync, rename, sync of both folders. It becomes read-only.
+    ///
+    /// # Errors
+    /// When a step fails; the staged file then still lies where it was, or already in its place.
+    pub fn move_to(&self, destination: &Path) -> Result<()> {
+        let parent = parent_of(destination);
+        create_dir_all(&parent)?;
+        File::open(&self.path).and_then(|file| file.sync_all()).on(&self.path)?;
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(0o444)).on(&self.path)?;
+        fs::rename(&self.path, destination).on(destination)?;
+        sync_dir(&parent)?;
+        sync_dir(&parent_of(&self.path))
+    }
+}
+
+/// A file under construction that survives being interrupted: opened again, it has what it had.
+#[derive(Debug)]
+pub struct StagingFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl StagingFile {
+    /// Opens the file, or creates it empty; what is in it stays.
+    ///
+    /// # Errors
+    /// When it cannot be opened or its folder cannot be made.
+    pub fn open(path: &Path) -> Result<Self> {
+        create_dir_all(&parent_of(path))?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).on(path)?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The open file, for reading back.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// How many bytes the file has now.
+    ///
+    /// # Errors
+    /// When the system cannot tell.
+    pub fn size_bytes(&self) -> Result<u64> {
+        Ok(self.file.metadata().on(&self.path)?.len())
+    }
+
+    /// Writes all of `bytes` at `offset`, growing the file where needed.
+    ///
+    /// # Errors
+    /// When writing fails, for example because the disk is full.
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        self.file.write_all_at(bytes, offset).on(&self.path)
+    }
+
+    /// Reads up to `buffer.len()` bytes at `offset`; returns how many there were.
+    ///
+    /// # Errors
+    /// When reading fails.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.file.read_at(&mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error).on(&self.path),
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Cuts the file to `size_bytes`.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn truncate(&self, size_bytes: u64) -> Result<()> {
+        self.file.set_len(size_bytes).on(&self.path)
+    }
+
+    /// Brings the data written so far to the medium.
+    ///
+    /// # Errors
+    /// When the medium reports a failure.
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync_data().on(&self.path)
+    }
+
+    /// Declares the file whole. The caller has computed `digest` from exactly these bytes.
+    pub fn finish(self, digest: Sha256, size_bytes: u64) -> Staged {
+        Staged { path: self.path, digest, size_bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_its_bytes_when_opened_again_and_moves_into_place() {
+        let folder = tempfile::tempdir().expect("a temp folder");
+        let path = folder.path().join("staging/x.part");
+        StagingFile::open(&path).expect("new").write_at(b"world", 6).expect("room");
+        let again = StagingFile::open(&path).expect("old");
+        again.write_at(b"hello ", 0).expect("room");
+        let staged = again.finish(Sha256::of(b"hello world"), 11);
+        let place = folder.path().join("blobs/x");
+        staged.move_to(&place).expect("same disk");
+        assert_eq!(fs::read(place).expect("there"), b"hello world");
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,91 @@
+//! Where things lie in localml's home folder. Only paths; nothing here touches the disk.
+//!
+//! ```text
+//! home/
+//!   config.toml                  what a flag can say, said once
+//!   blobs/<sha256>               verified bytes, one plain file each
+//!   installed/<name>.json        one record a package, written last
+//!   packages/<name>/<version>+<variant>/…   the files of an installed package under their own names
+//!   staging/                     downloads and imports under way
+//!   registries/<name>/           root, signed metadata, verified index files
+//!   pieces/<sha256>              piece lists, named by their own digest
+//!   collections/<name>/          the index of a set of documents
+//!   cache/vectors/               vectors by content, so that moved text costs nothing
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use crate::digest::Sha256;
+
+/// The folder that holds everything localml keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    root: PathBuf,
+}
+
+impl Home {
+    /// Names a home; it need not exist yet.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The config file.
+    pub fn config(&self) -> PathBuf {
+        self.root.join("config.toml")
+    }
+
+    /// The lock that a command holds while it changes the store.
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    /// The folder of verified blobs.
+    pub fn blobs(&self) -> PathBuf {
+        self.root.join("blobs")
+    }
+
+    /// The folder of installed records.
+    pub fn installed(&self) -> PathBuf {
+        self.root.join("installed")
+    }
+
+    /// The folder of installed packages' files under their own names.
+    pub fn packages(&self) -> PathBuf {
+        self.root.join("packages")
+    }
+
+    /// The folder of downloads and imports under way.
+    pub fn staging(&self) -> PathBuf {
+        self.root.join("staging")
+    }
+
+    /// The folder of known registries.
+    pub fn registries(&self) -> PathBuf {
+        self.root.join("registries")
+    }
+
+    /// The folder of piece lists.
+    pub fn pieces(&self) -> PathBuf {
+        self.root.join("pieces")
+    }
+
+    /// One piece list.
+    pub fn piece_list(&self, digest: &Sha256) -> PathBuf {
+        self.pieces().join(digest.to_string())
+    }
+
+    /// The folder of document collections.
+    pub fn collections(&self) -> PathBuf {
+        self.root.join("collections")
+    }
+
+    /// The folder of cached vectors.
+    pub fn vector_cache(&self) -> PathBuf {
+        self.root.join("cache").join("vectors")
+    }
+}

@@ -1,0 +1,1 @@
+//! The files of one collection's index: passages, words, vectors, and the head that names the embedder.

@@ -1,0 +1,5 @@
+//! The `localml` program.
+
+fn main() -> std::process::ExitCode {
+    localml::cli::main()
+}

@@ -1,0 +1,16 @@
+//! The plain vocabulary of the supply wing: what a package is called, what it is made of. No I/O.
+
+mod kind;
+mod manifest;
+mod name;
+mod path;
+mod pieces;
+mod reference;
+
+pub use kind::Kind;
+pub use manifest::{Embedding, FileEntry, InvalidManifest, Manifest, PackageHead, Pooling, Variant};
+pub use name::{InvalidName, Name, VariantId};
+pub use path::{InvalidPath, RelativePath};
+pub use pieces::{InvalidPieceList, MAX_PIECE_BYTES, Piece, PieceList};
+pub use reference::{InvalidReference, PackageRef};
+pub use semver::Version;

@@ -1,0 +1,51 @@
+//! How long work speaks upward: a terminal, a server and a test each listen in their own way.
+
+/// What a task counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes, shown as MB and MB/s.
+    Bytes,
+    /// Files, passages, tokens: anything counted one by one.
+    Items,
+}
+
+/// Listens to work in progress, and may ask it to stop.
+pub trait Monitor: Sync {
+    /// A task begins. `total` is `None` when the end cannot be known.
+    fn start(&self, label: &str, total: Option<u64>, unit: Unit) -> Box<dyn Task + '_>;
+
+    /// Something worth knowing happened; one line, no full stop.
+    fn note(&self, text: &str);
+
+    /// Something is not as it should be, but work goes on.
+    fn warn(&self, text: &str);
+
+    /// True once the user has asked to stop (Ctrl-C). Work ends soon, and keeps what is verified.
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// One task under way; dropping it ends it.
+pub trait Task: Sync + Send {
+    /// `count` more bytes or items are done.
+    fn advance(&self, count: u64);
+}
+
+/// A monitor that hears nothing, for tests and for callers that do not care.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Silent;
+
+impl Monitor for Silent {
+    fn start(&self, _label: &str, _total: Option<u64>, _unit: Unit) -> Box<dyn Task + '_> {
+        Box::new(Silent)
+    }
+
+    fn note(&self, _text: &str) {}
+
+    fn warn(&self, _text: &str) {}
+}
+
+impl Task for Silent {
+    fn advance(&self, _count: u64) {}
+}

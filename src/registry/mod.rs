@@ -1,0 +1,1 @@
+//! Package descriptions that are trusted: the signed index, its verification, choosing a version.

@@ -1,0 +1,1 @@
+//! The blobs on this machine, the list of installed packages, and what may be removed.

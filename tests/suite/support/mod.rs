@@ -1,0 +1,1 @@
+//! What tests share: a sandboxed home, the real program, a loopback registry, tiny models.
