@@ -15,8 +15,6 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::digest::Sha256;
-
 /// The folder that holds everything localml keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home {
@@ -72,11 +70,6 @@ impl Home {
     /// The folder of piece lists.
     pub fn pieces(&self) -> PathBuf {
         self.root.join("pieces")
-    }
-
-    /// One piece list.
-    pub fn piece_list(&self, digest: &Sha256) -> PathBuf {
-        self.pieces().join(digest.to_string())
     }
 
     /// The folder of document collections.

@@ -45,7 +45,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("package", &["digest", "gguf"]),
     ("passage", &["digest", "gguf"]),
     ("disk", &["digest"]),
-    ("home", &["digest"]),
+    ("home", &[]),
     ("progress", &[]),
     ("digest", &[]),
     ("error", &[]),
