@@ -24,7 +24,8 @@ pub fn catalog() -> VerifiedIndex {
     let files: Files =
         FILES.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect();
     let name = CATALOG.parse().expect("a constant name");
-    VerifiedIndex::from_files(name, None, Trust::BuiltIn, &files).expect("a test reads the same constant files")
+    VerifiedIndex::from_files(name, None, Trust::BuiltIn, &files)
+        .expect("a test reads the same constant files")
 }
 
 #[cfg(test)]

@@ -239,7 +239,13 @@ fn refresh(folder: &Path, record: Record, fetch: &dyn Fetch, outcome: Outcome) -
 }
 
 /// Starts from the first root alone; only the record's versions are floors.
-fn anew(folder: &Path, record: Record, root: Vec<u8>, fetch: &dyn Fetch, outcome: Outcome) -> Result<Updated> {
+fn anew(
+    folder: &Path,
+    record: Record,
+    root: Vec<u8>,
+    fetch: &dyn Fetch,
+    outcome: Outcome,
+) -> Result<Updated> {
     let _lock = Lock::acquire(&folder.join(".lock"))?;
     let known = Files::from([(root_file(1), root)]);
     advance(folder, record, &known, fetch, outcome)

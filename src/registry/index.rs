@@ -177,7 +177,8 @@ fn read_shard(file: &str, bytes: &[u8], manifests: &mut Vec<Manifest>) -> Result
         if line.is_empty() {
             continue;
         }
-        let fault = |reason: String| Fault::new(file, format!("is not readable: line {}: {reason}", index + 1));
+        let fault =
+            |reason: String| Fault::new(file, format!("is not readable: line {}: {reason}", index + 1));
         let manifest: Manifest = serde_json::from_slice(line).map_err(|error| fault(error.to_string()))?;
         manifest.check().map_err(|error| fault(error.to_string()))?;
         manifests.push(manifest);

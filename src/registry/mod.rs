@@ -30,7 +30,9 @@ mod publish;
 
 pub use age::{Age, Freshness, SignedDates};
 pub use catalog::{CATALOG, catalog};
-pub use copy::{Addition, Outcome, Updated, add, fingerprint_of, load, repair, trust_files, update, update_from_stick};
+pub use copy::{
+    Addition, Outcome, Updated, add, fingerprint_of, load, repair, trust_files, update, update_from_stick,
+};
 pub use error::{RegistryError, Result};
 pub use fetch::{Fetch, FetchError, FolderFetch};
 pub use fingerprint::{parse_fingerprint, show_fingerprint};

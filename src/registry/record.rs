@@ -43,11 +43,26 @@ pub struct Known {
 pub(crate) struct Record {
     pub(crate) format: u32,
     pub(crate) name: Name,
+    #[serde(with = "url_text")]
     pub(crate) url: Url,
     pub(crate) fingerprint: Sha256,
     pub(crate) generation: u64,
     /// The floors, kept apart from the files that they are about, so that a repair cannot go back.
     pub(crate) versions: Versions,
+}
+
+/// An address as its text.
+mod url_text {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+    use url::Url;
+
+    pub(super) fn serialize<S: Serializer>(url: &Url, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(url.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
+        Url::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
 }
 
 /// Lists the registries that were added, by name; one with a damaged record is an error.

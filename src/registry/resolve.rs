@@ -99,9 +99,10 @@ fn version_in<'a>(index: &'a VerifiedIndex, reference: &PackageRef) -> Result<&'
 /// The newest version of a package in one index that was not revoked; a pre-release only when there
 /// is nothing else.
 pub(crate) fn newest<'a>(index: &VerifiedIndex, versions: &'a [Manifest]) -> Option<&'a Manifest> {
-    let mut good = versions.iter().rev().filter(|manifest| {
-        index.revocation_of(&manifest.package.name, &manifest.package.version).is_none()
-    });
+    let mut good = versions
+        .iter()
+        .rev()
+        .filter(|manifest| index.revocation_of(&manifest.package.name, &manifest.package.version).is_none());
     let first = good.clone().next();
     good.find(|manifest| manifest.package.version.pre.is_empty()).or(first)
 }
@@ -109,7 +110,9 @@ pub(crate) fn newest<'a>(index: &VerifiedIndex, versions: &'a [Manifest]) -> Opt
 fn revoked_anywhere(holders: &[&VerifiedIndex], manifest: &Manifest) -> Option<RegistryError> {
     let holds_the_same = |index: &&&VerifiedIndex| {
         let versions = index.versions_of(&manifest.package.name);
-        versions.iter().any(|other| other.package.version == manifest.package.version && is_same(manifest, other))
+        versions
+            .iter()
+            .any(|other| other.package.version == manifest.package.version && is_same(manifest, other))
     };
     holders.iter().filter(holds_the_same).find_map(|index| revocation_error(index, manifest))
 }
@@ -129,7 +132,9 @@ fn is_same(left: &Manifest, right: &Manifest) -> bool {
         manifest
             .variants
             .iter()
-            .flat_map(|variant| variant.files.iter().map(|file| (variant.id.clone(), file.path.clone(), file.sha256)))
+            .flat_map(|variant| {
+                variant.files.iter().map(|file| (variant.id.clone(), file.path.clone(), file.sha256))
+            })
             .collect()
     };
     left.package.version == right.package.version
@@ -228,24 +233,23 @@ mod tests {
         let revoked = r#"{"name":"m","version":"1.10.0","reason":"it lies"}"#;
         let indexes = [index("r", &lines, revoked)];
         assert_eq!(ask(&indexes, "m"), Ok("r 1.9.0".into()));
-        assert_eq!(
-            ask(&indexes, "m@1.10.0"),
-            Err("`m@1.10.0` was revoked by its publisher: it lies".into())
-        );
+        assert_eq!(ask(&indexes, "m@1.10.0"), Err("`m@1.10.0` was revoked by its publisher: it lies".into()));
         assert_eq!(ask(&indexes, "m@2.0.0"), Err("`m` has no version `2.0.0`".into()));
         assert_eq!(ask(&indexes, "m:q4"), Err("`m@1.9.0` has no variant `q4`".into()));
     }
 
     #[test]
     fn one_name_for_different_bytes_must_be_qualified() {
-        let indexes = [index("a", &[line("m", "1.0.0", "x")], ""), index("b", &[line("m", "1.0.0", "y")], "")];
+        let indexes =
+            [index("a", &[line("m", "1.0.0", "x")], ""), index("b", &[line("m", "1.0.0", "y")], "")];
         assert_eq!(ask(&indexes, "m"), Err("`m` stands for different packages in `a`, `b`".into()));
         assert_eq!(ask(&indexes, "b/m"), Ok("b 1.0.0".into()));
     }
 
     #[test]
     fn one_name_for_the_same_bytes_is_one_package() {
-        let indexes = [index("a", &[line("m", "1.0.0", "x")], ""), index("b", &[line("m", "1.0.0", "x")], "")];
+        let indexes =
+            [index("a", &[line("m", "1.0.0", "x")], ""), index("b", &[line("m", "1.0.0", "x")], "")];
         assert_eq!(ask(&indexes, "m"), Ok("a 1.0.0".into()));
         let revoked = index("b", &[line("m", "1.0.0", "x")], r#"{"name":"m","reason":"it lies"}"#);
         let indexes = [indexes[0].clone(), revoked];

@@ -82,8 +82,9 @@ fn run(trusted_root: &[u8], scratch: &Path, transport: Asking) -> Result<(), tou
             max_snapshot_size: MAX_METADATA_BYTES,
             max_root_updates: MAX_ROOT_UPDATES,
         });
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().build().expect("a runtime without drivers needs nothing");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime without drivers needs nothing");
     // The repository holds the channel's other end; dropping it ends the questions.
     runtime.block_on(loader.load()).map(drop)
 }
@@ -163,9 +164,9 @@ fn cause_of(error: &tough::error::Error) -> Cause {
         Error::VerifyMetadata { .. } | Error::VerifyTrustedMetadata { .. } => {
             Cause::Untrusted("is not signed by the keys that the root names".into())
         }
-        Error::VersionMismatch { fetched, expected, .. } => {
-            Cause::Untrusted(format!("has version {fetched}, but version {expected} was signed with the others"))
-        }
+        Error::VersionMismatch { fetched, expected, .. } => Cause::Untrusted(format!(
+            "has version {fetched}, but version {expected} was signed with the others"
+        )),
         // The only transport failures left are those of tough's own adapters: length and digest.
         Error::Transport { .. } => {
             Cause::Untrusted("is not the one that the others were signed with: its digest differs".into())
@@ -191,9 +192,7 @@ impl Transport for Asking {
             Some(Answer::Absent) => Err(TransportError::new(TransportErrorKind::FileNotFound, url)),
             // As the stream's first item, not as a failure to open it: a root that cannot be read is
             // not a root that does not exist.
-            Some(Answer::Failed) | None => {
-                Ok(once(Err(TransportError::new(TransportErrorKind::Other, url))))
-            }
+            Some(Answer::Failed) | None => Ok(once(Err(TransportError::new(TransportErrorKind::Other, url)))),
         }
     }
 }

@@ -51,8 +51,7 @@ pub(crate) fn verify(fingerprint: &Sha256, files: &Files) -> Checked<Facts> {
     let snapshot: Signed<Snapshot> = pinned_by(&timestamp.signed.meta, SNAPSHOT, &root, files)?;
     let targets: Signed<Targets> = pinned_by(&snapshot.signed.meta, TARGETS, &root, files)?;
     verify_index_files(&targets.signed, files)?;
-    let expiries =
-        [root.expires, timestamp.signed.expires, snapshot.signed.expires, targets.signed.expires];
+    let expiries = [root.expires, timestamp.signed.expires, snapshot.signed.expires, targets.signed.expires];
     let expires_seconds = expiries.iter().map(|expires| expires.as_second()).min().unwrap_or(0);
     let signed_seconds = timestamp.signed._extra.get(SIGNED_AT).and_then(serde_json::Value::as_i64);
     Ok(Facts {

@@ -170,7 +170,8 @@ impl Plan {
         let differs = |name: &&String| fs::read(registry.join(name)).ok().as_ref() != self.files.get(*name);
         let mut changed: Vec<String> = self.files.keys().filter(differs).cloned().collect();
         let left_over = (0..tree::MAX_SHARDS).map(tree::shard_file);
-        changed.extend(left_over.filter(|name| !self.files.contains_key(name) && registry.join(name).exists()));
+        changed
+            .extend(left_over.filter(|name| !self.files.contains_key(name) && registry.join(name).exists()));
         changed
     }
 }
@@ -196,7 +197,8 @@ fn read_revoked(manifests: &Path) -> Result<Vec<Revocation>> {
     let authoring = |reason: String| RegistryError::Authoring { path: path.clone(), reason };
     match fs::read_to_string(&path) {
         Ok(text) => {
-            let revoked: Revoked = toml::from_str(&text).map_err(|error| authoring(error.message().to_owned()))?;
+            let revoked: Revoked =
+                toml::from_str(&text).map_err(|error| authoring(error.message().to_owned()))?;
             Ok(revoked.revoked)
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),

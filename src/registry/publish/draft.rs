@@ -51,7 +51,8 @@ fn read(path: &Path, folder: &Path, shelves: &Shelves<'_>) -> Result<Draft> {
             places.push(complete_variant(path, folder, variant, shelves)?);
         }
     }
-    let manifest: Manifest = Value::Table(table).try_into().map_err(|error: toml::de::Error| invalid(error.into()))?;
+    let manifest: Manifest =
+        Value::Table(table).try_into().map_err(|error: toml::de::Error| invalid(error.into()))?;
     manifest.check().map_err(invalid)?;
     check_place(path, folder, &manifest)?;
     Ok(Draft { manifest, places })
@@ -173,7 +174,8 @@ fn check_place(path: &Path, folder: &Path, manifest: &Manifest) -> Result<()> {
 }
 
 fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).map_err(|error| authoring(folder, format!("not readable: {error}")))?;
+    let entries =
+        fs::read_dir(folder).map_err(|error| authoring(folder, format!("not readable: {error}")))?;
     let mut paths: Vec<PathBuf> = entries
         .flatten()
         .filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'))

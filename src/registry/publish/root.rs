@@ -74,7 +74,8 @@ pub fn rotate(registry: &Path, old_keys: &Path, new_keys: &Path, now: SystemTime
 
 /// Reads the newest root of a registry's folder; its chain is the readers' business.
 pub(super) fn newest_root(registry: &Path) -> Result<Root> {
-    let newest = (1..).map(|version| registry.join(root_file(version))).take_while(|path| path.exists()).last();
+    let newest =
+        (1..).map(|version| registry.join(root_file(version))).take_while(|path| path.exists()).last();
     let Some(path) = newest else {
         let place = format!("the folder `{}`", registry.display());
         return Err(RegistryError::NotARegistry { place, file: root_file(1) });
@@ -94,7 +95,8 @@ pub(super) fn names_key(root: &Root, role: RoleType, key: &Key) -> bool {
 /// A moment in the form that `tough` writes, to the second.
 pub(super) fn timestamp(time: SystemTime) -> Result<jiff::Timestamp> {
     let seconds = super::super::age::seconds_of(time);
-    jiff::Timestamp::from_second(seconds).map_err(|_| RegistryError::Date { what: format!("{seconds} s after 1970") })
+    jiff::Timestamp::from_second(seconds)
+        .map_err(|_| RegistryError::Date { what: format!("{seconds} s after 1970") })
 }
 
 fn refuse_inside(registry: &Path, keys_folder: &Path) -> Result<()> {
@@ -104,7 +106,10 @@ fn refuse_inside(registry: &Path, keys_folder: &Path) -> Result<()> {
         _ => true,
     };
     if is_inside {
-        return Err(RegistryError::KeysInside { keys: keys_folder.to_owned(), registry: registry.to_owned() });
+        return Err(RegistryError::KeysInside {
+            keys: keys_folder.to_owned(),
+            registry: registry.to_owned(),
+        });
     }
     Ok(())
 }
@@ -155,10 +160,8 @@ fn allow(root: &mut Root, role: RoleType, key: Key) -> Result<()> {
         reason: error.to_string(),
     })?;
     root.keys.insert(id.clone(), key);
-    root.roles.insert(
-        role,
-        RoleKeys { keyids: vec![id], threshold: NonZeroU64::MIN, _extra: HashMap::new() },
-    );
+    root.roles
+        .insert(role, RoleKeys { keyids: vec![id], threshold: NonZeroU64::MIN, _extra: HashMap::new() });
     Ok(())
 }
 

@@ -10,7 +10,8 @@ use aws_lc_rs::rand::SystemRandom;
 use tough::TargetName;
 use tough::editor::signed::SignedRole;
 use tough::schema::{
-    Hashes, KeyHolder, Metafile, Role, RoleType, Root, Signed as SignedFile, Snapshot, Target, Targets, Timestamp,
+    Hashes, KeyHolder, Metafile, Role, RoleType, Root, Signed as SignedFile, Snapshot, Target, Targets,
+    Timestamp,
 };
 
 use crate::digest::Sha256;
@@ -125,7 +126,9 @@ where
     let authoring = |reason: String| RegistryError::Authoring { path: path.to_owned(), reason };
     let bytes = fs::read(path).map_err(|error| authoring(format!("not readable: {error}")))?;
     let role: SignedFile<T> = serde_json::from_slice(&bytes).map_err(|error| {
-        authoring(format!("not readable: {error}; its version must be known: put back a copy of what was published"))
+        authoring(format!(
+            "not readable: {error}; its version must be known: put back a copy of what was published"
+        ))
     })?;
     Ok(Some(role.signed.version()))
 }
