@@ -1,1 +1,4 @@
 //! What tests share: a sandboxed home, the real program, a loopback registry, tiny models.
+#![allow(dead_code, reason = "each subject needs some of it, none all of it")]
+
+pub(crate) mod sandbox;
