@@ -1,109 +1,54 @@
-//! Every index that answers for this home: the registries that were added, then the catalog.
+//! Every index this home believes: the catalog in the executable, and the copies of known registries.
 
-use std::path::Path;
 use std::time::SystemTime;
 
-use url::Url;
-
+use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::progress::Monitor;
-use crate::registry::{
-    Age, Fetch, FetchError, FolderFetch, Known, RegistryError, Trust, VerifiedIndex, catalog, known, load,
-};
-use crate::transfer::{Client, TransferError};
+use crate::registry::{self, Age, Trust, VerifiedIndex};
 
 use super::error::{Error, Result};
 
-/// Loads every index, each verified again; the catalog is the last.
+/// Loads and verifies them again, from the disk alone; the catalog comes last.
 ///
 /// # Errors
-/// When a stored copy is damaged: it is named, with the command that repairs it.
-pub(super) fn indexes(home: &Home) -> Result<Vec<VerifiedIndex>> {
+/// When a stored copy is damaged.
+pub(super) fn load(home: &Home) -> Result<Vec<VerifiedIndex>> {
     let mut indexes = Vec::new();
-    for Known { folder, .. } in known(&home.registries())? {
-        indexes.push(load(&folder)?);
+    for known in registry::known(&home.registries())? {
+        indexes.push(registry::load(&known.folder)?);
     }
-    indexes.push(catalog());
+    indexes.push(registry::catalog());
     Ok(indexes)
 }
 
-/// Says what is worth knowing of an index's age before something is taken from it.
+/// Says when an index is old, and refuses a very old one that was not accepted by a word.
 ///
 /// # Errors
-/// `VeryStale` unless the user accepts it.
-pub(super) fn check_age(index: &VerifiedIndex, is_accepted: bool, monitor: &dyn Monitor) -> Result<()> {
-    let Trust::Signed { dates, .. } = index.trust() else { return Ok(()) };
+/// When it is very old and `accepts_stale` is false.
+pub(super) fn check_age(index: &VerifiedIndex, accepts_stale: bool, monitor: &dyn Monitor) -> Result<()> {
+    let Trust::Signed { dates, .. } = index.trust() else {
+        return Ok(());
+    };
     let freshness = dates.judge(SystemTime::now());
     if let Some(doubt) = &freshness.clock_doubt {
         monitor.warn(doubt);
     }
-    let (registry, expired) = (index.name().to_string(), freshness.expires);
+    let name = index.name();
     match freshness.age {
-        Age::Fresh => Ok(()),
-        Age::VeryStale if !is_accepted => Err(RegistryError::VeryStale { registry, expired }.into()),
-        Age::Stale | Age::VeryStale => {
-            monitor.warn(&format!(
-                "what is known of the registry `{registry}` expired on {expired}; `localml update` when there is a network"
-            ));
-            Ok(())
+        Age::Fresh => {}
+        Age::VeryStale if !accepts_stale => {
+            let message = format!(
+                "the index of `{name}` expired on {}, more than a year ago; its publisher may have taken packages back since",
+                freshness.expires
+            );
+            let hint = "bring a newer stick, run `localml update` online, or pass `--accept-stale`";
+            return Err(Error::new(ErrorKind::Untrusted, message).with_hint(hint));
         }
+        Age::Stale | Age::VeryStale => monitor.warn(&format!(
+            "the index of `{name}` expired on {}; newer packages may exist",
+            freshness.expires
+        )),
     }
-}
-
-/// Brings a registry's files: straight from a folder, or through the client.
-pub(super) fn fetcher<'a>(
-    url: &Url,
-    client: &'a Client,
-    monitor: &'a dyn Monitor,
-) -> Result<Box<dyn Fetch + 'a>> {
-    match url.to_file_path() {
-        Ok(folder) if url.scheme() == "file" => Ok(Box::new(FolderFetch::new(folder))),
-        _ => Ok(Box::new(ClientFetch { base: url.clone(), client, monitor })),
-    }
-}
-
-/// An address from what a person typed: a URL, or a folder on this machine.
-pub(super) fn address(text: &str) -> Result<Url> {
-    let usage = |reason: String| Error::new(crate::error::ErrorKind::Usage, reason);
-    if let Ok(mut url) = Url::parse(text) {
-        if !matches!(url.scheme(), "http" | "https" | "file") {
-            return Err(usage(format!("`{text}`: only http, https and file addresses are known")));
-        }
-        if !url.path().ends_with('/') {
-            url.set_path(&format!("{}/", url.path()));
-        }
-        return Ok(url);
-    }
-    let folder = std::path::absolute(Path::new(text)).map_err(|error| usage(format!("`{text}`: {error}")))?;
-    Url::from_directory_path(folder)
-        .map_err(|()| usage(format!("`{text}` is neither an address nor a folder")))
-}
-
-/// Keeps the transfer's own kind and hint when that is what stopped a registry.
-pub(super) fn explained(error: RegistryError) -> Error {
-    match error {
-        RegistryError::Fetch { registry, file, source } => match source.downcast::<TransferError>() {
-            Ok(transfer) => Error::from(*transfer)
-                .while_doing(format!("could not fetch `{file}` of the registry `{registry}`")),
-            Err(source) => RegistryError::Fetch { registry, file, source }.into(),
-        },
-        other => other.into(),
-    }
-}
-
-struct ClientFetch<'a> {
-    base: Url,
-    client: &'a Client,
-    monitor: &'a dyn Monitor,
-}
-
-impl Fetch for ClientFetch<'_> {
-    fn get(&self, path: &str, max_bytes: u64) -> std::result::Result<Option<Vec<u8>>, FetchError> {
-        let url = self.base.join(path)?;
-        match self.client.get(&url, max_bytes, self.monitor) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.is_missing() => Ok(None),
-            Err(error) => Err(Box::new(error)),
-        }
-    }
+    Ok(())
 }

@@ -10,7 +10,7 @@ use crate::package::{Kind, Manifest, Name, PackageRef, Variant, VariantId, Versi
 use crate::registry::{Freshness, Trust, VerifiedIndex, resolve};
 
 use super::error::Result;
-use super::indexes::indexes;
+use super::indexes;
 use super::site;
 
 /// Everything known of a package.
@@ -50,7 +50,7 @@ pub struct VariantInfo {
 /// # Errors
 /// When no registry and no installed package has the name, or several registries differ about it.
 pub fn info(home: &Home, package: &PackageRef) -> Result<InfoReport> {
-    let indexes = indexes(home)?;
+    let indexes = indexes::load(home)?;
     let here = site::store(home).find(&package.name)?;
     let installed = here.as_ref().map(|here| (here.manifest.package.version.clone(), here.variant.clone()));
     match (resolve(&indexes, package), here) {

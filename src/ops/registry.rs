@@ -18,7 +18,7 @@ use crate::registry::{
 use crate::transfer::{Client, Options};
 
 use super::error::{Error, Result};
-use super::indexes::{address, explained, fetcher};
+use super::fetcher::{address, explained, fetcher};
 
 /// What `init` made.
 #[derive(Debug, Serialize)]

@@ -8,7 +8,7 @@ use crate::registry::{self, Found};
 use crate::store::Installed;
 
 use super::error::Result;
-use super::indexes::indexes;
+use super::indexes;
 use super::site;
 
 /// What was found, by name.
@@ -50,7 +50,7 @@ pub struct FoundPackage {
 /// # Errors
 /// When a stored registry is damaged.
 pub fn search(home: &Home, words: &[String]) -> Result<SearchReport> {
-    let indexes = indexes(home)?;
+    let indexes = indexes::load(home)?;
     let installed = site::store(home).installed()?;
     let found = registry::search(&indexes, words);
     Ok(SearchReport { packages: found.into_iter().map(|found| described(found, &installed)).collect() })

@@ -12,7 +12,7 @@ use crate::registry::{self, Freshness, Known, Outcome, Trust, Updated, known};
 use crate::transfer::{Client, Options};
 
 use super::error::{Error, Result};
-use super::indexes::{explained, fetcher};
+use super::fetcher::{explained, fetcher};
 
 /// What to refresh.
 #[derive(Debug, Clone, Default)]
