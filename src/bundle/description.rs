@@ -134,8 +134,7 @@ impl Description {
             let found = head.format.chars().take(20).collect();
             return Err(BundleError::NewerFormat { file: file.to_owned(), found, known: KNOWN_FORMAT });
         }
-        let description: Self =
-            serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+        let description: Self = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
         description.check().map_err(damaged)?;
         Ok(description)
     }
@@ -159,7 +158,8 @@ impl Description {
             return Err("it lists more than any bundle may hold".into());
         }
         for blob in &self.blobs {
-            let list = blob.piece_list().map_err(|reason| format!("blob {}: {reason}", blob.sha256.short()))?;
+            let list =
+                blob.piece_list().map_err(|reason| format!("blob {}: {reason}", blob.sha256.short()))?;
             if list.size_bytes() != blob.size_bytes {
                 return Err(format!("blob {}: its pieces do not add up to its size", blob.sha256.short()));
             }
@@ -269,7 +269,8 @@ mod tests {
         let mut bomb = description();
         bomb.blobs[0].pieces[0].stored = Some(1 << 40);
         for description in [wrong_size, wrong_run, wrong_name, too_long, bomb] {
-            let error = Description::parse(FILE, &description.to_bytes().unwrap()).expect_err("contradiction");
+            let error =
+                Description::parse(FILE, &description.to_bytes().unwrap()).expect_err("contradiction");
             assert!(matches!(error, BundleError::Damaged { .. }), "{error}");
         }
     }

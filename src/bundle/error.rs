@@ -44,6 +44,14 @@ pub enum BundleError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The files that let a site verify a stick are not what they should be.
+    #[error("`{file}`, which says whom to trust, is damaged: {reason}")]
+    DamagedTrust {
+        /// The file, relative to `LOCALML`.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// What was written does not read back.
     #[error("`{file}` does not read back as it was written")]
     ReadBack {
@@ -71,7 +79,9 @@ pub enum BundleError {
         free_bytes: u64,
     },
     /// The volume size cannot work.
-    #[error("a volume of {asked_bytes} bytes cannot work; the limits are {least_bytes} and {most_bytes} bytes")]
+    #[error(
+        "a volume of {asked_bytes} bytes cannot work; the limits are {least_bytes} and {most_bytes} bytes"
+    )]
     VolumeSize {
         /// What was asked for.
         asked_bytes: u64,
@@ -106,6 +116,7 @@ impl Explain for BundleError {
             | Self::ReadBack { .. }
             | Self::BlobDamaged { .. } => ErrorKind::Damaged,
             Self::NewerFormat { .. } | Self::TooMany { .. } | Self::Cancelled => ErrorKind::Failed,
+            Self::DamagedTrust { .. } => ErrorKind::Untrusted,
             Self::NoRoom { .. } => ErrorKind::NoRoom,
             Self::VolumeSize { .. } => ErrorKind::Usage,
         }
@@ -119,7 +130,9 @@ impl Explain for BundleError {
             }
             Self::NotPlain { .. } => Some("remove it from the stick by hand and try again".into()),
             Self::NewerFormat { .. } => Some("use the localml that wrote the stick, or a newer one".into()),
-            Self::Damaged { .. } => Some("export to the stick again, or use another copy of it".into()),
+            Self::Damaged { .. } | Self::DamagedTrust { .. } => {
+                Some("export to the stick again, or use another copy of it".into())
+            }
             Self::ReadBack { .. } => {
                 Some("the stick is failing or smaller than it claims; use another one".into())
             }

@@ -38,11 +38,9 @@ impl Remarks {
         }
     }
 
-    pub(super) fn append(&mut self, other: Self) {
-        self.num_dropped += other.num_dropped;
-        for remark in other.kept {
-            self.add(&remark.file, remark.text);
-        }
+    /// True when something was said of this file.
+    pub(super) fn name(&self, file: &str) -> bool {
+        self.kept.iter().any(|remark| remark.file == file)
     }
 
     /// The remarks, and one line for those that were too many.
