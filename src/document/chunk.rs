@@ -63,7 +63,7 @@ pub fn chunk(document: &Document, file: &str, options: &ChunkOptions) -> Vec<Pas
 /// A title that the file states outside its text stands above all headings.
 fn base_headings(document: &Document) -> Vec<(u8, String)> {
     let stated = match document.format {
-        Format::Markdown => markdown::title(&document.text, &[]),
+        Format::Markdown => markdown::stated_title(&document.text),
         _ => document.title.clone(),
     };
     stated.map(|title| (0, title)).into_iter().collect()

@@ -24,19 +24,12 @@ pub(super) fn blocks(text: &str) -> Vec<Block> {
     parser.blocks
 }
 
-/// The title that the front matter states, else the first heading of level 1.
-pub(super) fn title(text: &str, blocks: &[Block]) -> Option<String> {
-    let stated = front_matter(text).and_then(|range| {
-        let line = text[range].lines().find(|line| line.starts_with("title:"))?;
-        Some(line["title:".len()..].trim().trim_matches(['"', '\'']).to_owned())
-    });
-    let heading = || {
-        blocks.iter().find_map(|block| match &block.kind {
-            BlockKind::Heading { level: 1, title } => Some(title.clone()),
-            _ => None,
-        })
-    };
-    stated.filter(|title| !title.is_empty()).or_else(heading)
+/// The title that the front matter states.
+pub(super) fn stated_title(text: &str) -> Option<String> {
+    let range = front_matter(text)?;
+    let line = text[range].lines().find(|line| line.starts_with("title:"))?;
+    let title = line["title:".len()..].trim().trim_matches(['"', '\'']);
+    (!title.is_empty()).then(|| title.to_owned())
 }
 
 /// `---` in the first line up to the next `---` or `...`: facts for a site generator.
@@ -263,8 +256,7 @@ mod tests {
     #[test]
     fn front_matter_states_the_title_and_is_not_searched() {
         let text = "\u{feff}---\ntitle: \"Safe water\"\n---\nBoil it.\n";
-        let blocks = blocks(text);
-        assert_eq!(title(text, &blocks).as_deref(), Some("Safe water"));
+        assert_eq!(stated_title(text).as_deref(), Some("Safe water"));
         assert_eq!(kinds(text), [(BlockKind::Prose, "Boil it.")]);
     }
 }
