@@ -8,6 +8,8 @@
 
 mod support;
 
+mod catalog;
 mod command_line;
 mod house_plan;
 mod supply;
+mod trust;
