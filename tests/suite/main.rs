@@ -11,5 +11,6 @@ mod support;
 mod catalog;
 mod command_line;
 mod house_plan;
+mod publish;
 mod supply;
 mod trust;

@@ -13,7 +13,7 @@ use toml::{Table, Value};
 use crate::digest::Sha256;
 use crate::package::{InvalidManifest, Manifest};
 
-use super::super::error::{RegistryError, Result};
+use crate::registry::error::{RegistryError, Result};
 
 /// A manifest, and where its files lie on this disk.
 pub(super) struct Draft {
