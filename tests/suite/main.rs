@@ -9,4 +9,6 @@
 mod support;
 
 mod command_line;
+#[cfg(feature = "onnx")]
+mod embedding;
 mod house_plan;

@@ -2,3 +2,4 @@
 #![allow(dead_code, reason = "each subject needs some of it, none all of it")]
 
 pub(crate) mod sandbox;
+pub(crate) mod starter;
