@@ -12,3 +12,4 @@ mod command_line;
 #[cfg(feature = "onnx")]
 mod embedding;
 mod house_plan;
+mod supply;
