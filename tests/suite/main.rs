@@ -10,6 +10,8 @@ mod support;
 
 mod catalog;
 mod command_line;
+#[cfg(feature = "onnx")]
+mod embedding;
 mod house_plan;
 mod supply;
 mod trust;
