@@ -4,6 +4,7 @@ mod commands;
 mod context;
 mod output;
 mod report;
+mod table;
 mod terminal;
 
 use std::process::ExitCode;

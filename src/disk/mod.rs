@@ -6,14 +6,16 @@
 mod atomic;
 mod error;
 mod lock;
+mod plain;
 mod staged;
 
 pub use atomic::{
-    create_dir_all, create_private_dir, link_or_copy, remove_dir_all, remove_file, sync_dir, write_atomic,
-    write_private,
+    create_dir_all, create_private_dir, link_or_copy, remove_dir_all, remove_file, rename, sync_dir,
+    write_atomic, write_private,
 };
 pub use error::{DiskError, Result};
 pub use lock::Lock;
+pub use plain::{is_plain_dir, open_plain, sync_filesystem};
 pub use staged::{Staged, StagingFile};
 
 use std::fs::File;

@@ -1,0 +1,71 @@
+//! `list`: what is installed, who vouches for it, how much room it takes.
+
+use serde::Serialize;
+
+use crate::home::Home;
+use crate::package::{Kind, Name, VariantId, Version};
+use crate::store::{Installed, Origin};
+
+use super::error::Result;
+use super::site;
+
+/// Everything installed, by name.
+#[derive(Debug, Serialize)]
+pub struct ListReport {
+    /// The packages.
+    pub packages: Vec<ListedPackage>,
+    /// The bytes of all of them together.
+    pub size_bytes: u64,
+}
+
+/// One installed package.
+#[derive(Debug, Serialize)]
+pub struct ListedPackage {
+    /// Its name.
+    pub name: Name,
+    /// Its version.
+    pub version: Version,
+    /// The build that is here.
+    pub variant: VariantId,
+    /// What it is for.
+    pub kind: Kind,
+    /// Its licence.
+    pub license: String,
+    /// The bytes of its files.
+    pub size_bytes: u64,
+    /// Who vouches for it.
+    pub origin: Origin,
+    /// False when nobody signed it.
+    pub is_signed: bool,
+    /// False when its bytes are here only to be carried on.
+    pub is_installed: bool,
+}
+
+/// Lists what is installed, then what is only fetched.
+///
+/// # Errors
+/// When a record is damaged.
+pub fn list(home: &Home) -> Result<ListReport> {
+    let store = site::store(home);
+    let mut packages: Vec<ListedPackage> =
+        store.installed()?.into_iter().map(|package| listed(package, true)).collect();
+    packages.extend(store.fetched()?.into_iter().map(|package| listed(package, false)));
+    let size_bytes = packages.iter().map(|package| package.size_bytes).sum();
+    Ok(ListReport { packages, size_bytes })
+}
+
+fn listed(package: Installed, is_installed: bool) -> ListedPackage {
+    let size_bytes = package.size_bytes();
+    let head = package.manifest.package;
+    ListedPackage {
+        name: head.name,
+        version: head.version,
+        variant: package.variant,
+        kind: head.kind,
+        license: head.license,
+        size_bytes,
+        is_signed: package.origin != Origin::Unsigned,
+        origin: package.origin,
+        is_installed,
+    }
+}
