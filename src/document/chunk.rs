@@ -269,7 +269,8 @@ mod tests {
 
     #[test]
     fn a_passage_knows_its_headings_and_lines() {
-        let text = "\u{feff}# Water\r\n\r\nBoil it.\r\n\r\n## Cooling\r\n\r\n- Let it stand.\r\n- Cover it.\r\n";
+        let text =
+            "\u{feff}# Water\r\n\r\nBoil it.\r\n\r\n## Cooling\r\n\r\n- Let it stand.\r\n- Cover it.\r\n";
         let passages = cut(text, Format::Markdown, 220);
         assert_eq!(passages.len(), 2);
         assert_eq!(passages[0].heading_path, ["Water"]);

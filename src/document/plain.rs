@@ -27,7 +27,8 @@ mod tests {
     #[test]
     fn an_empty_line_separates_paragraphs_whatever_the_line_breaks() {
         let text = "one\r\ntwo\r\n \r\nthree";
-        let ranges: Vec<_> = paragraphs(text, &BlockKind::Prose).into_iter().map(|block| block.range).collect();
+        let ranges: Vec<_> =
+            paragraphs(text, &BlockKind::Prose).into_iter().map(|block| block.range).collect();
         assert_eq!(ranges, [0..10, 13..18]);
     }
 }

@@ -47,7 +47,8 @@ fn is_empty_line(letter: char, rest: &str) -> bool {
 
 /// Quotation marks and brackets that close after the stop belong to the sentence.
 fn closing_marks(rest: &str) -> usize {
-    let is_closing = |c: char| matches!(c, '"' | '\'' | ')' | ']' | '”' | '’' | '»' | '」' | '』' | '*' | '_');
+    let is_closing =
+        |c: char| matches!(c, '"' | '\'' | ')' | ']' | '”' | '’' | '»' | '」' | '』' | '*' | '_');
     rest.find(|c: char| !is_closing(c)).unwrap_or(rest.len())
 }
 

@@ -38,9 +38,10 @@ fn class_of(letter: char) -> Class {
     match letter {
         'a'..='z' | 'A'..='Z' | '0'..='9' => Class::Letter { thirds_of_five: 3 },
         _ if letter.is_whitespace() || letter.is_control() => Class::Space,
-        '\u{2e80}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}' => {
-            Class::Alone
-        }
+        '\u{2e80}'..='\u{9fff}'
+        | '\u{ac00}'..='\u{d7af}'
+        | '\u{f900}'..='\u{faff}'
+        | '\u{20000}'..='\u{3ffff}' => Class::Alone,
         // Vocabularies know other scripts less well: about three letters a token.
         _ if letter.is_alphanumeric() || !letter.is_ascii() => Class::Letter { thirds_of_five: 5 },
         _ => Class::Alone,
