@@ -71,6 +71,15 @@ pub fn create_private_dir(path: &Path) -> Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).on(path)
 }
 
+/// Gives a file another name in the same folder, over whatever has that name, and syncs the folder.
+///
+/// # Errors
+/// When it is not there or the system refuses.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).on(to)?;
+    sync_dir(&parent_of(to))
+}
+
 /// Removes a file; one that is not there is fine.
 ///
 /// # Errors

@@ -1,15 +1,20 @@
 //! One writer at a time: an advisory lock on a file, released when dropped or when the process dies.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
-use super::create_dir_all;
+use super::{create_dir_all, remove_file};
 use super::error::{DiskError, On as _, Result};
+
+/// How often a lock file that vanishes under our hands is made again.
+const MAX_TRIES: u32 = 8;
 
 /// Holds a lock file until dropped.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+    path: PathBuf,
 }
 
 impl Lock {
@@ -21,12 +26,39 @@ impl Lock {
         if let Some(parent) = path.parent() {
             create_dir_all(parent)?;
         }
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path).on(path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(DiskError::Locked { path: path.to_owned() }),
-            Err(TryLockError::Error(error)) => Err(error).on(path),
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let file = OpenOptions::new().create(true).truncate(false).write(true).open(path).on(path)?;
+            match file.try_lock() {
+                // Some file systems give a file another number each time it is looked at: not for ever.
+                Ok(()) if tries == MAX_TRIES || is_at(&file, path) => {
+                    return Ok(Self { file, path: path.to_owned() });
+                }
+                // The holder before us removed it between our opening and our locking: take the new one.
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(DiskError::Locked { path: path.to_owned() }),
+                Err(TryLockError::Error(error)) => return Err(error).on(path),
+            }
         }
+    }
+
+    /// Lets go and removes the file, for locks on things that come and go.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub fn remove(self) -> Result<()> {
+        let removed = remove_file(&self.path);
+        drop(self.file);
+        removed
+    }
+}
+
+/// True when the open file still is the one that `path` names.
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
+        _ => false,
     }
 }
 
@@ -42,5 +74,15 @@ mod tests {
         assert!(matches!(Lock::acquire(&path), Err(DiskError::Locked { .. })));
         drop(first);
         Lock::acquire(&path).expect("free again");
+    }
+
+    #[test]
+    fn a_removed_lock_can_be_taken_again() {
+        let folder = tempfile::tempdir().expect("a temp folder");
+        let path = folder.path().join("lock");
+        Lock::acquire(&path).expect("free").remove().expect("ours");
+        assert!(!path.exists());
+        let _held = Lock::acquire(&path).expect("free again");
+        assert!(matches!(Lock::acquire(&path), Err(DiskError::Locked { .. })));
     }
 }

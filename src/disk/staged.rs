@@ -50,8 +50,15 @@ impl StagingFile {
     /// When it cannot be opened or its folder cannot be made.
     pub fn open(path: &Path) -> Result<Self> {
         create_dir_all(&parent_of(path))?;
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).on(path)?;
+        let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let file = match open() {
+            // `Staged::move_to` was cut short between its last two steps.
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && path.is_file() => {
+                fs::set_permissions(path, fs::Permissions::from_mode(0o644)).and_then(|()| open())
+            }
+            opened => opened,
+        };
+        let file = file.on(path)?;
         Ok(Self { file, path: path.to_owned() })
     }
 

@@ -1,1 +1,55 @@
-//! Bytes from the network: one verified file at a time, resumed where it stopped.
+//! HTTP out: one verified file at a time, resumable, from the first source that serves it right.
+//!
+//! # What is promised
+//!
+//! * **Killed at any instant** (`kill -9`, Ctrl-C, the session closed): the next run fetches at most 4 MiB
+//!   again. After every 4 MiB a line goes into the journal beside the part file, after the bytes it speaks of.
+//! * **Power cut**: the next run fetches again at most what came in the last 2 seconds plus 4 MiB, and never
+//!   more than 260 MiB: part file and journal are synced in the background that often, and once more when
+//!   a fetch ends early. On a line slower than 2 MB/s that is one piece.
+//! * **The journal is never trusted.** Each line says what a run of bytes hashed to; on resume the part file is
+//!   read and hashed again (disk, not data), and only what still hashes to its line is kept.
+//! * **Nothing is mixed.** A range is asked for with `If-Range`, and overlaps what is there by 1 KiB, which is compared. A
+//!   server that sends the whole file instead has it compared byte for byte up to where the part file ends, or to where the two
+//!   part ways. The sha256 of the whole decides in the end.
+//! * **No piece of another's making**: a web page, a compressed body, a body of another length is refused
+//!   before one byte of it is written.
+//! * **Nothing is deleted because a check failed once**: a whole file with the wrong digest is kept as `.suspect`.
+//!
+//! # Files, in the staging folder
+//!
+//! ```text
+//! <sha256>.part      the bytes so far, each at its own offset
+//! <sha256>.journal   what of them was verified, and where they came from (format: `journal.rs`)
+//! <sha256>.lock      held while one process works on the two; a second one is refused, so nobody pays twice
+//! <sha256>.suspect   the last whole file whose digest was wrong
+//! ```
+//!
+//! # How the work is split
+//!
+//! One thread of the client drives all sockets (a current-thread runtime); the thread that called `fetch` compares,
+//! hashes, writes and decides. At most 8 MiB wait between them, so memory does not grow with the file.
+
+mod client;
+mod error;
+mod options;
+
+mod attempt;
+mod fetch;
+mod sources;
+
+mod journal;
+mod part;
+mod resume;
+mod staging;
+mod syncer;
+
+mod judge;
+mod local;
+mod network;
+mod rate;
+mod reply;
+
+pub use client::{Client, Fetched, Wanted};
+pub use error::{Result, TransferError};
+pub use options::Options;

@@ -1,0 +1,255 @@
+//! One request to one source: judged by its head, compared where it overlaps, taken as far as it is right.
+
+use std::collections::VecDeque;
+
+use super::client::Wanted;
+use super::error::{TransferError, shown};
+use super::judge::{Failure, SNIFF_BYTES, Verdict, is_page_name, judge, looks_like_a_page, portal};
+use super::local;
+use super::network::Network;
+use super::part::{Part, Step};
+use super::reply::{Ask, Body, Chunk, Head, Next, Reply};
+use super::resume::stopped;
+use super::sources::Source;
+use crate::progress::{Monitor, Task};
+
+/// What an attempt works with.
+pub(super) struct Attempt<'a> {
+    pub(super) wanted: &'a Wanted,
+    pub(super) monitor: &'a dyn Monitor,
+    pub(super) task: &'a dyn Task,
+    /// `None` when offline: only `file:` addresses are asked.
+    pub(super) network: Option<&'a Network>,
+}
+
+/// What an attempt moved, whether it succeeded or not.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Moved {
+    /// Bytes of bodies that came over the network.
+    pub(super) wire_bytes: u64,
+    /// Bytes that are new in the part file.
+    pub(super) new_bytes: u64,
+}
+
+/// Sends a request and waits for the head of its answer.
+pub(super) fn open(network: Option<&Network>, ask: &Ask, monitor: &dyn Monitor) -> Result<Reply, Failure> {
+    match ask.url.scheme() {
+        "file" => return local::open(ask).map_err(Failure::leave),
+        "http" | "https" => {}
+        _ => return Err(Failure::leave(TransferError::Scheme { address: shown(&ask.url) })),
+    }
+    let offline = || Failure::leave(TransferError::Offline { name: shown(&ask.url) });
+    let mut body = network.ok_or_else(offline)?.ask(ask).map_err(Failure::stop)?;
+    loop {
+        if monitor.is_cancelled() {
+            return Err(Failure::stop(stopped()));
+        }
+        if let Some(head) = body.head() {
+            return Ok(Reply { head: head?, body: Body::Http(body) });
+        }
+    }
+}
+
+impl Attempt<'_> {
+    /// Fetches from `source` until the gap is filled or the source fails.
+    pub(super) fn run(&self, part: &mut Part, source: &Source, moved: &mut Moved) -> Result<(), Failure> {
+        let Some((start, end)) = part.next_gap() else { return Ok(()) };
+        let ask = self.ask_for(part, source, (start, end));
+        let reply = open(self.network, &ask, self.monitor)?;
+        let mut stream = Stream { body: reply.body, first: VecDeque::new(), is_http: source.url.scheme() != "file" };
+        let position = self.position(&reply.head, &ask, &mut stream, moved)?;
+        self.note_change(part, source, &reply.head);
+        part.begin(start, &source.address, reply.head.validator.as_ref()).map_err(Failure::stop)?;
+        let until = if reply.head.status == 206 { end } else { self.wanted.size_bytes };
+        self.take(part, source, &mut stream, (position, until, ask.is_whole()), moved)
+    }
+
+    fn ask_for(&self, part: &Part, source: &Source, (start, end): (u64, u64)) -> Ask {
+        let whole = Ask::whole(source.url.clone());
+        let is_all = start == 0 && end == self.wanted.size_bytes;
+        if is_all || !source.has_ranges {
+            return whole;
+        }
+        // Pieces verify themselves; in a sole run the seam is looked at.
+        let overlap_bytes = if part.is_one_run() { source.overlap_bytes.min(start) } else { 0 };
+        Ask {
+            start: start - overlap_bytes,
+            end: Some(end),
+            validator: part.validator_of(&source.address).cloned(),
+            ..whole
+        }
+    }
+
+    /// Where in the file the body begins, once it is known to be the file.
+    fn position(
+        &self,
+        head: &Head,
+        ask: &Ask,
+        stream: &mut Stream,
+        moved: &mut Moved,
+    ) -> Result<u64, Failure> {
+        let name = &self.wanted.name;
+        let verdict = judge(head, ask, name, self.wanted.size_bytes)?;
+        if let Verdict::Take { position } = verdict {
+            return Ok(position);
+        }
+        let is_page = looks_like_a_page(&stream.look(self.monitor, moved)?);
+        if is_page && !is_page_name(name) {
+            return Err(portal(ask, name));
+        }
+        match verdict {
+            Verdict::WrongLength { actual_bytes } => Err(Failure::leave(TransferError::WrongLength {
+                name: name.clone(),
+                address: shown(&ask.url),
+                expected_bytes: self.wanted.size_bytes,
+                actual_bytes,
+            })),
+            _ => Ok(0),
+        }
+    }
+
+    fn note_change(&self, part: &Part, source: &Source, head: &Head) {
+        let old = part.validator_of(&source.address);
+        if head.status == 200 && old.is_some() && head.validator.is_some() && old != head.validator.as_ref() {
+            self.monitor.warn(&format!(
+                "`{}` was replaced at `{}` since the last fetch; its bytes are compared with those already here",
+                self.wanted.name, source.address
+            ));
+        }
+    }
+
+    /// Hands the body to the part file.
+    fn take(
+        &self,
+        part: &mut Part,
+        source: &Source,
+        stream: &mut Stream,
+        (mut position, until, is_whole): (u64, u64, bool),
+        moved: &mut Moved,
+    ) -> Result<(), Failure> {
+        let begin = position;
+        while position < until && part.next_gap().is_some() {
+            if self.monitor.is_cancelled() {
+                return Err(Failure::stop(stopped()));
+            }
+            match stream.next(moved) {
+                Next::Chunk(chunk) => {
+                    let count = (chunk.bytes.len() as u64).min(until - position);
+                    let here = Here { source, position, begin, is_whole };
+                    self.accept(part, &here, &chunk.bytes[..count as usize], moved)?;
+                    position += count;
+                }
+                Next::Waiting => {}
+                Next::End => return Err(cut_short(source)),
+                Next::Failed(failure) => return Err(failure),
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(
+        &self,
+        part: &mut Part,
+        here: &Here<'_>,
+        bytes: &[u8],
+        moved: &mut Moved,
+    ) -> Result<(), Failure> {
+        let (mut position, mut bytes) = (here.position, bytes);
+        loop {
+            match part.accept(position, bytes).map_err(Failure::stop)? {
+                Step::Taken { new_bytes } => {
+                    moved.new_bytes += new_bytes;
+                    self.task.advance(new_bytes);
+                    return Ok(());
+                }
+                // The whole file comes: up to here both are the same, from here on this one counts.
+                Step::Differs { offset } if here.is_whole => {
+                    self.warn_of_difference(here.source, offset);
+                    part.rewind(offset, self.monitor).map_err(Failure::stop)?;
+                    bytes = &bytes[(offset - position) as usize..];
+                    position = offset;
+                }
+                Step::Differs { offset } => {
+                    let address = here.source.address.clone();
+                    return Err(Failure::without_ranges(TransferError::Changed { address, offset }));
+                }
+                Step::Wrong { offset, length, expected, actual } => {
+                    let (name, address) = (self.wanted.name.clone(), here.source.address.clone());
+                    let error =
+                        TransferError::WrongPiece { name, address, offset, length, expected, actual };
+                    // A piece that was begun earlier may be another source's fault.
+                    let is_ours = offset >= here.begin;
+                    return Err(if is_ours { Failure::leave(error) } else { Failure::retry(error) });
+                }
+            }
+        }
+    }
+
+    fn warn_of_difference(&self, source: &Source, offset: u64) {
+        self.monitor.warn(&format!(
+            "from byte {offset} on, `{}` sends another `{}` than was fetched before; it replaces the old bytes",
+            source.address, self.wanted.name
+        ));
+    }
+}
+
+/// Where some bytes come from, and where they stand.
+struct Here<'a> {
+    source: &'a Source,
+    /// Of the bytes, in the file.
+    position: u64,
+    /// Where the body began.
+    begin: u64,
+    /// The body is the whole file.
+    is_whole: bool,
+}
+
+fn cut_short(source: &Source) -> Failure {
+    let reason = "the body ended too early".into();
+    Failure::retry(TransferError::Connection { address: source.address.clone(), reason })
+}
+
+/// A body whose first chunks may already have been looked at.
+struct Stream {
+    body: Body,
+    first: VecDeque<Chunk>,
+    is_http: bool,
+}
+
+impl Stream {
+    /// The first bytes, as many as it takes to know a web page; they come again from `next`.
+    fn look(&mut self, monitor: &dyn Monitor, moved: &mut Moved) -> Result<Vec<u8>, Failure> {
+        let mut seen = Vec::new();
+        while seen.len() < SNIFF_BYTES {
+            if monitor.is_cancelled() {
+                return Err(Failure::stop(stopped()));
+            }
+            match self.receive(moved) {
+                Next::Chunk(chunk) => {
+                    seen.extend_from_slice(&chunk.bytes);
+                    self.first.push_back(chunk);
+                }
+                Next::Waiting => {}
+                // `next` says so again.
+                Next::End => break,
+                Next::Failed(failure) => return Err(failure),
+            }
+        }
+        Ok(seen)
+    }
+
+    fn next(&mut self, moved: &mut Moved) -> Next {
+        match self.first.pop_front() {
+            Some(chunk) => Next::Chunk(chunk),
+            None => self.receive(moved),
+        }
+    }
+
+    fn receive(&mut self, moved: &mut Moved) -> Next {
+        let next = self.body.next();
+        if let (Next::Chunk(chunk), true) = (&next, self.is_http) {
+            moved.wire_bytes += chunk.bytes.len() as u64;
+        }
+        next
+    }
+}

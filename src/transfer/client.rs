@@ -1,0 +1,169 @@
+//! The door of the room: what is wanted, who is asked, what came.
+
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use super::attempt::open;
+use super::error::{Result, TransferError, shown};
+use super::fetch::{fetch, wait};
+use super::judge::{Failure, is_page_name, is_page_type, looks_like_a_page, portal, refuse_status};
+use super::network::Network;
+use super::options::Options;
+use super::reply::{Ask, Next};
+use super::resume::stopped;
+use super::sources::{Sources, jitter};
+use super::staging::Keeper;
+use crate::digest::Sha256;
+use crate::disk::Staged;
+use crate::package::PieceList;
+use crate::progress::Monitor;
+
+/// A file that is wanted, as its package describes it.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// What to call it in progress and errors: its path in the package.
+    pub name: String,
+    /// What its bytes must hash to.
+    pub digest: Sha256,
+    /// How many bytes it has.
+    pub size_bytes: u64,
+    /// Where it may be had, best first: http, https and file addresses.
+    pub sources: Vec<url::Url>,
+    /// Its pieces, where the publisher gave them: then a wrong one costs 4 MiB and not the file.
+    pub pieces: Option<PieceList>,
+}
+
+/// A file that came, whole and verified.
+///
+/// Keep it until `staged` is adopted: it holds the lock that keeps other processes from fetching the same file.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The file, ready for the store.
+    pub staged: Staged,
+    /// How many bytes of bodies came over the network, those fetched in vain too.
+    pub wire_bytes: u64,
+    /// How many bytes were already here from an earlier run.
+    pub reused_bytes: u64,
+    /// The address of the source that finished it, without user, password and query; `None` when nothing was missing.
+    pub source: Option<String>,
+    pub(super) _keeper: Keeper,
+}
+
+/// Fetches files. Building one opens and starts nothing; that happens at the first need of the network.
+pub struct Client {
+    options: Options,
+    network: OnceLock<Network>,
+}
+
+impl Client {
+    /// Takes the settings.
+    pub fn new(options: Options) -> Self {
+        Self { options, network: OnceLock::new() }
+    }
+
+    /// Fetches a file into `staging_dir`, continuing what an earlier run left there.
+    ///
+    /// # Errors
+    /// `Offline`, `InUse`, `Cancelled`, `WrongPieceList`, or `Fetch` with the cause. Except for `InUse` and the contradictory
+    /// `WrongPieceList`, what was fetched is kept, and the same call goes on from there.
+    pub fn fetch(&self, wanted: &Wanted, staging_dir: &Path, monitor: &dyn Monitor) -> Result<Fetched> {
+        let needs_network = wanted.sources.iter().any(|url| url.scheme() != "file");
+        let network = if needs_network { self.network()? } else { None };
+        fetch(network, &self.options, wanted, staging_dir, monitor)
+    }
+
+    /// Fetches a small file into memory.
+    ///
+    /// # Errors
+    /// As `fetch`, and `TooLarge` when it has more than `max_bytes`. `is_missing` tells that there is no such file.
+    pub fn get(&self, url: &url::Url, max_bytes: u64, monitor: &dyn Monitor) -> Result<Vec<u8>> {
+        let network = if url.scheme() == "file" { None } else { self.network()? };
+        if network.is_none() && url.scheme() != "file" {
+            return Err(TransferError::Offline { name: shown(url) });
+        }
+        let mut sources = Sources::new(std::slice::from_ref(url), &self.options, |_| false);
+        let mut last_error = TransferError::NoSource { name: shown(url) };
+        while let Some((source, delay)) = sources.next(Instant::now()) {
+            wait(delay, monitor)?;
+            match get_once(network, &source.url, max_bytes, monitor) {
+                Ok(bytes) => return Ok(bytes),
+                Err(failure) => {
+                    let goes_on = sources.failed(failure.remedy, false, Instant::now(), jitter());
+                    last_error = failure.error;
+                    if !goes_on {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(last_error)
+    }
+
+    fn network(&self) -> Result<Option<&Network>> {
+        if self.options.is_offline {
+            return Ok(None);
+        }
+        if let Some(network) = self.network.get() {
+            return Ok(Some(network));
+        }
+        let network = Network::start(&self.options)?;
+        Ok(Some(self.network.get_or_init(|| network)))
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Client").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+fn get_once(
+    network: Option<&Network>,
+    url: &url::Url,
+    max_bytes: u64,
+    monitor: &dyn Monitor,
+) -> std::result::Result<Vec<u8>, Failure> {
+    let ask = Ask::whole(url.clone());
+    let name = url.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or_default().to_owned();
+    let too_large = || Failure::leave(TransferError::TooLarge { address: shown(url), max_bytes });
+    let mut reply = open(network, &ask, monitor)?;
+    refuse_status(&reply.head, &ask, &name)?;
+    if let Some(encoding) = reply.head.encoding {
+        return Err(Failure::leave(TransferError::Encoded { address: shown(url), encoding }));
+    }
+    let is_page = reply.head.content_type.as_deref().is_some_and(is_page_type);
+    if is_page && !is_page_name(&name) {
+        return Err(portal(&ask, &name));
+    }
+    if reply.head.length.is_some_and(|length| length > max_bytes) {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    loop {
+        if monitor.is_cancelled() {
+            return Err(Failure::stop(stopped_at(&name, bytes.len() as u64)));
+        }
+        match reply.body.next() {
+            Next::Chunk(chunk) => bytes.extend_from_slice(&chunk.bytes),
+            Next::Waiting => {}
+            Next::Failed(failure) => return Err(failure),
+            Next::End if looks_like_a_page(&bytes) && !is_page_name(&name) => {
+                return Err(portal(&ask, &name));
+            }
+            Next::End => return Ok(bytes),
+        }
+        if bytes.len() as u64 > max_bytes {
+            return Err(too_large());
+        }
+    }
+}
+
+fn stopped_at(name: &str, size_bytes: u64) -> TransferError {
+    match stopped() {
+        TransferError::Cancelled { .. } => {
+            TransferError::Cancelled { name: name.into(), kept_bytes: 0, size_bytes }
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,33 @@
+//! How patient and how greedy a client is.
+
+use std::time::Duration;
+
+/// Settings of a client; the defaults suit a slow, failing line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Refuses every source but `file:` before a socket is opened.
+    pub is_offline: bool,
+    /// How long a connection may take to come about.
+    pub connect_timeout: Duration,
+    /// How long a source may send nothing at all; there is no limit on the whole.
+    pub silence_timeout: Duration,
+    /// How many rounds through all sources may pass without a new byte before giving up; 0 means one try.
+    pub max_retries: u32,
+    /// Delay before the first retry; each later one is twice as long, up to 30 s, minus a random part of up to half.
+    pub first_delay: Duration,
+    /// The most bytes a second over all connections of this client; `None` means as many as come.
+    pub limit_bytes_per_second: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            is_offline: false,
+            connect_timeout: Duration::from_secs(20),
+            silence_timeout: Duration::from_secs(60),
+            max_retries: 5,
+            first_delay: Duration::from_secs(1),
+            limit_bytes_per_second: None,
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! A part file and its journal: takes bytes in file order, compares what is there, verifies run by run.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::Arc;
+
+use super::error::{Result, TransferError};
+use super::journal::{Journal, Record, read};
+use super::reply::Validator;
+use super::resume::{Run, check, hash, rewind};
+use super::staging::Paths;
+use super::syncer::Syncer;
+use crate::digest::{Hasher, Sha256};
+use crate::disk::{DiskError, Staged, StagingFile, rename};
+use crate::package::{MAX_PIECE_BYTES, PieceList};
+use crate::progress::Monitor;
+
+/// A blob under construction.
+pub(super) struct Part {
+    paths: Paths,
+    digest: Sha256,
+    size_bytes: u64,
+    file: Arc<StagingFile>,
+    journal: Journal,
+    syncer: Syncer,
+    /// In file order, without gap. One run where no pieces are known.
+    runs: Vec<Run>,
+    /// Where there are several runs: the hash of all bytes, as far as they came in order.
+    whole: Option<Whole>,
+    /// Who sent bytes that are in the part file, and in which version.
+    origins: Vec<(String, Option<Validator>)>,
+    /// Who once sent a whole file with the wrong digest.
+    wrong: BTreeSet<String>,
+}
+
+/// The hash of the first `offset` bytes, and what it was before the run that is being filled.
+#[derive(Default)]
+struct Whole {
+    hasher: Hasher,
+    offset: u64,
+    before: (Hasher, u64),
+}
+
+/// What became of the bytes handed in.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// All are in, or were there already; so many are new.
+    Taken { new_bytes: u64 },
+    /// The byte at this offset differs from the one that is there; none from here on was taken.
+    Differs { offset: u64 },
+    /// A run is full and has the wrong digest; it is empty again (a sole run stays full, for `set_aside`).
+    Wrong { offset: u64, length: u64, expected: Sha256, actual: Sha256 },
+}
+
+impl Part {
+    /// Opens what is there, verifies it, and begins anew where nothing holds.
+    pub(super) fn open(
+        paths: &Paths,
+        (digest, size_bytes): (Sha256, u64),
+        pieces: Option<&PieceList>,
+        monitor: &dyn Monitor,
+    ) -> Result<Self> {
+        let records = read(&paths.journal, digest, size_bytes)?;
+        let file = Arc::new(StagingFile::open(&paths.part)?);
+        let mut runs: Vec<Run> = match pieces.map(PieceList::pieces) {
+            Some(pieces) if !pieces.is_empty() => {
+                pieces.iter().map(|piece| Run::new(piece.offset, piece.length, piece.sha256)).collect()
+            }
+            _ => vec![Run::new(0, size_bytes, digest)],
+        };
+        check(&file, &mut runs, &records, monitor)?;
+        let (origins, wrong) = origins_in(&records);
+        let journal = Journal::create(
+            &paths.journal,
+            digest,
+            size_bytes,
+            &records_of(&runs, &origins, &wrong),
+        )?;
+        let syncer = Syncer::start(vec![Arc::clone(&file), Arc::clone(journal.file())]);
+        let whole = (runs.len() > 1).then(Whole::default);
+        let paths = paths.clone();
+        let mut part = Self { paths, digest, size_bytes, file, journal, syncer, runs, whole, origins, wrong };
+        part.catch_up(monitor)?;
+        Ok(part)
+    }
+
+    /// The first missing byte, and where the missing bytes end.
+    pub(super) fn next_gap(&self) -> Option<(u64, u64)> {
+        let first = self.runs.iter().position(|run| !run.is_whole)?;
+        let mut end = self.runs[first].end();
+        for run in &self.runs[first + 1..] {
+            if run.is_whole || run.filled > 0 {
+                break;
+            }
+            end = run.end();
+        }
+        Some((self.runs[first].position(), end))
+    }
+
+    /// How many bytes are there and verified, or hashed on arrival.
+    pub(super) fn kept_bytes(&self) -> u64 {
+        self.runs.iter().map(|run| run.filled).sum()
+    }
+
+    /// True where one digest covers all bytes, so that a range from elsewhere could spoil them.
+    pub(super) fn is_one_run(&self) -> bool {
+        self.whole.is_none()
+    }
+
+    /// What the file will still take on the disk.
+    pub(super) fn needed_bytes(&self) -> Result<u64> {
+        let metadata = self
+            .file
+            .file()
+            .metadata()
+            .map_err(|source| DiskError::Io { path: self.paths.part.clone(), source })?;
+        Ok(self.size_bytes.saturating_sub(metadata.blocks().saturating_mul(512)))
+    }
+
+    /// The version of the file that this address sent before.
+    pub(super) fn validator_of(&self, address: &str) -> Option<&Validator> {
+        self.origins.iter().rev().find(|origin| origin.0 == address)?.1.as_ref()
+    }
+
+    /// True when this address sent bytes that are in the part file.
+    pub(super) fn has_bytes_from(&self, address: &str) -> bool {
+        self.origins.iter().any(|origin| origin.0 == address)
+    }
+
+    /// True when this address once sent a whole file with the wrong digest.
+    pub(super) fn was_wrong(&self, address: &str) -> bool {
+        self.wrong.contains(address)
+    }
+
+    /// Writes down that bytes from `offset` on come from this address.
+    pub(super) fn begin(&mut self, offset: u64, address: &str, validator: Option<&Validator>) -> Result<()> {
+        let origin = (address.to_owned(), validator.cloned());
+        if self.origins.last() == Some(&origin) {
+            return Ok(());
+        }
+        self.origins.retain(|old| old.0 != address);
+        self.origins.push(origin.clone());
+        self.journal.add(&Record::From { offset, address: origin.0, validator: origin.1 })
+    }
+
+    /// Takes bytes that stand at `position` in the file.
+    pub(super) fn accept(&mut self, position: u64, bytes: &[u8]) -> Result<Step> {
+        let (mut position, mut bytes) = (position, bytes);
+        let mut new_bytes = 0;
+        // The first run that ends behind the position.
+        let mut index = self.runs.partition_point(|run| run.end() <= position);
+        while let Some(run) = self.runs.get(index).filter(|_| !bytes.is_empty()) {
+            let within = position - run.offset;
+            let count = if within < run.filled {
+                let count = (bytes.len() as u64).min(run.filled - within);
+                if !run.is_whole && let Some(at) = self.first_difference(position, &bytes[..count as usize])? {
+                    return Ok(Step::Differs { offset: position + at });
+                }
+                count
+            } else if within == run.filled {
+                // Up to the next place where the digest is written down.
+                let count = (bytes.len() as u64).min(next_mark(run) - within);
+                if let Some(wrong) = self.fill(index, &bytes[..count as usize])? {
+                    return Ok(wrong);
+                }
+                new_bytes += count;
+                count
+            } else {
+                // The beginning of this run was lost on the way; a later request brings it.
+                (bytes.len() as u64).min(run.end() - position)
+            };
+            position += count;
+            bytes = &bytes[count as usize..];
+            if position == self.runs[index].end() {
+                index += 1;
+            }
+        }
+        Ok(Step::Taken { new_bytes })
+    }
+
+    /// Gives up the bytes of the run from `position` on, so that others can take their place.
+    pub(super) fn rewind(&mut self, position: u64, monitor: &dyn Monitor) -> Result<()> {
+        let index = self.runs.partition_point(|run| run.end() <= position);
+        let Some(run) = self.runs.get_mut(index) else { return Ok(()) };
+        match &mut self.whole {
+            None => rewind(&self.file, run, position, monitor)?,
+            Some(whole) => {
+                whole.leave(run.offset);
+                run.reset();
+            }
+        }
+        self.rewrite_journal()
+    }
+
+    /// Keeps a whole file with the wrong digest as `.suspect`, and begins anew.
+    pub(super) fn set_aside(&mut self) -> Result<()> {
+        rename(&self.paths.part, &self.paths.suspect)?;
+        self.file = Arc::new(StagingFile::open(&self.paths.part)?);
+        self.runs.iter_mut().for_each(Run::reset);
+        self.wrong.extend(self.origins.drain(..).map(|(address, _)| address));
+        self.rewrite_journal()
+    }
+
+    /// Writes down all that is there, and brings it to the medium.
+    pub(super) fn pause(&mut self) -> Result<()> {
+        for index in 0..self.runs.len() {
+            let run = &self.runs[index];
+            let is_written_down = run.marks.last().is_some_and(|mark| mark.0 == run.filled);
+            if run.filled > 0 && run.filled < run.length && !is_written_down {
+                self.mark(index)?;
+            }
+        }
+        self.file.sync()?;
+        Ok(self.journal.file().sync()?)
+    }
+
+    /// Declares the file whole. The last word is the sha256 of all bytes.
+    pub(super) fn finish(mut self, name: &str, monitor: &dyn Monitor) -> Result<Staged> {
+        self.catch_up(monitor)?;
+        let actual = match self.whole.take() {
+            Some(whole) => whole.hasher.finish(),
+            None => self.runs[0].digest(),
+        };
+        if actual != self.digest {
+            let reason = format!("its pieces make a file with sha256 {actual}, not {}", self.digest);
+            return Err(TransferError::WrongPieceList { name: name.into(), reason });
+        }
+        if self.file.size_bytes()? > self.size_bytes {
+            self.file.truncate(self.size_bytes)?;
+        }
+        Ok(Staged { path: self.paths.part, digest: actual, size_bytes: self.size_bytes })
+    }
+
+    /// Writes the next bytes of a run, up to its next mark at most.
+    fn fill(&mut self, index: usize, bytes: &[u8]) -> Result<Option<Step>> {
+        let run = &mut self.runs[index];
+        self.file.write_at(bytes, run.position())?;
+        if let Some(whole) = &mut self.whole {
+            whole.take(run, bytes);
+        }
+        run.hasher.update(bytes);
+        run.filled += bytes.len() as u64;
+        let is_at_mark = run.filled.is_multiple_of(MAX_PIECE_BYTES);
+        if run.filled == run.length {
+            let (offset, length, expected, actual) = (run.offset, run.length, run.expected, run.digest());
+            if actual != expected {
+                if let Some(whole) = &mut self.whole {
+                    whole.leave(offset);
+                    run.reset();
+                }
+                return Ok(Some(Step::Wrong { offset, length, expected, actual }));
+            }
+            run.is_whole = true;
+            self.mark(index)?;
+        } else if is_at_mark {
+            self.mark(index)?;
+        }
+        self.syncer.wrote(bytes.len() as u64)?;
+        Ok(None)
+    }
+
+    /// Writes down the digest of what a run has.
+    fn mark(&mut self, index: usize) -> Result<()> {
+        let run = &mut self.runs[index];
+        let sha256 = run.digest();
+        run.marks.push((run.filled, sha256));
+        self.journal.add(&Record::Have { offset: run.offset, length: run.filled, sha256 })
+    }
+
+    fn rewrite_journal(&mut self) -> Result<()> {
+        let records = records_of(&self.runs, &self.origins, &self.wrong);
+        self.journal = Journal::create(&self.paths.journal, self.digest, self.size_bytes, &records)?;
+        self.syncer = Syncer::start(vec![Arc::clone(&self.file), Arc::clone(self.journal.file())]);
+        Ok(())
+    }
+
+    /// Hashes for the whole what came out of order and now has no gap before it.
+    fn catch_up(&mut self, monitor: &dyn Monitor) -> Result<()> {
+        let end = self.runs.iter().find(|run| !run.is_whole).map_or(self.size_bytes, |run| run.offset);
+        match &mut self.whole {
+            Some(whole) if whole.offset < end => {
+                hash(&self.file, &mut whole.hasher, whole.offset, end, monitor)?;
+                whole.offset = end;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where `bytes` first differ from the file's at `position`.
+    fn first_difference(&self, position: u64, bytes: &[u8]) -> Result<Option<u64>> {
+        let mut there = vec![0; bytes.len()];
+        let count = self.file.read_at(&mut there, position)?;
+        let same = there[..count].iter().zip(bytes).take_while(|(old, new)| old == new).count();
+        Ok((same < bytes.len()).then_some(same as u64))
+    }
+}
+
+impl Whole {
+    fn take(&mut self, run: &Run, bytes: &[u8]) {
+        if self.offset != run.position() {
+            return;
+        }
+        if run.filled == 0 {
+            self.before = (self.hasher.clone(), self.offset);
+        }
+        self.hasher.update(bytes);
+        self.offset += bytes.len() as u64;
+    }
+
+    /// Gives up the bytes from the beginning of a run on.
+    fn leave(&mut self, run_offset: u64) {
+        if self.offset > run_offset {
+            let (hasher, offset) = std::mem::take(&mut self.before);
+            // Without a memory of that place, the bytes before it are read again at the end.
+            (self.hasher, self.offset) =
+                if offset == run_offset { (hasher, offset) } else { (Hasher::new(), 0) };
+        }
+    }
+}
+
+/// The length of a run at which its digest is written down next.
+fn next_mark(run: &Run) -> u64 {
+    run.length.min((run.filled / MAX_PIECE_BYTES + 1) * MAX_PIECE_BYTES)
+}
+
+fn origins_in(records: &[Record]) -> (Vec<(String, Option<Validator>)>, BTreeSet<String>) {
+    let (mut origins, mut wrong) = (Vec::<(String, Option<Validator>)>::new(), BTreeSet::new());
+    for record in records {
+        match record {
+            Record::From { address, validator, .. } => {
+                origins.retain(|old| old.0 != *address);
+                origins.push((address.clone(), validator.clone()));
+            }
+            Record::Wrong { address } => {
+                wrong.insert(address.clone());
+            }
+            Record::Have { .. } => {}
+        }
+    }
+    (origins, wrong)
+}
+
+fn records_of(
+    runs: &[Run],
+    origins: &[(String, Option<Validator>)],
+    wrong: &BTreeSet<String>,
+) -> Vec<Record> {
+    let wrong = wrong.iter().map(|address| Record::Wrong { address: address.clone() });
+    let from = origins.iter().map(|(address, validator)| Record::From {
+        offset: 0,
+        address: address.clone(),
+        validator: validator.clone(),
+    });
+    let have = runs.iter().flat_map(|run| {
+        run.marks.iter().map(|(length, sha256)| Record::Have {
+            offset: run.offset,
+            length: *length,
+            sha256: *sha256,
+        })
+    });
+    wrong.chain(from).chain(have).collect()
+}

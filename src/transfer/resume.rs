@@ -1,0 +1,158 @@
+//! What of a part file still holds: every run is read and hashed again, and kept up to the last line that is true.
+
+use super::error::{Result, TransferError};
+use super::journal::Record;
+use crate::digest::{Hasher, Sha256};
+use crate::disk::StagingFile;
+use crate::progress::Monitor;
+
+/// How much is read at a time, in bytes.
+const BUFFER_BYTES: usize = 1024 * 1024;
+
+/// Bytes that are verified by one digest: a piece, or the whole file where no pieces are known.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) offset: u64,
+    pub(super) length: u64,
+    pub(super) expected: Sha256,
+    /// How many bytes from `offset` on are there.
+    pub(super) filled: u64,
+    /// Has taken those bytes.
+    pub(super) hasher: Hasher,
+    /// Lengths at which the digest was written down, rising, with the digest of so many bytes.
+    pub(super) marks: Vec<(u64, Sha256)>,
+    /// All bytes are there and have the expected digest.
+    pub(super) is_whole: bool,
+}
+
+impl Run {
+    pub(super) fn new(offset: u64, length: u64, expected: Sha256) -> Self {
+        let is_whole = length == 0 && expected == Sha256::of(b"");
+        Self { offset, length, expected, filled: 0, hasher: Hasher::new(), marks: Vec::new(), is_whole }
+    }
+
+    /// Forgets its bytes.
+    pub(super) fn reset(&mut self) {
+        *self = Self::new(self.offset, self.length, self.expected);
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.offset + self.length
+    }
+
+    /// The first byte that is missing.
+    pub(super) fn position(&self) -> u64 {
+        self.offset + self.filled
+    }
+
+    /// The digest of what is there.
+    pub(super) fn digest(&self) -> Sha256 {
+        self.hasher.clone().finish()
+    }
+}
+
+/// Reads the part file back, and fills each run as far as the records and the file agree.
+pub(super) fn check(
+    file: &StagingFile,
+    runs: &mut [Run],
+    records: &[Record],
+    monitor: &dyn Monitor,
+) -> Result<()> {
+    let file_bytes = file.size_bytes()?;
+    for run in runs.iter_mut() {
+        let marks = marks_of(run, records, file_bytes);
+        if !marks.is_empty() {
+            check_run(file, run, &marks, monitor)?;
+        }
+    }
+    Ok(())
+}
+
+/// Goes back to `length` bytes of a run, which are read from the file again.
+pub(super) fn rewind(file: &StagingFile, run: &mut Run, length: u64, monitor: &dyn Monitor) -> Result<()> {
+    let mut marks = std::mem::take(&mut run.marks);
+    marks.retain(|(mark, _)| *mark <= length);
+    run.reset();
+    let mut hasher = Hasher::new();
+    hash(file, &mut hasher, run.offset, run.offset + length, monitor)?;
+    (run.filled, run.hasher, run.marks) = (length, hasher, marks);
+    Ok(())
+}
+
+/// Feeds `from..to` of the file to the hasher.
+///
+/// # Errors
+/// When reading fails, the file is shorter, or the user stopped.
+pub(super) fn hash(
+    file: &StagingFile,
+    hasher: &mut Hasher,
+    from: u64,
+    to: u64,
+    monitor: &dyn Monitor,
+) -> Result<()> {
+    let mut buffer = vec![0; BUFFER_BYTES.min((to - from) as usize)];
+    let mut at = from;
+    while at < to {
+        if monitor.is_cancelled() {
+            return Err(stopped());
+        }
+        let want = buffer.len().min((to - at) as usize);
+        let count = file.read_at(&mut buffer[..want], at)?;
+        if count == 0 {
+            let source = std::io::ErrorKind::UnexpectedEof.into();
+            return Err(crate::disk::DiskError::Io { path: file.path().to_owned(), source }.into());
+        }
+        hasher.update(&buffer[..count]);
+        at += count as u64;
+    }
+    Ok(())
+}
+
+/// The user stopped; `fetch` fills in what is kept.
+pub(super) fn stopped() -> TransferError {
+    TransferError::Cancelled { name: String::new(), kept_bytes: 0, size_bytes: 0 }
+}
+
+/// The lengths worth checking. A whole run needs no record: its expected digest is known anyway.
+fn marks_of(run: &Run, records: &[Record], file_bytes: u64) -> Vec<(u64, Sha256)> {
+    let available = file_bytes.saturating_sub(run.offset);
+    let mut marks: Vec<(u64, Sha256)> = records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Have { offset, length, sha256 } if *offset == run.offset => Some((*length, *sha256)),
+            _ => None,
+        })
+        .filter(|(length, _)| *length > 0 && *length < run.length && *length <= available)
+        .collect();
+    if run.length > 0 && run.length <= available {
+        marks.push((run.length, run.expected));
+    }
+    // The sort is stable: of two records for one length, the later one stays.
+    marks.sort_by_key(|(length, _)| *length);
+    marks.reverse();
+    marks.dedup_by_key(|(length, _)| *length);
+    marks.reverse();
+    marks
+}
+
+fn check_run(
+    file: &StagingFile,
+    run: &mut Run,
+    marks: &[(u64, Sha256)],
+    monitor: &dyn Monitor,
+) -> Result<()> {
+    let mut hasher = Hasher::new();
+    let mut hashed = 0;
+    for (length, sha256) in marks {
+        hash(file, &mut hasher, run.offset + hashed, run.offset + length, monitor)?;
+        hashed = *length;
+        if hasher.clone().finish() != *sha256 {
+            return Ok(());
+        }
+        run.filled = hashed;
+        run.hasher = hasher.clone();
+        run.marks.push((hashed, *sha256));
+    }
+    run.is_whole = run.filled == run.length;
+    Ok(())
+}
