@@ -7,8 +7,8 @@ use url::Url;
 use crate::digest::Sha256;
 use crate::error::ErrorKind;
 use crate::package::{FileEntry, Kind, Manifest, Name, PackageRef, Variant};
-use crate::registry::{self, VerifiedIndex};
 use crate::progress::Monitor;
+use crate::registry::{self, VerifiedIndex};
 use crate::store::{Installed, Origin, Store};
 
 use super::error::{Error, Result};

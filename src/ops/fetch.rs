@@ -1,6 +1,5 @@
 //! `fetch`: bring packages' bytes into the store, verified, and nothing more.
 
-
 use serde::Serialize;
 
 use crate::digest::Sha256;
@@ -82,7 +81,15 @@ pub fn fetch(
     options: &FetchOptions,
     monitor: &dyn Monitor,
 ) -> Result<FetchReport> {
-    Ok(fetch_choices(home, packages, options, monitor)?.1)
+    let (choices, report) = fetch_choices(home, packages, options, monitor)?;
+    if !options.is_plan {
+        let store = site::store(home);
+        let _lock = site::lock(home)?;
+        for choice in choices.iter().filter(|choice| !choice.is_installed) {
+            store.keep(&choice.to_installed())?;
+        }
+    }
+    Ok(report)
 }
 
 pub(super) fn fetch_choices(
@@ -194,7 +201,10 @@ fn piece_list(
             Ok(Some(list))
         }
         None => {
-            monitor.warn(&format!("the piece list of `{}` is damaged; the whole file is checked instead", file.path));
+            monitor.warn(&format!(
+                "the piece list of `{}` is damaged; the whole file is checked instead",
+                file.path
+            ));
             Ok(None)
         }
     }

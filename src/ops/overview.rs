@@ -48,7 +48,7 @@ pub struct NextCommand {
 /// # Errors
 /// When a record of an installed package is damaged.
 pub fn overview(home: &Home) -> Result<OverviewReport> {
-    let packages = list(home)?.packages;
+    let packages: Vec<_> = list(home)?.packages.into_iter().filter(|package| package.is_installed).collect();
     let count = |kind: Kind| packages.iter().filter(|package| package.kind == kind).count();
     let (num_chat_models, num_embedders) = (count(Kind::ChatModel), count(Kind::Embedder));
     let mut report = OverviewReport {

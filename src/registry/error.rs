@@ -162,14 +162,6 @@ pub enum RegistryError {
         /// The publisher's words.
         reason: String,
     },
-    /// What is known of a registry is too old to install from without saying so.
-    #[error("what is known of the registry `{registry}` is very old: it expired on {expired}")]
-    VeryStale {
-        /// The registry.
-        registry: String,
-        /// The day it expired, as `2026-11-22`.
-        expired: String,
-    },
     /// A manifest in `manifests/` is not usable.
     #[error("`{}`: {source}", path.display())]
     Manifest {
@@ -238,8 +230,7 @@ impl Explain for RegistryError {
             | Self::DamagedCopy { .. }
             | Self::DamagedRecord { .. }
             | Self::Missing { .. }
-            | Self::Revoked { .. }
-            | Self::VeryStale { .. } => ErrorKind::Untrusted,
+            | Self::Revoked { .. } => ErrorKind::Untrusted,
             Self::NotARegistry { .. }
             | Self::NoSuchRegistry { .. }
             | Self::NoSuchPackage { .. }
@@ -300,9 +291,6 @@ impl Explain for RegistryError {
                 Some(format!("say which one, for example `{first}/{name}`"))
             }
             Self::Revoked { .. } => Some("`localml info` of the package lists its other versions".into()),
-            Self::VeryStale { .. } => {
-                Some("`localml update` when there is a network, or a newer stick; else `--accept-stale`".into())
-            }
             Self::OutOfDate { .. } => Some("run `localml registry build` and commit what it writes".into()),
             Self::KeysInside { .. } => {
                 Some("give `--keys` a folder elsewhere: what lies in the registry is given away".into())

@@ -11,7 +11,9 @@ use crate::package::PackageRef;
 /// What is verified is kept when it is interrupted; the same command continues there. `install` does the
 /// same and also makes the package usable on this PC.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  localml fetch qwen2.5-0.5b-instruct --plan\n  localml fetch qwen2.5-0.5b-instruct")]
+#[command(
+    after_help = "Example:\n  localml fetch qwen2.5-0.5b-instruct --plan\n  localml fetch qwen2.5-0.5b-instruct"
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(super) wish: Wish,

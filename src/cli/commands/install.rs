@@ -10,7 +10,9 @@ use super::fetch::{Wish, text};
 ///
 /// What it requires comes along. Nothing is fetched that does not fit this PC's memory or disk.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  localml install qwen2.5-0.5b-instruct --plan\n  localml install qwen2.5-0.5b-instruct:q4_k_m")]
+#[command(
+    after_help = "Example:\n  localml install qwen2.5-0.5b-instruct --plan\n  localml install qwen2.5-0.5b-instruct:q4_k_m"
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     wish: Wish,

@@ -33,8 +33,8 @@ pub struct BuildOptions {
 }
 
 /// Looks into a file of a variant: returns the offsets where its pieces begin anew, in bytes, and may
-/// set what the variant says of its shape.
-pub type Inspect<'a> = &'a dyn Fn(&Path, &mut Variant) -> Vec<u64>;
+/// set what the variant says of its shape; or says why the file must not be published.
+pub type Inspect<'a> = &'a dyn Fn(&Path, &mut Variant) -> std::result::Result<Vec<u64>, String>;
 
 /// What was generated.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -115,7 +115,8 @@ impl Plan {
         for (variant, places) in manifest.variants.iter_mut().zip(places) {
             for (index, place) in places.iter().enumerate() {
                 let Some(place) = place else { continue };
-                let boundaries = inspect(place, variant);
+                let boundaries = inspect(place, variant)
+                    .map_err(|reason| RegistryError::Authoring { path: place.clone(), reason })?;
                 self.take_file(&mut variant.files[index], place, &boundaries)?;
             }
         }

@@ -2,4 +2,5 @@
 #![allow(dead_code, reason = "each subject needs some of it, none all of it")]
 
 pub(crate) mod http_server;
+pub(crate) mod publisher;
 pub(crate) mod sandbox;
