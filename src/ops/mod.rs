@@ -7,6 +7,10 @@ mod fitting;
 mod indexes;
 mod site;
 
+mod adopt;
+mod doctor;
+#[cfg(feature = "engine")]
+mod engine_worker;
 mod fetch;
 mod info;
 mod install;
@@ -15,10 +19,16 @@ mod overview;
 mod path;
 mod registry;
 mod remove;
+#[cfg(feature = "engine")]
+mod run;
 mod search;
 mod update;
 mod verify;
 
+pub use adopt::{AdoptOptions, AdoptReport, adopt};
+pub use doctor::{Check, DoctorReport, Health, doctor};
+#[cfg(feature = "engine")]
+pub use engine_worker::engine_worker;
 pub use error::{Error, Result};
 // What the roof needs to call and to show of the registry room.
 pub use crate::registry::{Age, BuildOptions, Built, Freshness, Outcome as Change, show_fingerprint};
@@ -33,6 +43,8 @@ pub use registry::{
     registry_init, registry_sign,
 };
 pub use remove::{RemoveOptions, RemoveReport, remove};
+#[cfg(feature = "engine")]
+pub use run::{Conversation, RunOptions, RunReport, run};
 pub use search::{FoundPackage, SearchReport, search};
 pub use update::{FailedRegistry, UpdateOptions, UpdateReport, UpdatedRegistry, update};
 pub use verify::{DamagedFile, VerifiedPackage, VerifyReport, verify};

@@ -9,5 +9,7 @@
 mod support;
 
 mod command_line;
+#[cfg(feature = "engine")]
+mod engine;
 mod house_plan;
 mod supply;
