@@ -12,8 +12,8 @@ use crate::error::ErrorKind;
 use crate::gguf::{FileKind, Header, Shape, Value, check_model_file, sniff};
 use crate::home::Home;
 use crate::package::{
-    Embedding, FileEntry, Kind, Manifest, Name, PackageHead, Piece, PieceList, Pooling, RelativePath, Variant,
-    Version,
+    Embedding, FileEntry, Kind, Manifest, Name, PackageHead, Piece, PieceList, Pooling, RelativePath,
+    Variant, Version,
 };
 use crate::progress::{Monitor, Unit};
 use crate::store::{Installed, Origin, Store};
@@ -115,7 +115,9 @@ fn check(file: &mut File, size_bytes: u64, options: &AdoptOptions) -> Result<Opt
             ErrorKind::Usage,
             "an ONNX embedder is several files (graph and tokenizer), and `adopt` takes one",
         )
-        .with_hint("take the same embedder as GGUF, or describe it in a registry: `localml registry build --help`")),
+        .with_hint(
+            "take the same embedder as GGUF, or describe it in a registry: `localml registry build --help`",
+        )),
         (found, kind) => {
             let message = format!("`{}` is {found}; a `{kind}` must be GGUF", options.file.display());
             Err(Error::new(ErrorKind::Usage, message))
@@ -158,13 +160,18 @@ fn check_name_and_room(home: &Home, store: &Store, options: &AdoptOptions, size_
     {
         let version = &installed.manifest.package.version;
         let message = format!("`{}` is already installed (version {version})", options.name);
-        return Err(Error::new(ErrorKind::Failed, message)
-            .with_hint(format!("choose another `--name`, or pass `--replace`, or `localml remove {}` first", options.name)));
+        return Err(Error::new(ErrorKind::Failed, message).with_hint(format!(
+            "choose another `--name`, or pass `--replace`, or `localml remove {}` first",
+            options.name
+        )));
     }
     let free_bytes = disk::free_bytes(home.root())?;
     if free_bytes < size_bytes {
-        let message = format!("the file has {size_bytes} bytes, and the disk of the home has {free_bytes} free");
-        return Err(Error::new(ErrorKind::NoRoom, message).with_hint("free some space, or use another `--home`"));
+        let message =
+            format!("the file has {size_bytes} bytes, and the disk of the home has {free_bytes} free");
+        return Err(
+            Error::new(ErrorKind::NoRoom, message).with_hint("free some space, or use another `--home`")
+        );
     }
     Ok(())
 }
@@ -212,7 +219,9 @@ fn manifest(
     let invalid = |error: &dyn std::fmt::Display| Error::new(ErrorKind::Failed, error.to_string());
     let shape = header.map(Header::shape);
     let file = FileEntry {
-        path: file_name(&options.file, header.is_some()).parse::<RelativePath>().map_err(|error| invalid(&error))?,
+        path: file_name(&options.file, header.is_some())
+            .parse::<RelativePath>()
+            .map_err(|error| invalid(&error))?,
         size_bytes: staged.size_bytes,
         sha256: staged.digest,
         sources: Vec::new(),

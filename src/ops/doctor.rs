@@ -101,7 +101,8 @@ fn processor(machine: &Machine) -> Check {
 }
 
 fn memory(machine: &Machine) -> Check {
-    let found = format!("{:.1} GiB, {:.1} GiB free now", gib(machine.ram_bytes), gib(machine.available_bytes));
+    let found =
+        format!("{:.1} GiB, {:.1} GiB free now", gib(machine.ram_bytes), gib(machine.available_bytes));
     if machine.ram_bytes < LEAST_RAM_BYTES {
         return warning("memory", found, "enough to carry packages and to search, hardly for a chat model");
     }
@@ -112,7 +113,11 @@ fn disk_room(home: &Home) -> Result<Check> {
     let free_bytes = disk::free_bytes(home.root())?;
     let found = format!("{:.1} GiB free for `{}`", gib(free_bytes), home.root().display());
     if free_bytes < LEAST_DISK_BYTES {
-        return Ok(warning("disk", found, "free some space, `localml remove` a package, or use another `--home`"));
+        return Ok(warning(
+            "disk",
+            found,
+            "free some space, `localml remove` a package, or use another `--home`",
+        ));
     }
     Ok(ok("disk", found))
 }
@@ -129,14 +134,22 @@ fn engine() -> Check {
     if cfg!(feature = "engine") {
         ok("engine", "llama.cpp is built in".to_owned())
     } else {
-        warning("engine", "this build has no llama.cpp".to_owned(), "the courier build carries packages; it runs none")
+        warning(
+            "engine",
+            "this build has no llama.cpp".to_owned(),
+            "the courier build carries packages; it runs none",
+        )
     }
 }
 
 fn onnx_runtime(places: &[PathBuf]) -> Check {
     let name = "onnx runtime";
     if !cfg!(feature = "onnx") {
-        return warning(name, "this build has no ONNX".to_owned(), "GGUF embedders and word search do not need it");
+        return warning(
+            name,
+            "this build has no ONNX".to_owned(),
+            "GGUF embedders and word search do not need it",
+        );
     }
     match places.iter().find_map(|place| library_in(place)) {
         Some(library) => ok(name, format!("`{}`", library.display())),
@@ -170,11 +183,14 @@ fn packages(home: &Home) -> Vec<Check> {
             return vec![warning("packages", error.to_string(), hint)];
         }
     };
-    let mut checks: Vec<Check> = installed.iter().filter_map(|package| package_fault(&store, package)).collect();
+    let mut checks: Vec<Check> =
+        installed.iter().filter_map(|package| package_fault(&store, package)).collect();
     if checks.is_empty() {
         checks.push(ok("packages", format!("{} installed, every file in its place", installed.len())));
     }
-    if cfg!(feature = "engine") && !installed.iter().any(|package| package.manifest.package.kind == Kind::ChatModel) {
+    if cfg!(feature = "engine")
+        && !installed.iter().any(|package| package.manifest.package.kind == Kind::ChatModel)
+    {
         let hint = "`localml search` shows models; `localml adopt` takes a file that you have";
         checks.push(warning("chat model", "none is installed; `ask` will show quotes only".to_owned(), hint));
     }
@@ -186,7 +202,11 @@ fn package_fault(store: &Store, installed: &Installed) -> Option<Check> {
     let is_missing = |digest, size_bytes| store.blob_path(digest, size_bytes).is_none();
     if installed.files().iter().any(|file| is_missing(&file.sha256, file.size_bytes)) {
         let found = format!("`{name}` lacks a file");
-        return Some(warning("packages", found, format!("`localml install {name}` or `localml import DIR` brings it back")));
+        return Some(warning(
+            "packages",
+            found,
+            format!("`localml install {name}` or `localml import DIR` brings it back"),
+        ));
     }
     let variant = installed.manifest.variant(&installed.variant)?;
     match Fitting::here(false).check(&installed.manifest, variant) {

@@ -1,5 +1,6 @@
 //! One file per thing a user can do: options in, report out. Rooms meet only here; nothing prints.
 
+mod carried;
 mod choice;
 mod error;
 mod fetcher;

@@ -83,7 +83,12 @@ impl Conversation {
     ///
     /// # Errors
     /// When it is not installed, not a chat model, too big for this PC, or its file cannot be loaded.
-    pub fn open(home: &Home, model: &PackageRef, options: &RunOptions, monitor: &dyn Monitor) -> Result<Self> {
+    pub fn open(
+        home: &Home,
+        model: &PackageRef,
+        options: &RunOptions,
+        monitor: &dyn Monitor,
+    ) -> Result<Self> {
         let store = site::store(home);
         let installed = find_installed(&store, model)?;
         let path = chat_file(&store, &installed)?;
@@ -99,8 +104,7 @@ impl Conversation {
         let engine = Engine::start(&options.program, &path, &engine_options, monitor)
             .while_doing(|| format!("could not load `{}`", installed.name()))?;
         let system = options.system.iter();
-        let messages =
-            system.map(|text| Message { role: "system".into(), content: text.clone() }).collect();
+        let messages = system.map(|text| Message { role: "system".into(), content: text.clone() }).collect();
         Ok(Self { engine, model: installed.name().clone(), options: options.clone(), messages })
     }
 
@@ -113,7 +117,12 @@ impl Conversation {
     ///
     /// # Errors
     /// When the text is too long, or the engine dies; what was heard until then was said.
-    pub fn say(&mut self, text: &str, monitor: &dyn Monitor, on_text: &mut dyn FnMut(&str)) -> Result<RunReport> {
+    pub fn say(
+        &mut self,
+        text: &str,
+        monitor: &dyn Monitor,
+        on_text: &mut dyn FnMut(&str),
+    ) -> Result<RunReport> {
         let seed = self.options.seed.map_or_else(random_seed, Ok)?;
         let request = self.request(text, seed);
         let mut said = String::new();
@@ -186,15 +195,22 @@ pub(super) fn chat_file(store: &Store, installed: &Installed) -> Result<PathBuf>
     let kind = &installed.manifest.package.kind;
     if *kind != Kind::ChatModel {
         let message = format!("`{}` is of kind `{kind}`, not `chat-model`", installed.name());
-        return Err(Error::new(ErrorKind::Usage, message).with_hint("`localml list` shows the kind of each package"));
+        return Err(
+            Error::new(ErrorKind::Usage, message).with_hint("`localml list` shows the kind of each package")
+        );
     }
-    let file = installed.files().iter().find(|file| file.path.as_str().to_ascii_lowercase().ends_with(".gguf"));
+    let file =
+        installed.files().iter().find(|file| file.path.as_str().to_ascii_lowercase().ends_with(".gguf"));
     let file = file.ok_or_else(|| {
-        Error::new(ErrorKind::Failed, format!("`{}` has no GGUF file, so llama.cpp cannot run it", installed.name()))
+        Error::new(
+            ErrorKind::Failed,
+            format!("`{}` has no GGUF file, so llama.cpp cannot run it", installed.name()),
+        )
     })?;
     Ok(store.package_folder(installed).join(file.path.to_path()))
 }
 
 fn random_seed() -> Result<u32> {
-    getrandom::u32().map_err(|error| Error::new(ErrorKind::Failed, format!("the system has no randomness: {error}")))
+    getrandom::u32()
+        .map_err(|error| Error::new(ErrorKind::Failed, format!("the system has no randomness: {error}")))
 }

@@ -289,7 +289,9 @@ fn is_running(process: u32) -> bool {
 }
 
 fn kill(process: u32, signal: &str) {
-    assert!(std::process::Command::new("kill").args([signal, &process.to_string()]).status().unwrap().success());
+    assert!(
+        std::process::Command::new("kill").args([signal, &process.to_string()]).status().unwrap().success()
+    );
 }
 
 #[test]

@@ -48,7 +48,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
 
 fn text(report: &AdoptReport) -> String {
     let deed = if report.is_plan { "would adopt" } else { "adopted" };
-    let mut text = format!("{deed} `{}` ({}, {}), unsigned", report.name, report.kind, size(report.size_bytes));
+    let mut text =
+        format!("{deed} `{}` ({}, {}), unsigned", report.name, report.kind, size(report.size_bytes));
     if let Some(shape) = &report.shape {
         text += &format!(
             "\n{}: {} layers, width {}, context {} tokens",

@@ -6,7 +6,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use minijinja::value::Kwargs;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, Serde};
 use minijinja::{Environment, Error, ErrorKind, Value, context};
 
 use crate::engine::message::{Failure, Message};
@@ -58,8 +59,7 @@ fn render_or_merge(template: &str, messages: &[Message], words: &Words) -> Resul
 
 fn render_once(template: &str, messages: &[Message], words: &Words) -> Result<String, Error> {
     let mut environment = Environment::new();
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.set_fuel(Some(FUEL));
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.add_function("raise_exception", |reason: String| -> Result<String, Error> {
@@ -68,7 +68,7 @@ fn render_once(template: &str, messages: &[Message], words: &Words) -> Result<St
     environment.add_function("strftime_now", |format: String| strftime(&format, seconds_now()));
     environment.add_filter("tojson", to_json);
     environment.template_from_str(template)?.render(context! {
-        messages => messages,
+        messages => Serde(messages),
         add_generation_prompt => true,
         bos_token => words.begin,
         eos_token => words.end,
