@@ -10,6 +10,10 @@ mod support;
 
 mod catalog;
 mod command_line;
+#[cfg(feature = "onnx")]
+mod embedding;
+#[cfg(feature = "engine")]
+mod engine;
 mod house_plan;
 mod publish;
 mod supply;
