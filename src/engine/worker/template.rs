@@ -70,8 +70,8 @@ fn render_once(template: &str, messages: &[Message], words: &Words) -> Result<St
     environment.template_from_str(template)?.render(context! {
         messages => Serde(messages),
         add_generation_prompt => true,
-        bos_token => words.begin,
-        eos_token => words.end,
+        bos_token => words.begin.as_str(),
+        eos_token => words.end.as_str(),
         enable_thinking => words.thinks,
     })
 }
