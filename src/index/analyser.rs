@@ -11,6 +11,8 @@ use icu_segmenter::options::WordBreakInvariantOptions;
 use icu_segmenter::{WordSegmenter, WordSegmenterBorrowed};
 use tantivy::tokenizer::{Language, RawTokenizer, Stemmer, TextAnalyzer};
 
+use crate::passage::Passage;
+
 /// Changes whenever the same text could give other terms; the word index is then rebuilt.
 pub(super) const ANALYSER_VERSION: u32 = 1;
 
@@ -59,6 +61,19 @@ impl Analyser {
             }
         }
         self.finish(&text[run.start..], run.script, language, &mut terms);
+        terms
+    }
+
+    /// The terms of a passage: its text, its file's name, its headings.
+    pub fn passage_terms(&mut self, passage: &Passage) -> Terms {
+        let language = passage.language.as_deref();
+        let mut terms = self.terms(&passage.text, language);
+        let name = passage.span.file.rsplit('/').next().unwrap_or_default();
+        let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+        terms.extend(self.terms(stem, language));
+        for heading in &passage.heading_path {
+            terms.extend(self.terms(heading, language));
+        }
         terms
     }
 
@@ -249,7 +264,7 @@ mod tests {
 
     #[test]
     fn stems_words_as_their_language_has_it() {
-        assert_eq!(terms("Boiling waters, GPT4All!", "en"), ["boil", "water", "gpt4al"]);
+        assert_eq!(terms("Boiling waters, GPT4All!", "en"), ["boil", "water", "gpt4all"]);
         assert_eq!(terms("les réfrigérateurs", "fr"), ["le", "refriger"]);
     }
 

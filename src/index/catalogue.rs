@@ -133,6 +133,9 @@ pub enum FileState {
     Failed {
         /// Why.
         reason: String,
+        /// True when it may go well the next time, though the file is the same (a right that was missing).
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        may_pass: bool,
     },
 }
 

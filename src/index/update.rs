@@ -54,8 +54,13 @@ pub enum Outcome<'a> {
     },
     /// Nothing to search.
     Empty,
-    /// A failure, with its reason.
-    Failed(String),
+    /// A failure.
+    Failed {
+        /// Why.
+        reason: String,
+        /// True when it may go well the next time, though the file is the same.
+        may_pass: bool,
+    },
 }
 
 /// A change under way; dropping it changes nothing.
@@ -214,7 +219,7 @@ impl Update {
         self.remove(new.file)?;
         let state = match new.outcome {
             Outcome::Empty => FileState::Empty,
-            Outcome::Failed(reason) => FileState::Failed { reason },
+            Outcome::Failed { reason, may_pass } => FileState::Failed { reason, may_pass },
             Outcome::Indexed { passages: [], .. } => FileState::Empty,
             Outcome::Indexed { passages, extracted, note } => self.add_passages(passages, extracted, note)?,
         };
@@ -237,7 +242,7 @@ impl Update {
             let id = self.passage_writer()?.add(passage)?;
             let first_id = *first_id.get_or_insert(id);
             if !self.rebuilds_words {
-                let terms = terms_of(&mut self.analyser, passage);
+                let terms = self.analyser.passage_terms(passage);
                 self.word_writer()?.add(id, first_id, terms)?;
             }
         }
@@ -281,6 +286,7 @@ impl Update {
 
     fn write(mut self, before: Option<Head>) -> Result<Head> {
         let generation = before.as_ref().map_or(1, |head| head.generation + 1).max(self.next_generation());
+        let is_new = before.is_none();
         let (mut segments, mut vectors) =
             before.map(|head| (head.segments, head.vectors)).unwrap_or_default();
         if let Some(writer) = self.new_passages.take().filter(|writer| writer.len() > 0) {
@@ -298,7 +304,7 @@ impl Update {
         }
         if let Some(words) = self.words.take() {
             words.commit(generation)?;
-        } else if !self.folder.join(WORDS_FOLDER).exists() {
+        } else if is_new {
             self.new_words()?.writer()?.commit(generation)?;
         }
         let vectors = self.keep_live_vectors(vectors, generation)?;
@@ -373,7 +379,7 @@ impl Update {
         for (first, count) in live_ranges(self.files.values()) {
             for id in first..first + u64::from(count) {
                 let passage = read(&readers, id, &self.roots.name)?;
-                words.add(id, first, terms_of(&mut self.analyser, &passage))?;
+                words.add(id, first, self.analyser.passage_terms(&passage))?;
             }
         }
         self.words = Some(words);
@@ -443,19 +449,6 @@ impl Update {
         disk::create_dir_all(&folder)?;
         WordIndex::create(&folder)
     }
-}
-
-/// The terms of a passage: its headings, its file's name, its text.
-pub(super) fn terms_of(analyser: &mut Analyser, passage: &Passage) -> Vec<String> {
-    let language = passage.language.as_deref();
-    let mut terms = analyser.terms(&passage.text, language);
-    let name = passage.span.file.rsplit('/').next().unwrap_or_default();
-    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
-    terms.extend(analyser.terms(stem, language));
-    for heading in &passage.heading_path {
-        terms.extend(analyser.terms(heading, language));
-    }
-    terms
 }
 
 fn read(readers: &HashMap<u32, PassageReader>, id: u64, collection: &str) -> Result<Passage> {

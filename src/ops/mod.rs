@@ -1,7 +1,11 @@
 //! One file per thing a user can do: options in, report out. Rooms meet only here; nothing prints.
 
+#[cfg(feature = "index")]
+mod bench;
 mod carried;
 mod choice;
+#[cfg(feature = "index")]
+mod embedding;
 mod error;
 mod fetcher;
 mod fitting;
@@ -13,6 +17,10 @@ mod doctor;
 #[cfg(feature = "engine")]
 mod engine_worker;
 mod fetch;
+#[cfg(feature = "index")]
+mod find;
+#[cfg(feature = "index")]
+mod index;
 mod info;
 mod install;
 mod list;
@@ -27,10 +35,22 @@ mod update;
 mod verify;
 
 pub use adopt::{AdoptOptions, AdoptReport, adopt};
+#[cfg(feature = "index")]
+pub use bench::{BenchOptions, BenchReport, BenchRow, bench_retrieval};
 pub use doctor::{Check, DoctorReport, Health, doctor};
+#[cfg(feature = "index")]
+pub use embedding::{AnyEmbedder, Embeds, installed_embedder};
 #[cfg(feature = "engine")]
 pub use engine_worker::engine_worker;
 pub use error::{Error, Result};
+#[cfg(feature = "index")]
+pub use find::{FindOptions, FindReport, FoundPassage, find};
+#[cfg(feature = "index")]
+pub use index::{
+    CollectionStatus, IndexAddOptions, IndexListReport, IndexRemoveReport, IndexReport, IndexStatusReport,
+    ListedCollection, ProblemFile, ReadCounts, VectorCounts, index_add, index_list, index_refresh,
+    index_remove, index_status,
+};
 // What the roof needs to call and to show of the registry room.
 pub use crate::registry::{Age, BuildOptions, Built, Freshness, Outcome as Change, show_fingerprint};
 pub use fetch::{FetchOptions, FetchReport, FetchedPackage, fetch};
