@@ -5,9 +5,14 @@ mod error;
 mod fetcher;
 mod fitting;
 mod indexes;
+mod removable;
+mod sift;
 mod site;
+mod stick_trust;
 
+mod export;
 mod fetch;
+mod import;
 mod info;
 mod install;
 mod list;
@@ -16,13 +21,17 @@ mod path;
 mod registry;
 mod remove;
 mod search;
+mod stick;
 mod update;
 mod verify;
 
 pub use error::{Error, Result};
-// What the roof needs to call and to show of the registry room.
+// What the roof needs to call and to show of the bundle and registry rooms.
+pub use crate::bundle::DEFAULT_VOLUME_BYTES;
 pub use crate::registry::{Age, BuildOptions, Built, Freshness, Outcome as Change, show_fingerprint};
+pub use export::{DamagedPackage, ExportOptions, ExportReport, ExportedPackage, export};
 pub use fetch::{FetchOptions, FetchReport, FetchedPackage, fetch};
+pub use import::{ImportOptions, ImportReport, IncompleteFile, IncompletePackage, import};
 pub use info::{InfoReport, VariantInfo, info};
 pub use install::{InstallReport, install};
 pub use list::{ListReport, ListedPackage, list};
@@ -34,5 +43,8 @@ pub use registry::{
 };
 pub use remove::{RemoveOptions, RemoveReport, remove};
 pub use search::{FoundPackage, SearchReport, search};
+pub use sift::RefusedPackage;
+pub use stick::{StickBundle, StickReport, StickVerifyReport, stick_info, stick_verify};
+pub use stick_trust::{ImportedTrust, UnknownRoot};
 pub use update::{FailedRegistry, UpdateOptions, UpdateReport, UpdatedRegistry, update};
 pub use verify::{DamagedFile, VerifiedPackage, VerifyReport, verify};

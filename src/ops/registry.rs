@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+use crate::bundle::Stick;
 use crate::digest::Sha256;
 use crate::error::ErrorKind;
 use crate::gguf::Header;
@@ -19,6 +20,7 @@ use crate::transfer::{Client, Options};
 
 use super::error::{Error, Result};
 use super::fetcher::{address, explained, fetcher};
+use super::stick_trust;
 
 /// What `init` made.
 #[derive(Debug, Serialize)]
@@ -116,8 +118,11 @@ pub fn registry_add(home: &Home, options: &AddOptions, monitor: &dyn Monitor) ->
         let message = format!("the name `{CATALOG}` stands for the index inside this program");
         return Err(Error::new(ErrorKind::Usage, message).with_hint("choose another name"));
     }
-    let url = address(&options.address)?;
     let fingerprint = options.fingerprint.as_deref().map(registry::parse_fingerprint).transpose()?;
+    if let Ok(stick) = Stick::open(Path::new(&options.address)) {
+        return add_from_stick(home, &stick, name, fingerprint);
+    }
+    let url = address(&options.address)?;
     let client = Client::new(Options { is_offline: options.is_offline, ..Options::default() });
     let fetch = fetcher(&url, &client, monitor)?;
     let folder = home.registries().join(name.as_str());
@@ -126,6 +131,20 @@ pub fn registry_add(home: &Home, options: &AddOptions, monitor: &dyn Monitor) ->
     let fingerprint = registry::Known::open(&home.registries(), &name)?.fingerprint;
     let num_packages = added.index.manifests().len();
     Ok(AddReport { name, url: url.to_string(), fingerprint, outcome: added.outcome, num_packages })
+}
+
+/// Adds a registry that a stick carries.
+fn add_from_stick(home: &Home, stick: &Stick, name: Name, fingerprint: Option<Sha256>) -> Result<AddReport> {
+    let Some(fingerprint) = fingerprint else {
+        let (_, unknown) = stick_trust::update_from(stick, home)?;
+        let nothing_new =
+            || Error::new(ErrorKind::NotFound, "there is no registry on this stick that is not known here");
+        return Err(unknown.first().map_or_else(nothing_new, stick_trust::unknown));
+    };
+    let added = stick_trust::accept(stick, home, Some(&name), &fingerprint)?;
+    let url = registry::Known::open(&home.registries(), &name)?.url.to_string();
+    let num_packages = added.index.manifests().len();
+    Ok(AddReport { name, url, fingerprint, outcome: added.outcome, num_packages })
 }
 
 /// What a published file says of itself: a GGUF's shape, and where its large parts begin.
