@@ -101,7 +101,7 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     let _lock = site::lock(home)?;
     let bundles = stick.bundles()?;
     if let Some(fingerprint) = &options.fingerprint {
-        stick_trust::accept(&stick, home, None, &registry::parse_fingerprint(fingerprint)?)?;
+        stick_trust::accept(&stick, home, &registry::parse_fingerprint(fingerprint)?)?;
     }
     let (registries, unknown_roots) = stick_trust::update_from(&stick, home)?;
     let indexes = indexes::load(home)?;

@@ -1,6 +1,11 @@
 //! One file per thing a user can do: options in, report out. Rooms meet only here; nothing prints.
 
+#[cfg(feature = "index")]
+mod bench;
+mod carried;
 mod choice;
+#[cfg(feature = "index")]
+mod embedding;
 mod error;
 mod fetcher;
 mod fitting;
@@ -12,7 +17,11 @@ mod stick_trust;
 
 mod export;
 mod fetch;
+#[cfg(feature = "index")]
+mod find;
 mod import;
+#[cfg(feature = "index")]
+mod index;
 mod info;
 mod install;
 mod list;
@@ -25,7 +34,19 @@ mod stick;
 mod update;
 mod verify;
 
+#[cfg(feature = "index")]
+pub use bench::{BenchOptions, BenchReport, BenchRow, bench_retrieval};
+#[cfg(feature = "index")]
+pub use embedding::{AnyEmbedder, Embeds, installed_embedder};
 pub use error::{Error, Result};
+#[cfg(feature = "index")]
+pub use find::{FindOptions, FindReport, FoundPassage, find};
+#[cfg(feature = "index")]
+pub use index::{
+    CollectionStatus, IndexAddOptions, IndexListReport, IndexRemoveReport, IndexReport, IndexStatusReport,
+    ListedCollection, ProblemFile, ReadCounts, VectorCounts, index_add, index_list, index_refresh,
+    index_remove, index_status,
+};
 // What the roof needs to call and to show of the bundle and registry rooms.
 pub use crate::bundle::DEFAULT_VOLUME_BYTES;
 pub use crate::registry::{Age, BuildOptions, Built, Freshness, Outcome as Change, show_fingerprint};

@@ -6,7 +6,6 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::bundle::Stick;
 use crate::digest::Sha256;
 use crate::error::ErrorKind;
 use crate::gguf::Header;
@@ -14,13 +13,14 @@ use crate::home::Home;
 use crate::package::{Name, Variant};
 use crate::progress::Monitor;
 use crate::registry::{
-    self, Addition, BuildOptions, Built, CATALOG, FolderFetch, Outcome, SignOptions, Signed, fingerprint_of,
+    self, Addition, BuildOptions, Built, CATALOG, Fetch, FolderFetch, Outcome, SignOptions, Signed,
+    fingerprint_of,
 };
 use crate::transfer::{Client, Options};
 
+use super::carried;
 use super::error::{Error, Result};
 use super::fetcher::{address, explained, fetcher};
-use super::stick_trust;
 
 /// What `init` made.
 #[derive(Debug, Serialize)]
@@ -65,7 +65,7 @@ pub struct AddReport {
 pub struct AddOptions {
     /// What it will be called here.
     pub name: Name,
-    /// Its address: a URL or a folder.
+    /// Its address: a URL, a registry's folder, or a stick that carries it.
     pub address: String,
     /// What the publisher said its fingerprint is.
     pub fingerprint: Option<String>,
@@ -119,32 +119,25 @@ pub fn registry_add(home: &Home, options: &AddOptions, monitor: &dyn Monitor) ->
         return Err(Error::new(ErrorKind::Usage, message).with_hint("choose another name"));
     }
     let fingerprint = options.fingerprint.as_deref().map(registry::parse_fingerprint).transpose()?;
-    if let Ok(stick) = Stick::open(Path::new(&options.address)) {
-        return add_from_stick(home, &stick, name, fingerprint);
-    }
-    let url = address(&options.address)?;
+    let mut url = address(&options.address)?;
     let client = Client::new(Options { is_offline: options.is_offline, ..Options::default() });
-    let fetch = fetcher(&url, &client, monitor)?;
+    let carried = match url.to_file_path() {
+        Ok(folder) => carried::find(&folder, &name, fingerprint.as_ref())?,
+        Err(()) => None,
+    };
+    let fetch: Box<dyn Fetch + '_> = match carried {
+        Some(carried) => {
+            url = carried.address().unwrap_or(url);
+            Box::new(carried)
+        }
+        None => fetcher(&url, &client, monitor)?,
+    };
     let folder = home.registries().join(name.as_str());
     let addition = Addition { name: name.clone(), url: url.clone(), fingerprint };
     let added = registry::add(&folder, &addition, fetch.as_ref()).map_err(explained)?;
     let fingerprint = registry::Known::open(&home.registries(), &name)?.fingerprint;
     let num_packages = added.index.manifests().len();
     Ok(AddReport { name, url: url.to_string(), fingerprint, outcome: added.outcome, num_packages })
-}
-
-/// Adds a registry that a stick carries.
-fn add_from_stick(home: &Home, stick: &Stick, name: Name, fingerprint: Option<Sha256>) -> Result<AddReport> {
-    let Some(fingerprint) = fingerprint else {
-        let (_, unknown) = stick_trust::update_from(stick, home)?;
-        let nothing_new =
-            || Error::new(ErrorKind::NotFound, "there is no registry on this stick that is not known here");
-        return Err(unknown.first().map_or_else(nothing_new, stick_trust::unknown));
-    };
-    let added = stick_trust::accept(stick, home, Some(&name), &fingerprint)?;
-    let url = registry::Known::open(&home.registries(), &name)?.url.to_string();
-    let num_packages = added.index.manifests().len();
-    Ok(AddReport { name, url, fingerprint, outcome: added.outcome, num_packages })
 }
 
 /// What a published file says of itself: a GGUF's shape, and where its large parts begin.

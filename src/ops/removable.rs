@@ -55,9 +55,10 @@ fn not_a_folder(folder: &Path) -> Error {
 }
 
 fn mounted() -> Vec<PathBuf> {
-    let disks = Disks::new_with_refreshed_list();
+    let Ok(disks) = Disks::new_with_refreshed_list() else {
+        return Vec::new();
+    };
     let mut folders: Vec<PathBuf> = disks
-        .list()
         .iter()
         .filter(|disk| disk.is_removable())
         .map(|disk| disk.mount_point().to_owned())

@@ -1,20 +1,17 @@
 //! The trust that a stick carries, judged by what is known here: newer is taken, older ignored,
 //! damaged or forged refused, unknown shown by its fingerprint.
 
-use serde::{Deserialize, Serialize};
-use url::Url;
+use serde::Serialize;
 
-use crate::bundle::{Stick, TrustSet};
+use crate::bundle::Stick;
 use crate::digest::Sha256;
 use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::package::Name;
-use crate::registry::{self, Addition, Fetch, FetchError, Known, Outcome, Updated, show_fingerprint};
+use crate::registry::{self, Addition, Known, Outcome, Updated, show_fingerprint};
 
+use super::carried::{Carried, registries_in};
 use super::error::{Error, Result, While as _};
-
-/// The longest record of a registry that is read from a stick, in bytes.
-const MAX_RECORD_BYTES: u64 = 64 * 1024;
 
 /// What a stick did to one registry known here.
 #[derive(Debug, Serialize)]
@@ -32,8 +29,6 @@ pub struct UnknownRoot {
     pub name: String,
     /// The sha256 of its first root.
     pub fingerprint: Sha256,
-    /// Where in `LOCALML` it lies.
-    pub file: String,
 }
 
 /// Brings known registries up to date from every trust set on the stick.
@@ -48,28 +43,21 @@ pub(super) fn update_from(stick: &Stick, home: &Home) -> Result<(Vec<ImportedTru
     let known = registry::known(&home.registries())?;
     let mut imported: Vec<ImportedTrust> = Vec::new();
     let mut unknown: Vec<UnknownRoot> = Vec::new();
-    for set in &sets {
-        for prefix in registries_in(set) {
-            let fetch = SetFetch { set, prefix: &prefix };
-            let Ok(fingerprint) = registry::fingerprint_of(&prefix, &fetch) else {
-                continue;
-            };
-            match known.iter().find(|known| known.fingerprint == fingerprint) {
-                Some(known) => note(&mut imported, known, update(known, &fetch)?),
-                None => {
-                    let root = UnknownRoot { name: prefix, fingerprint, file: set.path().to_owned() };
-                    if unknown.iter().all(|other| other.fingerprint != root.fingerprint) {
-                        unknown.push(root);
-                    }
-                }
-            }
+    for carried in sets.into_iter().flat_map(registries_in) {
+        let Some(fingerprint) = carried.fingerprint() else {
+            continue;
+        };
+        match known.iter().find(|known| known.fingerprint == fingerprint) {
+            Some(known) => note(&mut imported, known, update(known, &carried)?),
+            None if unknown.iter().any(|other| other.fingerprint == fingerprint) => {}
+            None => unknown.push(UnknownRoot { name: carried.name, fingerprint }),
         }
     }
     Ok((imported, unknown))
 }
 
-fn update(known: &Known, fetch: &SetFetch<'_>) -> Result<Outcome> {
-    let updated = registry::update_from_stick(&known.folder, fetch)
+fn update(known: &Known, carried: &Carried) -> Result<Outcome> {
+    let updated = registry::update_from_stick(&known.folder, carried)
         .while_doing(|| format!("the stick's copy of the registry `{}` cannot be trusted", known.name))?;
     Ok(updated.outcome)
 }
@@ -89,25 +77,13 @@ fn note(imported: &mut Vec<ImportedTrust>, known: &Known, outcome: Outcome) {
 ///
 /// # Errors
 /// `Untrusted` when no registry on the stick has this fingerprint, or its files do not hold.
-pub(super) fn accept(
-    stick: &Stick,
-    home: &Home,
-    name: Option<&Name>,
-    fingerprint: &Sha256,
-) -> Result<Updated> {
-    let (sets, damaged) = stick.trust_sets();
-    if let Some(error) = damaged.into_iter().next() {
-        return Err(error.into());
-    }
-    let mut found = Vec::new();
-    for set in &sets {
-        for prefix in registries_in(set) {
-            let fetch = SetFetch { set, prefix: &prefix };
-            match registry::fingerprint_of(&prefix, &fetch) {
-                Ok(other) if other == *fingerprint => return add(home, name, *fingerprint, &fetch),
-                Ok(other) => found.push(format!("`{prefix}`:\n{}", show_fingerprint(&other))),
-                Err(_) => {}
-            }
+pub(super) fn accept(stick: &Stick, home: &Home, fingerprint: &Sha256) -> Result<Updated> {
+    let mut found: Vec<String> = Vec::new();
+    for carried in stick.trust_sets().0.into_iter().flat_map(registries_in) {
+        match carried.fingerprint() {
+            Some(other) if other == *fingerprint => return add(home, *fingerprint, &carried),
+            Some(other) => found.push(format!("`{}`:\n{}", carried.name, show_fingerprint(&other))),
+            None => {}
         }
     }
     found.dedup();
@@ -121,14 +97,14 @@ pub(super) fn accept(
         .with_hint("do not go on: ask the publisher, by telephone for example, which fingerprint is right"))
 }
 
-fn add(home: &Home, name: Option<&Name>, fingerprint: Sha256, fetch: &SetFetch<'_>) -> Result<Updated> {
-    let name = match name {
-        Some(name) => name.clone(),
-        None => fetch.prefix.parse().map_err(|error| Error::new(ErrorKind::Untrusted, format!("{error}")))?,
-    };
+fn add(home: &Home, fingerprint: Sha256, carried: &Carried) -> Result<Updated> {
+    let untrusted = |reason: String| Error::new(ErrorKind::Untrusted, reason);
+    let name: Name = carried.name.parse().map_err(|error| untrusted(format!("{error}")))?;
+    let address = carried.address();
+    let url =
+        address.ok_or_else(|| untrusted(format!("the stick names no address of the registry `{name}`")))?;
     let folder = home.registries().join(name.as_str());
-    let addition = Addition { name, url: fetch.address()?, fingerprint: Some(fingerprint) };
-    Ok(registry::add(&folder, &addition, fetch)?)
+    Ok(registry::add(&folder, &Addition { name, url, fingerprint: Some(fingerprint) }, carried)?)
 }
 
 /// The error that an unknown root ends with.
@@ -143,43 +119,4 @@ pub(super) fn unknown(root: &UnknownRoot) -> Error {
          `localml import DIR --fingerprint {}`",
         root.fingerprint
     ))
-}
-
-/// The first part of the set's names.
-fn registries_in(set: &TrustSet) -> Vec<String> {
-    let mut registries: Vec<String> =
-        set.names().filter_map(|name| Some(name.split_once('/')?.0.to_owned())).collect();
-    registries.dedup();
-    registries
-}
-
-/// Reads one registry's files out of a trust set.
-struct SetFetch<'a> {
-    set: &'a TrustSet,
-    prefix: &'a str,
-}
-
-/// What is read of the record that the exporter kept.
-#[derive(Deserialize)]
-struct CarriedRecord {
-    url: String,
-}
-
-impl SetFetch<'_> {
-    /// Where the exporter refreshed the registry from.
-    fn address(&self) -> Result<Url> {
-        let name = format!("{}/registry.toml", self.prefix);
-        let bytes = self.set.read(&name, MAX_RECORD_BYTES)?.unwrap_or_default();
-        let record =
-            std::str::from_utf8(&bytes).ok().and_then(|text| toml::from_str::<CarriedRecord>(text).ok());
-        record.and_then(|record| Url::parse(&record.url).ok()).ok_or_else(|| {
-            Error::new(ErrorKind::Untrusted, format!("`{}`: `{name}` names no address", self.set.path()))
-        })
-    }
-}
-
-impl Fetch for SetFetch<'_> {
-    fn get(&self, path: &str, max_bytes: u64) -> std::result::Result<Option<Vec<u8>>, FetchError> {
-        Ok(self.set.read(&format!("{}/{path}", self.prefix), max_bytes)?)
-    }
 }

@@ -8,6 +8,10 @@
 
 mod support;
 
+mod catalog;
 mod command_line;
+#[cfg(feature = "onnx")]
+mod embedding;
 mod house_plan;
 mod supply;
+mod trust;
