@@ -15,6 +15,10 @@ mod sift;
 mod site;
 mod stick_trust;
 
+mod adopt;
+mod doctor;
+#[cfg(feature = "engine")]
+mod engine_worker;
 mod export;
 mod fetch;
 #[cfg(feature = "index")]
@@ -29,15 +33,21 @@ mod overview;
 mod path;
 mod registry;
 mod remove;
+#[cfg(feature = "engine")]
+mod run;
 mod search;
 mod stick;
 mod update;
 mod verify;
 
+pub use adopt::{AdoptOptions, AdoptReport, adopt};
 #[cfg(feature = "index")]
 pub use bench::{BenchOptions, BenchReport, BenchRow, bench_retrieval};
+pub use doctor::{Check, DoctorReport, Health, doctor};
 #[cfg(feature = "index")]
 pub use embedding::{AnyEmbedder, Embeds, installed_embedder};
+#[cfg(feature = "engine")]
+pub use engine_worker::engine_worker;
 pub use error::{Error, Result};
 #[cfg(feature = "index")]
 pub use find::{FindOptions, FindReport, FoundPassage, find};
@@ -63,6 +73,8 @@ pub use registry::{
     registry_init, registry_sign,
 };
 pub use remove::{RemoveOptions, RemoveReport, remove};
+#[cfg(feature = "engine")]
+pub use run::{Conversation, RunOptions, RunReport, run};
 pub use search::{FoundPackage, SearchReport, search};
 pub use sift::RefusedPackage;
 pub use stick::{StickBundle, StickReport, StickVerifyReport, stick_info, stick_verify};

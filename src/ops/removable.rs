@@ -58,11 +58,8 @@ fn mounted() -> Vec<PathBuf> {
     let Ok(disks) = Disks::new_with_refreshed_list() else {
         return Vec::new();
     };
-    let mut folders: Vec<PathBuf> = disks
-        .iter()
-        .filter(|disk| disk.is_removable())
-        .map(|disk| disk.mount_point().to_owned())
-        .collect();
+    let mut folders: Vec<PathBuf> =
+        disks.iter().filter(|disk| disk.is_removable()).map(|disk| disk.mount_point().to_owned()).collect();
     folders.sort();
     folders.dedup();
     folders
