@@ -15,5 +15,7 @@ mod embedding;
 #[cfg(feature = "engine")]
 mod engine;
 mod house_plan;
+mod stick;
 mod supply;
 mod trust;
+mod volumes;
