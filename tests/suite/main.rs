@@ -16,6 +16,7 @@ mod embedding;
 mod engine;
 mod house_plan;
 mod stick;
+mod publish;
 mod supply;
 mod trust;
 mod volumes;
