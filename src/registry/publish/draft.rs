@@ -83,6 +83,8 @@ fn expand_folder(path: &Path, folder: &Path, variant: &mut Table, shelves: &Shel
     let Some(root) = places.into_iter().flatten().find(|place| place.is_dir()) else {
         return Err(authoring(path, format!("the folder `{relative}` is not there")));
     };
+    // `find` joins it to the manifest's folder once more, which only leaves a full path as it is.
+    let root = std::path::absolute(&root).map_err(|error| authoring(path, error.to_string()))?;
     let mut found = Vec::new();
     walk(&root, &mut found)?;
     let files = found.iter().map(|place| {
