@@ -13,5 +13,9 @@ mod command_line;
 #[cfg(feature = "onnx")]
 mod embedding;
 mod house_plan;
+#[cfg(feature = "index")]
+mod knowledge;
+#[cfg(feature = "index")]
+mod questions;
 mod supply;
 mod trust;
