@@ -174,7 +174,8 @@ fn is_mark(letter: char) -> bool {
     matches!(letter,
         '\u{0300}'..='\u{036f}' | '\u{0591}'..='\u{05c7}' | '\u{0610}'..='\u{061a}' | '\u{0640}'
         | '\u{064b}'..='\u{065f}' | '\u{0670}' | '\u{200c}' | '\u{200d}')
-        || (matches!(letter, '\u{0900}'..='\u{0dff}') && !matches!(letter, '\u{0964}' | '\u{0965}' | '\u{0970}' | '\u{0df4}'))
+        || (matches!(letter, '\u{0900}'..='\u{0dff}')
+            && !matches!(letter, '\u{0964}' | '\u{0965}' | '\u{0970}' | '\u{0df4}'))
 }
 
 /// Each two neighbouring letters; a letter that stands alone is a term too.
@@ -213,7 +214,8 @@ fn stemmer_for(word: &str, language: Option<&str>) -> Option<Language> {
         Some(_) => return None,
     };
     // A Latin word in a text of another script is mostly a name or an English word.
-    let is_other_script = matches!(stemmer, Language::Arabic | Language::Greek | Language::Russian | Language::Tamil);
+    let is_other_script =
+        matches!(stemmer, Language::Arabic | Language::Greek | Language::Russian | Language::Tamil);
     if is_latin && is_other_script {
         return Some(Language::English);
     }
@@ -231,8 +233,13 @@ fn without_accents(word: String) -> String {
 fn base_letter(letter: char) -> Option<char> {
     const PAIRS: &str = "àaáaâaãaäaåaāaăaąaçcćcčcďdđdèeéeêeëeēeėeęeěeğgìiíiîiïiīiįiıiłlľlñnńnňnòoóoôoõoöoøoōoőořrśsšsşsșsťtţtțtùuúuûuüuūuůuűuųuýyÿyźzżzžz";
     match letter {
-        '\u{0300}'..='\u{036f}' | '\u{0610}'..='\u{061a}' | '\u{0640}' | '\u{064b}'..='\u{065f}' | '\u{0670}'
-        | '\u{200c}' | '\u{200d}' => None,
+        '\u{0300}'..='\u{036f}'
+        | '\u{0610}'..='\u{061a}'
+        | '\u{0640}'
+        | '\u{064b}'..='\u{065f}'
+        | '\u{0670}'
+        | '\u{200c}'
+        | '\u{200d}' => None,
         '\u{c0}'..='\u{24f}' => {
             let mut letters = PAIRS.chars();
             while let (Some(accented), Some(base)) = (letters.next(), letters.next()) {

@@ -61,8 +61,8 @@ impl Collection {
     fn open_once(folder: &Path) -> Result<Self> {
         let roots = read_roots(folder)?;
         let name = roots.name.clone();
-        let head = Head::read(folder, &name)?
-            .ok_or_else(|| damage(&name, HEAD_FILE, "it is missing".into()))?;
+        let head =
+            Head::read(folder, &name)?.ok_or_else(|| damage(&name, HEAD_FILE, "it is missing".into()))?;
         let words = open_words(folder, &head, &name)?;
         let open = |segment: &SegmentHead| Ok((segment.number, PassageReader::open(folder, segment, &name)?));
         let readers = head.segments.iter().map(open).collect::<Result<_>>()?;
@@ -131,8 +131,9 @@ impl Collection {
         }
         let table = self.table(head)?;
         match &head.graph {
-            Some(graph) => Graph::open(graph, head.dimensions, &self.folder, self.name())?
-                .nearest(table, query, limit),
+            Some(graph) => {
+                Graph::open(graph, head.dimensions, &self.folder, self.name())?.nearest(table, query, limit)
+            }
             None => Ok(table.nearest(query, limit, None)),
         }
     }
@@ -215,13 +216,9 @@ pub(super) fn read_files(folder: &Path, head: &Head, collection: &str) -> Result
 
 pub(super) fn read_table(folder: &Path, head: &VectorsHead, collection: &str) -> Result<VectorTable> {
     let name = &head.seal.file;
-    let bytes = read_if_there(&folder.join(name))?
-        .ok_or_else(|| damage(collection, name, "it is missing".into()))?;
-    let now = FileSeal {
-        file: name.clone(),
-        size_bytes: bytes.len() as u64,
-        sha256: Sha256::of(&bytes),
-    };
+    let bytes =
+        read_if_there(&folder.join(name))?.ok_or_else(|| damage(collection, name, "it is missing".into()))?;
+    let now = FileSeal { file: name.clone(), size_bytes: bytes.len() as u64, sha256: Sha256::of(&bytes) };
     head.seal.compare(&now, collection)?;
     VectorTable::from_bytes(bytes).map_err(|reason| damage(collection, name, reason))
 }

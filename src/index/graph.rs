@@ -50,7 +50,12 @@ impl Graph {
 
     /// The nearest vectors, best first; ids that the table no longer has are left out, later ones are
     /// scanned, and the scores are the table's own.
-    pub(super) fn nearest(&self, table: &VectorTable, query: &Vector, limit: usize) -> Result<Vec<(u64, f32)>> {
+    pub(super) fn nearest(
+        &self,
+        table: &VectorTable,
+        query: &Vector,
+        limit: usize,
+    ) -> Result<Vec<(u64, f32)>> {
         let matches = self.index.search(&query.0, limit * EXPANSION).map_err(failed)?;
         let scored = |id: &u64| Some((*id, table.score(*id, query)?));
         let mut hits: Vec<(u64, f32)> = matches.keys.iter().filter_map(scored).collect();

@@ -33,8 +33,8 @@ mod vector_cache;
 mod attach;
 mod graph;
 
-pub use attach::attach_vectors;
 pub use analyser::{Analyser, Terms};
+pub use attach::attach_vectors;
 pub use catalogue::{FileEntry, FileState, Root, Roots};
 pub use collection::{Collection, Hit, search_words};
 pub use error::IndexError;

@@ -55,9 +55,9 @@ impl VectorTable {
     /// Takes the bytes of a file, whose digest the caller has checked.
     pub(super) fn from_bytes(bytes: Vec<u8>) -> Result<Self, String> {
         let number = |at: usize, length: usize| {
-            bytes.get(at..at + length).map(|part| {
-                part.iter().rev().fold(0_u64, |number, byte| (number << 8) | u64::from(*byte))
-            })
+            bytes
+                .get(at..at + length)
+                .map(|part| part.iter().rev().fold(0_u64, |number, byte| (number << 8) | u64::from(*byte)))
         };
         if bytes.get(..8) != Some(MAGIC) {
             return Err("it does not begin as a file of vectors does".into());

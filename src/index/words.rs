@@ -76,10 +76,7 @@ impl WordIndex {
     }
 
     pub(super) fn writer(&self) -> Result<WordWriter> {
-        Ok(WordWriter {
-            writer: self.index.writer_with_num_threads(1, WRITER_BYTES)?,
-            fields: self.fields,
-        })
+        Ok(WordWriter { writer: self.index.writer_with_num_threads(1, WRITER_BYTES)?, fields: self.fields })
     }
 
     /// The generation that the last commit belongs to.
@@ -168,7 +165,8 @@ impl WordWriter {
         document.add_u64(self.fields.file, file);
         let token = |(position, text): (usize, String)| Token { position, text, ..Token::default() };
         let tokens = terms.into_iter().enumerate().map(token).collect();
-        document.add_pre_tokenized_text(self.fields.terms, PreTokenizedString { text: String::new(), tokens });
+        document
+            .add_pre_tokenized_text(self.fields.terms, PreTokenizedString { text: String::new(), tokens });
         self.writer.add_document(document)?;
         Ok(())
     }

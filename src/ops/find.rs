@@ -170,12 +170,7 @@ fn question_vector(
     Ok(embedder.questions(&[question])?.pop().map(|vector| (identity, vector)))
 }
 
-fn shown(
-    analyser: &mut Analyser,
-    question: &str,
-    collections: &[&Collection],
-    found: Found,
-) -> FoundPassage {
+fn shown(analyser: &mut Analyser, question: &str, collections: &[&Collection], found: Found) -> FoundPassage {
     let collection = collections[found.collection];
     let passage = found.passage;
     let sentences = document::sentences(&passage.text);

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "index")]
 mod bench;
+mod carried;
 mod choice;
 #[cfg(feature = "index")]
 mod embedding;
@@ -11,6 +12,10 @@ mod fitting;
 mod indexes;
 mod site;
 
+mod adopt;
+mod doctor;
+#[cfg(feature = "engine")]
+mod engine_worker;
 mod fetch;
 #[cfg(feature = "index")]
 mod find;
@@ -23,22 +28,28 @@ mod overview;
 mod path;
 mod registry;
 mod remove;
+#[cfg(feature = "engine")]
+mod run;
 mod search;
 mod update;
 mod verify;
 
+pub use adopt::{AdoptOptions, AdoptReport, adopt};
 #[cfg(feature = "index")]
 pub use bench::{BenchOptions, BenchReport, BenchRow, bench_retrieval};
+pub use doctor::{Check, DoctorReport, Health, doctor};
 #[cfg(feature = "index")]
 pub use embedding::{AnyEmbedder, Embeds, installed_embedder};
+#[cfg(feature = "engine")]
+pub use engine_worker::engine_worker;
 pub use error::{Error, Result};
 #[cfg(feature = "index")]
 pub use find::{FindOptions, FindReport, FoundPassage, find};
 #[cfg(feature = "index")]
 pub use index::{
     CollectionStatus, IndexAddOptions, IndexListReport, IndexRemoveReport, IndexReport, IndexStatusReport,
-    ListedCollection, ProblemFile, ReadCounts, VectorCounts, index_add, index_list, index_refresh, index_remove,
-    index_status,
+    ListedCollection, ProblemFile, ReadCounts, VectorCounts, index_add, index_list, index_refresh,
+    index_remove, index_status,
 };
 // What the roof needs to call and to show of the registry room.
 pub use crate::registry::{Age, BuildOptions, Built, Freshness, Outcome as Change, show_fingerprint};
@@ -53,6 +64,8 @@ pub use registry::{
     registry_init, registry_sign,
 };
 pub use remove::{RemoveOptions, RemoveReport, remove};
+#[cfg(feature = "engine")]
+pub use run::{Conversation, RunOptions, RunReport, run};
 pub use search::{FoundPackage, SearchReport, search};
 pub use update::{FailedRegistry, UpdateOptions, UpdateReport, UpdatedRegistry, update};
 pub use verify::{DamagedFile, VerifiedPackage, VerifyReport, verify};

@@ -51,7 +51,8 @@ mod tests {
     fn picks_the_sentence_about_the_question() {
         let text = "Water is everywhere. Boil water for one minute. Then let it cool.";
         let sentences = [0..20, 21..47, 48..65];
-        let best = best_sentence(&mut Analyser::new(), "How long do I boil water?", text, &sentences, Some("en"));
+        let best =
+            best_sentence(&mut Analyser::new(), "How long do I boil water?", text, &sentences, Some("en"));
         assert_eq!(best.map(|range| &text[range]), Some("Boil water for one minute."));
     }
 }

@@ -119,7 +119,8 @@ mod tests {
 
     #[test]
     fn reads_a_question_in_the_languages_of_the_documents() {
-        let counts = |list: &[(&str, u64)]| list.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        let counts =
+            |list: &[(&str, u64)]| list.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
         let maps: [BTreeMap<String, u64>; 2] = [counts(&[("en", 50), ("la", 1)]), counts(&[("fr", 80)])];
         assert_eq!(languages_of(maps.iter()), ["fr", "en"]);
     }

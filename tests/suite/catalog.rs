@@ -36,7 +36,8 @@ fn a_pinned_source_names_its_revision_and_an_unpinned_one_says_so() {
         for file in manifest.variants.iter().flat_map(|variant| &variant.files) {
             assert!(!file.sources.is_empty(), "{} has no source", manifest.package.name);
             for source in &file.sources {
-                let revision = source.split("/resolve/").nth(1).and_then(|rest| rest.split('/').next()).unwrap();
+                let revision =
+                    source.split("/resolve/").nth(1).and_then(|rest| rest.split('/').next()).unwrap();
                 let is_commit = revision.len() == 40 && revision.chars().all(|c| c.is_ascii_hexdigit());
                 assert_eq!(is_commit, !file.unpinned, "{source}");
             }
@@ -70,7 +71,9 @@ fn every_curated_file_stands_in_the_catalog_as_it_is() {
         .manifests()
         .iter()
         .flat_map(|manifest| manifest.variants.iter().map(move |variant| (manifest, variant)))
-        .flat_map(|(manifest, variant)| variant.files.iter().map(move |file| (file.sha256.to_string(), manifest)))
+        .flat_map(|(manifest, variant)| {
+            variant.files.iter().map(move |file| (file.sha256.to_string(), manifest))
+        })
         .collect();
     for model in curated["models"].as_array().unwrap() {
         let digest = model["sha256"].as_str().unwrap();

@@ -12,6 +12,8 @@ mod catalog;
 mod command_line;
 #[cfg(feature = "onnx")]
 mod embedding;
+#[cfg(feature = "engine")]
+mod engine;
 mod house_plan;
 #[cfg(feature = "index")]
 mod knowledge;

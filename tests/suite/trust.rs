@@ -9,8 +9,8 @@ use localml::digest::Sha256;
 use localml::error::{ErrorKind, Explain as _};
 use localml::registry::{
     Addition, Age, BuildOptions, Fetch, FetchError, FolderFetch, Outcome, RegistryError, SignOptions, Trust,
-    VerifiedIndex, add, build, fingerprint_of, init, load, repair, resolve, rotate, sign, trust_files, update,
-    update_from_stick,
+    VerifiedIndex, add, build, fingerprint_of, init, load, repair, resolve, rotate, sign, trust_files,
+    update, update_from_stick,
 };
 
 use crate::support::sandbox::Sandbox;
@@ -175,7 +175,10 @@ fn a_registry_signed_by_another_key_is_refused() {
     // Also when the stranger brings the known root along.
     let forged = other.keep("forged");
     fs::copy(desk.registry().join("1.root.json"), forged.join("1.root.json")).unwrap();
-    untrusted(add(&desk.sandbox.path("home/registries/two"), &desk.addition(), &FolderFetch::new(forged)), "timestamp.json");
+    untrusted(
+        add(&desk.sandbox.path("home/registries/two"), &desk.addition(), &FolderFetch::new(forged)),
+        "timestamp.json",
+    );
 }
 
 #[test]
@@ -226,7 +229,9 @@ fn a_damaged_file_that_arrives_is_named_and_changes_nothing() {
         let whole = fs::read(desk.registry().join(file)).unwrap();
         let mut flipped = whole.clone();
         flipped[whole.len() / 2] ^= 1;
-        for (how, bytes) in [("flipped", flipped), ("cut", whole[..whole.len() / 2].to_vec()), ("empty", vec![])] {
+        for (how, bytes) in
+            [("flipped", flipped), ("cut", whole[..whole.len() / 2].to_vec()), ("empty", vec![])]
+        {
             let damaged = desk.keep(&format!("{how}-{file}"));
             fs::write(damaged.join(file), bytes).unwrap();
             untrusted(update(&desk.copy(), &FolderFetch::new(&damaged)), file);
@@ -296,7 +301,9 @@ fn a_torn_or_missing_floor_is_an_error_with_a_way_out_never_absent() {
     let old = desk.keep("old");
     desk.publish();
     desk.introduce();
-    for file in ["timestamp.json", "snapshot.json", "targets.json", "1.root.json", "index-000.jsonl", "config.json"] {
+    for file in
+        ["timestamp.json", "snapshot.json", "targets.json", "1.root.json", "index-000.jsonl", "config.json"]
+    {
         for how in ["torn", "empty", "missing"] {
             let path = desk.stored(file);
             let whole = fs::read(&path).unwrap();

@@ -10,8 +10,8 @@ use crate::cli::report::Outcome;
 use crate::cli::table::table;
 use crate::error::ErrorKind;
 use crate::ops::{
-    AnyEmbedder, CollectionStatus, Error, IndexAddOptions, IndexListReport, IndexReport, IndexStatusReport, ProblemFile,
-    index_add, index_list, index_refresh, index_remove, index_status, installed_embedder,
+    AnyEmbedder, CollectionStatus, Error, IndexAddOptions, IndexListReport, IndexReport, IndexStatusReport,
+    ProblemFile, index_add, index_list, index_refresh, index_remove, index_status, installed_embedder,
 };
 use crate::progress::Monitor as _;
 
@@ -108,9 +108,9 @@ fn embedder(words_only: bool, context: &Context) -> Result<Option<AnyEmbedder>, 
 /// Failed files end with 8; a run that was stopped ends with 1.
 fn outcome(reports: &[IndexReport], words_only: bool, context: &Context) -> Outcome {
     if !words_only && reports.iter().any(|report| report.vectors.is_none() && !report.is_interrupted()) {
-        context.terminal.note(
-            "found by words only; to find by meaning too, install an embedder: `localml search embed`",
-        );
+        context
+            .terminal
+            .note("found by words only; to find by meaning too, install an embedder: `localml search embed`");
     }
     if let Some(report) = reports.iter().find(|report| report.is_interrupted()) {
         context.terminal.note(&format!("stopped; `localml index refresh {}` goes on", report.name));
@@ -124,10 +124,8 @@ fn outcome(reports: &[IndexReport], words_only: bool, context: &Context) -> Outc
 
 fn reported(report: &IndexReport) -> String {
     let files = &report.files;
-    let mut text = format!(
-        "{}: {} passages in {} files",
-        report.name, report.num_passages, files.num_indexed
-    );
+    let mut text =
+        format!("{}: {} passages in {} files", report.name, report.num_passages, files.num_indexed);
     for (count, what) in [
         (files.num_unchanged, "unchanged"),
         (files.num_removed, "gone"),

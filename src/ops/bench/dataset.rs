@@ -85,8 +85,10 @@ fn read_judgements(path: &Path) -> Result<HashMap<String, Judgements>> {
         let [question, document, grade] = cells[..] else {
             return Err(malformed(path, number + 1, "not three cells with tabs between them"));
         };
-        let grade: i64 =
-            grade.trim().parse().map_err(|_| malformed(path, number + 1, "the score is not a whole number"))?;
+        let grade: i64 = grade
+            .trim()
+            .parse()
+            .map_err(|_| malformed(path, number + 1, "the score is not a whole number"))?;
         if let Ok(grade) = u32::try_from(grade)
             && grade > 0
         {

@@ -99,8 +99,14 @@ pub fn bench_retrieval(
 }
 
 fn as_passage(document: &dataset::Document) -> Passage {
-    let span =
-        SourceSpan { file: String::new(), page: None, first_line: 1, last_line: 1, start_byte: 0, end_byte: 0 };
+    let span = SourceSpan {
+        file: String::new(),
+        page: None,
+        first_line: 1,
+        last_line: 1,
+        start_byte: 0,
+        end_byte: 0,
+    };
     Passage {
         text: document.text.clone(),
         heading_path: Some(document.title.clone()).filter(|title| !title.is_empty()).into_iter().collect(),

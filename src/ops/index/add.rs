@@ -68,8 +68,11 @@ impl Source {
         if let Some(folder) = package_folder(home, &text)? {
             return Ok(Self { path: folder, package: Some(text.into_owned()) });
         }
-        Err(Error::new(ErrorKind::NotFound, format!("`{text}` is neither a file or folder nor an installed package"))
-            .with_hint("`localml list` shows the installed packages"))
+        Err(Error::new(
+            ErrorKind::NotFound,
+            format!("`{text}` is neither a file or folder nor an installed package"),
+        )
+        .with_hint("`localml list` shows the installed packages"))
     }
 }
 
@@ -80,8 +83,11 @@ pub(super) fn package_folder(home: &Home, name: &str) -> Result<Option<PathBuf>>
     let Some(installed) = store.find(&name)? else { return Ok(None) };
     if installed.manifest.package.kind != Kind::Knowledge {
         let kind = installed.manifest.package.kind;
-        return Err(Error::new(ErrorKind::Usage, format!("`{name}` is of the kind `{kind}`, not `knowledge`"))
-            .with_hint("only knowledge packages hold documents"));
+        return Err(Error::new(
+            ErrorKind::Usage,
+            format!("`{name}` is of the kind `{kind}`, not `knowledge`"),
+        )
+        .with_hint("only knowledge packages hold documents"));
     }
     Ok(Some(store.package_folder(&installed)))
 }

@@ -89,7 +89,8 @@ impl Walk {
     /// True when a file that was not seen may still be there.
     pub(super) fn may_hide(&self, relative: &str) -> bool {
         self.unreadable.iter().any(|folder| {
-            folder.is_empty() || relative.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'))
+            folder.is_empty()
+                || relative.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'))
         })
     }
 }
