@@ -17,6 +17,10 @@ mod engine;
 mod house_plan;
 mod stick;
 mod publish;
+#[cfg(feature = "index")]
+mod knowledge;
+#[cfg(feature = "index")]
+mod questions;
 mod supply;
 mod trust;
 mod volumes;
