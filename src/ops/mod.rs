@@ -1,6 +1,8 @@
 //! One file per thing a user can do: options in, report out. Rooms meet only here; nothing prints.
 
 mod choice;
+#[cfg(any(feature = "onnx", feature = "engine"))]
+mod embedders;
 mod error;
 mod fetcher;
 mod fitting;
@@ -22,6 +24,8 @@ mod verify;
 pub use error::{Error, Result};
 // What the roof needs to call and to show of the registry room.
 pub use crate::registry::{Age, BuildOptions, Built, Freshness, Outcome as Change, show_fingerprint};
+#[cfg(any(feature = "onnx", feature = "engine"))]
+pub use embedders::{EmbedderOptions, InstalledEmbedder, embedders, open_embedder, runtime_candidates};
 pub use fetch::{FetchOptions, FetchReport, FetchedPackage, fetch};
 pub use info::{InfoReport, VariantInfo, info};
 pub use install::{InstallReport, install};
