@@ -4,6 +4,8 @@
 mod bench;
 mod carried;
 mod choice;
+#[cfg(any(feature = "onnx", feature = "engine"))]
+mod embedders;
 #[cfg(feature = "index")]
 mod embedding;
 mod error;
@@ -60,6 +62,8 @@ pub use index::{
 // What the roof needs to call and to show of the bundle and registry rooms.
 pub use crate::bundle::DEFAULT_VOLUME_BYTES;
 pub use crate::registry::{Age, BuildOptions, Built, Freshness, Outcome as Change, show_fingerprint};
+#[cfg(any(feature = "onnx", feature = "engine"))]
+pub use embedders::{EmbedderOptions, InstalledEmbedder, embedders, open_embedder, runtime_candidates};
 pub use export::{DamagedPackage, ExportOptions, ExportReport, ExportedPackage, export};
 pub use fetch::{FetchOptions, FetchReport, FetchedPackage, fetch};
 pub use import::{ImportOptions, ImportReport, IncompleteFile, IncompletePackage, import};
