@@ -1,8 +1,24 @@
 //! Words in, words out: arguments, environment, terminal, colour, exit codes, JSON.
 
+mod commands;
+mod context;
+mod output;
+mod report;
+mod table;
+mod terminal;
+
 use std::process::ExitCode;
 
-/// Runs the program.
+use clap::Parser as _;
+
+use context::Context;
+
+/// Parses the command line, runs the command, tells how it ended.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let line = commands::Line::parse();
+    let context = Context::new(&line.global);
+    match commands::run(line.command.as_ref(), &context) {
+        Ok(outcome) => report::exit_code(outcome),
+        Err(error) => report::tell(&error, context.output),
+    }
 }

@@ -4,8 +4,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{create_dir_all, remove_file};
 use super::error::{DiskError, On as _, Result};
+use super::{create_dir_all, remove_file};
 
 /// How often a lock file that vanishes under our hands is made again.
 const MAX_TRIES: u32 = 8;

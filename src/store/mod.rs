@@ -1,1 +1,45 @@
-//! The blobs on this machine, the list of installed packages, and what may be removed.
+//! The blobs on this machine, the list of installed packages, and their files under their own names.
+//!
+//! ```text
+//! blobs/<sha256>                          verified bytes, read-only, one plain file each
+//! pieces/<sha256>                         piece lists, named by their own digest
+//! packages/<name>/<version>+<variant>/…   hard links (or copies) that other programs can open
+//! installed/<name>.json                   the record, written last: the last write is the commit
+//! ```
+
+mod blobs;
+mod error;
+mod installed;
+mod verify;
+
+pub use error::{Result, StoreError};
+pub use installed::{Installed, Origin};
+pub use verify::{BlobHealth, Verdict};
+
+use std::path::PathBuf;
+
+/// Where the store's parts lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folders {
+    /// Verified blobs.
+    pub blobs: PathBuf,
+    /// Piece lists.
+    pub pieces: PathBuf,
+    /// Installed packages' files under their own names.
+    pub packages: PathBuf,
+    /// Installed records.
+    pub installed: PathBuf,
+}
+
+/// The store of one home. Opening it touches nothing; folders are made when something is kept.
+#[derive(Debug, Clone)]
+pub struct Store {
+    folders: Folders,
+}
+
+impl Store {
+    /// Opens the store that lies in these folders.
+    pub fn open(folders: Folders) -> Self {
+        Self { folders }
+    }
+}

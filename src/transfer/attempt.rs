@@ -56,7 +56,8 @@ impl Attempt<'_> {
         let Some((start, end)) = part.next_gap() else { return Ok(()) };
         let ask = self.ask_for(part, source, (start, end));
         let reply = open(self.network, &ask, self.monitor)?;
-        let mut stream = Stream { body: reply.body, first: VecDeque::new(), is_http: source.url.scheme() != "file" };
+        let mut stream =
+            Stream { body: reply.body, first: VecDeque::new(), is_http: source.url.scheme() != "file" };
         let position = self.position(&reply.head, &ask, &mut stream, moved)?;
         self.note_change(part, source, &reply.head);
         part.begin(start, &source.address, reply.head.validator.as_ref()).map_err(Failure::stop)?;
@@ -175,8 +176,7 @@ impl Attempt<'_> {
                 }
                 Step::Wrong { offset, length, expected, actual } => {
                     let (name, address) = (self.wanted.name.clone(), here.source.address.clone());
-                    let error =
-                        TransferError::WrongPiece { name, address, offset, length, expected, actual };
+                    let error = TransferError::WrongPiece { name, address, offset, length, expected, actual };
                     // A piece that was begun earlier may be another source's fault.
                     let is_ours = offset >= here.begin;
                     return Err(if is_ours { Failure::leave(error) } else { Failure::retry(error) });

@@ -162,7 +162,13 @@ mod tests {
 
     fn part(range: (u64, u64, Option<u64>)) -> Head {
         let validator = Some(Validator::Etag("\"a\"".into()));
-        Head { status: 206, length: Some(range.1 - range.0), range: Some(range), validator, ..Head::default() }
+        Head {
+            status: 206,
+            length: Some(range.1 - range.0),
+            range: Some(range),
+            validator,
+            ..Head::default()
+        }
     }
 
     #[test]

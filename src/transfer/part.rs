@@ -70,12 +70,8 @@ impl Part {
         };
         check(&file, &mut runs, &records, monitor)?;
         let (origins, wrong) = origins_in(&records);
-        let journal = Journal::create(
-            &paths.journal,
-            digest,
-            size_bytes,
-            &records_of(&runs, &origins, &wrong),
-        )?;
+        let journal =
+            Journal::create(&paths.journal, digest, size_bytes, &records_of(&runs, &origins, &wrong))?;
         let syncer = Syncer::start(vec![Arc::clone(&file), Arc::clone(journal.file())]);
         let whole = (runs.len() > 1).then(Whole::default);
         let paths = paths.clone();
@@ -153,7 +149,9 @@ impl Part {
             let within = position - run.offset;
             let count = if within < run.filled {
                 let count = (bytes.len() as u64).min(run.filled - within);
-                if !run.is_whole && let Some(at) = self.first_difference(position, &bytes[..count as usize])? {
+                if !run.is_whole
+                    && let Some(at) = self.first_difference(position, &bytes[..count as usize])?
+                {
                     return Ok(Step::Differs { offset: position + at });
                 }
                 count

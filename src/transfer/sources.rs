@@ -66,7 +66,8 @@ impl Sources {
     /// The next source to ask and how long to wait before; `None` when none is worth another try.
     pub(super) fn next(&mut self, now: Instant) -> Option<(Source, Duration)> {
         let count = self.entries.len();
-        let live = (0..count).map(|step| (self.current + step) % count).filter(|&at| !self.entries[at].is_left);
+        let live =
+            (0..count).map(|step| (self.current + step) % count).filter(|&at| !self.entries[at].is_left);
         let wait = |at: &usize| {
             let until = self.entries[*at].not_before.max(self.not_before);
             until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))

@@ -70,7 +70,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ("fs::remove_", &["disk"], "only disk removes files"),
     ("fs::create_dir", &["disk"], "only disk creates folders"),
     ("File::create", &["disk"], "only disk creates files"),
-    ("process::exit", &[], "leaving early skips destructors"),
+    ("process::exit", &["cli"], "leaving early skips destructors"),
 ];
 
 #[test]

@@ -8,4 +8,6 @@
 
 mod support;
 
+mod command_line;
 mod house_plan;
+mod transfer;

@@ -1,0 +1,15 @@
+//! `localml bench`.
+
+use crate::error::ErrorKind;
+use crate::ops::Error;
+
+use crate::cli::context::Context;
+use crate::cli::report::Outcome;
+
+/// Measure search quality on a test collection
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+pub(super) fn run(_args: &Args, _context: &Context) -> Result<Outcome, Error> {
+    Err(Error::new(ErrorKind::Failed, "`bench` is not built yet"))
+}

@@ -1,0 +1,15 @@
+//! `localml install`.
+
+use crate::error::ErrorKind;
+use crate::ops::Error;
+
+use crate::cli::context::Context;
+use crate::cli::report::Outcome;
+
+/// Fetch a package and make it usable here
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+pub(super) fn run(_args: &Args, _context: &Context) -> Result<Outcome, Error> {
+    Err(Error::new(ErrorKind::Failed, "`install` is not built yet"))
+}

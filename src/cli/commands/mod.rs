@@ -1,0 +1,112 @@
+//! One file a verb: its arguments, a call into `ops`, and how the report reads.
+
+mod overview;
+
+mod adopt;
+#[cfg(feature = "index")]
+mod ask;
+#[cfg(feature = "index")]
+mod bench;
+mod completions;
+mod doctor;
+mod export;
+mod fetch;
+#[cfg(feature = "index")]
+mod find;
+mod import;
+#[cfg(feature = "index")]
+mod index;
+mod info;
+mod install;
+mod list;
+mod path;
+mod registry;
+mod remove;
+#[cfg(feature = "engine")]
+mod run;
+mod search;
+mod update;
+mod verify;
+
+use clap::{Parser, Subcommand};
+
+use crate::ops::Error;
+
+use super::context::{Context, GlobalArgs};
+use super::report::Outcome;
+
+/// A cargo-like tool for AI where the internet is rare, slow, metered or absent
+///
+/// While online it fetches and verifies models and knowledge; it carries them on USB sticks to sites
+/// that have no net; there it installs them, indexes documents and answers questions about them.
+#[derive(Debug, Parser)]
+#[command(name = "localml", version, max_term_width = 100)]
+pub(crate) struct Line {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Update(update::Args),
+    Search(search::Args),
+    Info(info::Args),
+    Fetch(fetch::Args),
+    Install(install::Args),
+    List(list::Args),
+    Path(path::Args),
+    Verify(verify::Args),
+    Remove(remove::Args),
+    Export(export::Args),
+    Import(import::Args),
+    Adopt(adopt::Args),
+    #[cfg(feature = "index")]
+    Index(index::Args),
+    #[cfg(feature = "index")]
+    Find(find::Args),
+    #[cfg(feature = "index")]
+    Ask(ask::Args),
+    #[cfg(feature = "engine")]
+    Run(run::Args),
+    Registry(registry::Args),
+    #[cfg(feature = "index")]
+    Bench(bench::Args),
+    Doctor(doctor::Args),
+    Completions(completions::Args),
+}
+
+/// Runs one command; without one, says what this PC has and which command comes next.
+pub(crate) fn run(command: Option<&Command>, context: &Context) -> Result<Outcome, Error> {
+    let Some(command) = command else {
+        return overview::run(context);
+    };
+    match command {
+        Command::Update(args) => update::run(args, context),
+        Command::Search(args) => search::run(args, context),
+        Command::Info(args) => info::run(args, context),
+        Command::Fetch(args) => fetch::run(args, context),
+        Command::Install(args) => install::run(args, context),
+        Command::List(args) => list::run(args, context),
+        Command::Path(args) => path::run(args, context),
+        Command::Verify(args) => verify::run(args, context),
+        Command::Remove(args) => remove::run(args, context),
+        Command::Export(args) => export::run(args, context),
+        Command::Import(args) => import::run(args, context),
+        Command::Adopt(args) => adopt::run(args, context),
+        #[cfg(feature = "index")]
+        Command::Index(args) => index::run(args, context),
+        #[cfg(feature = "index")]
+        Command::Find(args) => find::run(args, context),
+        #[cfg(feature = "index")]
+        Command::Ask(args) => ask::run(args, context),
+        #[cfg(feature = "engine")]
+        Command::Run(args) => run::run(args, context),
+        Command::Registry(args) => registry::run(args, context),
+        #[cfg(feature = "index")]
+        Command::Bench(args) => bench::run(args, context),
+        Command::Doctor(args) => doctor::run(args, context),
+        Command::Completions(args) => completions::run(args, context),
+    }
+}

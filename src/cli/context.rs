@@ -1,0 +1,84 @@
+//! What every command gets: the home, the way to speak, and whether the network is allowed.
+
+use std::env;
+use std::path::PathBuf;
+
+use crate::home::Home;
+
+use super::output::Output;
+use super::terminal::Terminal;
+
+/// The global flags, as typed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct GlobalArgs {
+    /// The folder that holds everything localml keeps
+    #[arg(long, global = true, value_name = "DIR", env = "LOCALML_HOME")]
+    home: Option<PathBuf>,
+    /// Print one JSON value on stdout, for programs
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say only results and errors
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// Open no network connection
+    #[arg(long, global = true)]
+    offline: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    color: Color,
+    /// Say more about what happens
+    #[arg(long, short, global = true)]
+    verbose: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// What the flags mean on this machine.
+pub(crate) struct Context {
+    /// Where everything lies.
+    pub(crate) home: Home,
+    /// Results, as text or JSON.
+    pub(crate) output: Output,
+    /// Progress and notes, on stderr.
+    pub(crate) terminal: Terminal,
+    /// True when no network connection may be opened.
+    pub(crate) is_offline: bool,
+    /// True when more should be said.
+    pub(crate) is_verbose: bool,
+}
+
+impl Context {
+    /// Looks at flags, environment and the executable's folder.
+    pub(crate) fn new(args: &GlobalArgs) -> Self {
+        match args.color {
+            Color::Always => anstream::ColorChoice::Always.write_global(),
+            Color::Never => anstream::ColorChoice::Never.write_global(),
+            Color::Auto => {}
+        }
+        Self {
+            home: Home::at(args.home.clone().unwrap_or_else(default_home)),
+            output: Output::new(args.json),
+            terminal: Terminal::new(args.quiet, args.json),
+            is_offline: args.offline,
+            is_verbose: args.verbose,
+        }
+    }
+}
+
+/// A folder `localml-home` beside the executable (a courier's stick), else the user's data folder.
+fn default_home() -> PathBuf {
+    if let Some(beside) = env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join("localml-home")))
+        && beside.is_dir()
+    {
+        return beside;
+    }
+    if let Some(data) = env::var_os("XDG_DATA_HOME").filter(|value| !value.is_empty()) {
+        return PathBuf::from(data).join("localml");
+    }
+    env::home_dir().unwrap_or_else(|| PathBuf::from(".")).join(".local/share/localml")
+}

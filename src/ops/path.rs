@@ -1,0 +1,65 @@
+//! `path`: where an installed package's files lie, so that other programs can open them.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::error::ErrorKind;
+use crate::home::Home;
+use crate::package::PackageRef;
+use crate::store::{Installed, Store, StoreError};
+
+use super::error::{Error, Result};
+use super::site;
+
+/// Where a package lies.
+#[derive(Debug, Serialize)]
+pub struct PathReport {
+    /// The only file of a package that has one, the file asked for, or the package's folder.
+    pub path: PathBuf,
+    /// All its files.
+    pub files: Vec<PathBuf>,
+}
+
+/// Finds an installed package's files; `file` picks one of them by its name in the package.
+///
+/// # Errors
+/// When the package, this version or variant of it, or the file is not here.
+pub fn path(home: &Home, package: &PackageRef, file: Option<&str>) -> Result<PathReport> {
+    let store = site::store(home);
+    let installed = find_installed(&store, package)?;
+    let folder = store.package_folder(&installed);
+    let files: Vec<PathBuf> =
+        installed.files().iter().map(|entry| folder.join(entry.path.to_path())).collect();
+    let path = match (file, files.as_slice()) {
+        (Some(wanted), _) => {
+            let position = installed.files().iter().position(|entry| entry.path.as_str() == wanted);
+            let index = position.ok_or_else(|| no_such_file(&installed, wanted))?;
+            files[index].clone()
+        }
+        (None, [only]) => only.clone(),
+        (None, _) => folder,
+    };
+    Ok(PathReport { path, files })
+}
+
+/// Finds the installed package that a reference means; version and variant must match where given.
+pub(super) fn find_installed(store: &Store, package: &PackageRef) -> Result<Installed> {
+    let not_here = || Error::from(StoreError::NotInstalled { name: package.name.clone() });
+    let installed = store.find(&package.name)?.ok_or_else(not_here)?;
+    let version = &installed.manifest.package.version;
+    let is_other_version = package.version.as_ref().is_some_and(|wanted| wanted != version);
+    let is_other_variant = package.variant.as_ref().is_some_and(|wanted| *wanted != installed.variant);
+    if is_other_version || is_other_variant {
+        let message =
+            format!("`{package}` is not installed; `{}@{version}:{}` is", package.name, installed.variant);
+        return Err(Error::new(ErrorKind::NotFound, message));
+    }
+    Ok(installed)
+}
+
+fn no_such_file(installed: &Installed, wanted: &str) -> Error {
+    let names: Vec<&str> = installed.files().iter().map(|entry| entry.path.as_str()).collect();
+    Error::new(ErrorKind::NotFound, format!("`{}` has no file `{wanted}`", installed.name()))
+        .with_hint(format!("its files are {}", names.join(", ")))
+}

@@ -1,0 +1,88 @@
+//! `remove`: forget a package, and free the bytes that no other package needs.
+
+use serde::Serialize;
+
+use crate::error::ErrorKind;
+use crate::home::Home;
+use crate::package::{Name, PackageRef};
+use crate::store::{Installed, Store};
+
+use super::error::{Error, Result};
+use super::path::find_installed;
+use super::site;
+
+/// How to remove.
+#[derive(Debug, Default)]
+pub struct RemoveOptions {
+    /// Only say what would be removed.
+    pub is_plan: bool,
+    /// Remove even what another installed package needs.
+    pub is_forced: bool,
+}
+
+/// What was removed, or would be.
+#[derive(Debug, Serialize)]
+pub struct RemoveReport {
+    /// The packages.
+    pub removed: Vec<Name>,
+    /// The bytes freed on the disk.
+    pub freed_bytes: u64,
+    /// True when nothing was done yet.
+    pub is_plan: bool,
+}
+
+/// Removes installed packages.
+///
+/// # Errors
+/// When one is not installed, or another installed package needs it; nothing is removed then.
+pub fn remove(home: &Home, packages: &[PackageRef], options: &RemoveOptions) -> Result<RemoveReport> {
+    let store = site::store(home);
+    let installed: Vec<Installed> =
+        packages.iter().map(|package| find_installed(&store, package)).collect::<Result<_>>()?;
+    let rest: Vec<Installed> = store
+        .installed()?
+        .into_iter()
+        .filter(|other| installed.iter().all(|removed| removed.name() != other.name()))
+        .collect();
+    if !options.is_forced {
+        installed.iter().try_for_each(|removed| check_not_needed(removed, &rest))?;
+    }
+    let removed: Vec<Name> = installed.iter().map(|removed| removed.name().clone()).collect();
+    let freed_bytes =
+        if options.is_plan { would_free(&installed, &rest) } else { remove_all(home, &store, &removed)? };
+    Ok(RemoveReport { removed, freed_bytes, is_plan: options.is_plan })
+}
+
+fn remove_all(home: &Home, store: &Store, names: &[Name]) -> Result<u64> {
+    let _lock = site::lock(home)?;
+    let mut freed_bytes = 0;
+    for name in names {
+        freed_bytes += store.remove(name)?;
+    }
+    Ok(freed_bytes)
+}
+
+fn check_not_needed(removed: &Installed, rest: &[Installed]) -> Result<()> {
+    let needs = |other: &&Installed| {
+        other.manifest.package.requires.iter().any(|required| required.name == *removed.name())
+    };
+    match rest.iter().find(needs) {
+        None => Ok(()),
+        Some(other) => {
+            let message = format!("`{}` is needed by `{}`", removed.name(), other.name());
+            let hint = format!("remove `{}` too, or pass `--force`", other.name());
+            Err(Error::new(ErrorKind::Failed, message).with_hint(hint))
+        }
+    }
+}
+
+/// Blobs are shared: one counts only once, and only when nothing that stays needs it.
+fn would_free(removed: &[Installed], rest: &[Installed]) -> u64 {
+    let kept: std::collections::HashSet<_> =
+        rest.iter().flat_map(Installed::files).map(|file| file.sha256).collect();
+    let mut freed = std::collections::HashMap::new();
+    for file in removed.iter().flat_map(Installed::files).filter(|file| !kept.contains(&file.sha256)) {
+        freed.insert(file.sha256, file.size_bytes);
+    }
+    freed.values().sum()
+}

@@ -1,0 +1,96 @@
+//! `verify`: hash installed packages again, and name what is damaged.
+
+use serde::Serialize;
+
+use crate::digest::Sha256;
+use crate::home::Home;
+use crate::package::{FileEntry, Name, PackageRef};
+use crate::progress::{Monitor, Unit};
+use crate::store::{BlobHealth, Installed, Store, Verdict};
+
+use super::error::Result;
+use super::path::find_installed;
+use super::site;
+
+/// What hashing again has shown.
+#[derive(Debug, Serialize)]
+pub struct VerifyReport {
+    /// One entry a package, in the order asked for.
+    pub packages: Vec<VerifiedPackage>,
+    /// How many bytes were to be hashed.
+    pub size_bytes: u64,
+    /// False when it was stopped before the end.
+    pub is_complete: bool,
+}
+
+/// One package's health.
+#[derive(Debug, Serialize)]
+pub struct VerifiedPackage {
+    /// The package.
+    pub name: Name,
+    /// True when every file is as its publisher made it.
+    pub is_whole: bool,
+    /// The files that are not.
+    pub damaged_files: Vec<DamagedFile>,
+}
+
+/// A file that is not as its publisher made it.
+#[derive(Debug, Serialize)]
+pub struct DamagedFile {
+    /// Its name in the package.
+    pub path: String,
+    /// What it should hash to.
+    pub sha256: Sha256,
+    /// True when it is not there at all.
+    pub is_missing: bool,
+    /// The damaged runs, as offset and length in bytes.
+    pub damaged_runs: Vec<(u64, u64)>,
+}
+
+impl VerifyReport {
+    /// True when every package is whole.
+    pub fn is_whole(&self) -> bool {
+        self.packages.iter().all(|package| package.is_whole)
+    }
+}
+
+/// Hashes the named packages, or all of them when none is named.
+///
+/// # Errors
+/// When a package is not installed or a record is damaged. Damaged files are in the report.
+pub fn verify(home: &Home, packages: &[PackageRef], monitor: &dyn Monitor) -> Result<VerifyReport> {
+    let store = site::store(home);
+    let installed = if packages.is_empty() {
+        store.installed()?
+    } else {
+        packages.iter().map(|package| find_installed(&store, package)).collect::<Result<_>>()?
+    };
+    let size_bytes = installed.iter().map(Installed::size_bytes).sum();
+    let task = monitor.start("verifying", Some(size_bytes), Unit::Bytes);
+    let packages = installed
+        .iter()
+        .map(|installed| verify_one(&store, installed, &|count| task.advance(count), monitor))
+        .collect();
+    Ok(VerifyReport { packages, size_bytes, is_complete: !monitor.is_cancelled() })
+}
+
+fn verify_one(
+    store: &Store,
+    installed: &Installed,
+    advance: &(dyn Fn(u64) + Sync),
+    monitor: &dyn Monitor,
+) -> VerifiedPackage {
+    let health = store.verify(installed.files(), advance, &|| monitor.is_cancelled());
+    let damaged_files: Vec<DamagedFile> =
+        installed.files().iter().zip(&health).filter_map(|(file, health)| damage(file, health)).collect();
+    VerifiedPackage { name: installed.name().clone(), is_whole: damaged_files.is_empty(), damaged_files }
+}
+
+fn damage(file: &FileEntry, health: &BlobHealth) -> Option<DamagedFile> {
+    let (is_missing, damaged_runs) = match &health.verdict {
+        Verdict::Whole => return None,
+        Verdict::Missing => (true, Vec::new()),
+        Verdict::Damaged(runs) => (false, runs.clone()),
+    };
+    Some(DamagedFile { path: file.path.to_string(), sha256: file.sha256, is_missing, damaged_runs })
+}

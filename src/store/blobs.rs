@@ -1,0 +1,126 @@
+//! Blobs: the one door by which bytes enter, and how they are found again.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::digest::Sha256;
+use crate::disk::{self, Staged};
+use crate::package::PieceList;
+
+use super::Store;
+use super::error::{Result, StoreError};
+
+impl Store {
+    /// Takes a staged file into the store, if it is what was promised. A blob that is already here is kept.
+    ///
+    /// # Errors
+    /// `WrongDigest` when the digests differ; the staged file then stays where it is.
+    pub fn adopt(&self, staged: &Staged, promised: &Sha256) -> Result<PathBuf> {
+        if staged.digest != *promised {
+            return Err(StoreError::WrongDigest {
+                path: staged.path.clone(),
+                found: staged.digest,
+                promised: *promised,
+            });
+        }
+        let place = self.place_of(promised);
+        if self.blob_path(promised, staged.size_bytes).is_some() {
+            disk::remove_file(&staged.path)?;
+        } else {
+            staged.move_to(&place)?;
+        }
+        Ok(place)
+    }
+
+    /// Where a blob lies, when it is here with its full length. A short or empty file counts as absent.
+    pub fn blob_path(&self, digest: &Sha256, size_bytes: u64) -> Option<PathBuf> {
+        let path = self.place_of(digest);
+        let metadata = fs::symlink_metadata(&path).ok()?;
+        (metadata.is_file() && metadata.len() == size_bytes).then_some(path)
+    }
+
+    /// Keeps a piece list; its name is its own digest.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_piece_list(&self, list: &PieceList) -> Result<Sha256> {
+        let text = list.to_text();
+        let digest = Sha256::of(text.as_bytes());
+        let path = self.folders.pieces.join(digest.to_string());
+        if !path.is_file() {
+            disk::write_atomic(&path, text.as_bytes())?;
+        }
+        Ok(digest)
+    }
+
+    /// Reads a piece list, when it is here.
+    ///
+    /// # Errors
+    /// `DamagedPieceList` when its text does not hash to its name.
+    pub fn piece_list(&self, digest: &Sha256) -> Result<Option<PieceList>> {
+        let Ok(text) = fs::read_to_string(self.folders.pieces.join(digest.to_string())) else {
+            return Ok(None);
+        };
+        if Sha256::of(text.as_bytes()) != *digest {
+            return Err(StoreError::DamagedPieceList { digest: *digest, source: None });
+        }
+        PieceList::parse(&text)
+            .map(Some)
+            .map_err(|error| StoreError::DamagedPieceList { digest: *digest, source: Some(error) })
+    }
+
+    pub(super) fn place_of(&self, digest: &Sha256) -> PathBuf {
+        self.folders.blobs.join(digest.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::StagingFile;
+    use crate::store::Folders;
+
+    pub(crate) fn store_in(root: &std::path::Path) -> Store {
+        Store::open(Folders {
+            blobs: root.join("blobs"),
+            pieces: root.join("pieces"),
+            packages: root.join("packages"),
+            installed: root.join("installed"),
+        })
+    }
+
+    fn staged(root: &std::path::Path, bytes: &[u8]) -> Staged {
+        let file = StagingFile::open(&root.join("staging/x")).expect("a temp folder");
+        file.write_at(bytes, 0).expect("room");
+        file.finish(Sha256::of(bytes), bytes.len() as u64)
+    }
+
+    #[test]
+    fn what_was_promised_enters() {
+        let folder = tempfile::tempdir().expect("a temp folder");
+        let store = store_in(folder.path());
+        store.adopt(&staged(folder.path(), b"abc"), &Sha256::of(b"abc")).expect("promised");
+        assert!(store.blob_path(&Sha256::of(b"abc"), 3).is_some());
+        assert!(store.blob_path(&Sha256::of(b"abc"), 4).is_none(), "a wrong length counts as absent");
+    }
+
+    #[test]
+    fn anything_else_stays_outside() {
+        let folder = tempfile::tempdir().expect("a temp folder");
+        let store = store_in(folder.path());
+        let error =
+            store.adopt(&staged(folder.path(), b"abc"), &Sha256::of(b"abd")).expect_err("not promised");
+        assert!(matches!(error, StoreError::WrongDigest { .. }));
+        assert!(store.blob_path(&Sha256::of(b"abc"), 3).is_none());
+    }
+
+    #[test]
+    fn a_changed_piece_list_is_refused() {
+        let folder = tempfile::tempdir().expect("a temp folder");
+        let store = store_in(folder.path());
+        let digest = store.keep_piece_list(&PieceList::default()).expect("room");
+        let path = folder.path().join("pieces").join(digest.to_string());
+        fs::write(path, "localml pieces 1\n0 1 00").expect("writable");
+        assert!(matches!(store.piece_list(&digest), Err(StoreError::DamagedPieceList { .. })));
+    }
+}
