@@ -1,6 +1,7 @@
 //! One verified file at a time, from a real server on loopback that cuts, stalls, lies and counts.
 
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -245,19 +246,19 @@ fn whatever_a_kill_leaves_behind_it_resumes_with_at_most_one_piece_again() {
     let journal = std::fs::read_to_string(cafe.journal(&wanted)).unwrap();
     assert_eq!(part, bytes[..9 * MIB]);
     let lines: Vec<&str> = journal.split_inclusive('\n').collect();
-    // Head, blob, from, have 4 MiB, have 8 MiB, have 9 MiB.
-    assert_eq!(lines.len(), 6, "{journal}");
+    // Head, blob, from, and one line for each of 9 MiB.
+    assert_eq!(lines.len(), 12, "{journal}");
 
     let torn = &journal[..journal.len() - 9];
-    let two_pieces = lines[..5].concat();
+    let shorter = lines[..11].concat();
     let mut flipped = part.clone();
-    flipped[5 * MIB] ^= 1;
+    flipped[5 * MIB + 9] ^= 1;
     for (case, part, journal, kept_bytes) in [
         ("whole", &part[..], journal.as_str(), 9 * MIB),
         ("torn journal", &part, torn, 8 * MIB),
-        ("part ahead", &part, two_pieces.as_str(), 8 * MIB),
-        ("journal ahead", &part[..7 * MIB], &journal, 4 * MIB),
-        ("part damaged", &flipped, &journal, 4 * MIB),
+        ("part ahead", &part, shorter.as_str(), 8 * MIB),
+        ("journal ahead", &part[..7 * MIB + 9], &journal, 7 * MIB),
+        ("part damaged", &flipped, &journal, 5 * MIB),
         ("no part", &[], &journal, 0),
         ("no journal", &part, "", 0),
         ("another's journal", &part, "localml journal 1\n00000000 blob x 9\n", 0),
@@ -661,4 +662,65 @@ fn a_client_works_inside_another_runtime() {
     let bytes = runtime.block_on(async { cafe.client.get(&cafe.url("timestamp.json"), 2, &Silent) });
     assert_eq!(bytes.unwrap(), b"{}");
     runtime.block_on(async { drop(Client::new(Options::default())) });
+}
+
+/// Run in a process of its own by the two tests below; alone it does nothing.
+#[test]
+fn child_that_fetches_what_its_parent_says() {
+    let Ok(order) = std::env::var("LOCALML_TEST_FETCH") else { return };
+    let words: Vec<&str> = order.split(' ').collect();
+    let wanted = Wanted {
+        name: "model.gguf".into(),
+        digest: words[1].parse().unwrap(),
+        size_bytes: words[2].parse().unwrap(),
+        sources: vec![words[0].parse().unwrap()],
+        pieces: None,
+    };
+    let fetched = Client::new(hurried()).fetch(&wanted, words[3].as_ref(), &Silent).unwrap();
+    assert_eq!(fetched.staged.digest, wanted.digest);
+}
+
+fn child(cafe: &Cafe, wanted: &Wanted) -> Command {
+    let staging = cafe.staging();
+    let order =
+        format!("{} {} {} {}", wanted.sources[0], wanted.digest, wanted.size_bytes, staging.display());
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--exact", "transfer::child_that_fetches_what_its_parent_says"])
+        .env("LOCALML_TEST_FETCH", order)
+        .stdout(Stdio::null());
+    command
+}
+
+#[test]
+fn killed_with_signal_9_it_fetches_at_most_one_piece_again() {
+    let cafe = Cafe::new();
+    let wanted = cafe.serve("model.gguf", 40 * MIB);
+    cafe.server.set_fault("model.gguf", Fault::Throttle(100 * MIB as u64));
+    for kill_after_bytes in [5 * MIB as u64, 17 * MIB as u64, 36 * MIB as u64] {
+        let mut child = child(&cafe, &wanted).spawn().unwrap();
+        while std::fs::metadata(cafe.part(&wanted)).map_or(0, |part| part.len()) < kill_after_bytes {
+            assert!(child.try_wait().unwrap().is_none(), "the child ended before its time");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let part_bytes = std::fs::metadata(cafe.part(&wanted)).unwrap().len();
+    let fetched = cafe.fetch_well(&wanted);
+    assert!(fetched.reused_bytes + MAX_PIECE_BYTES >= part_bytes, "{} of {part_bytes}", fetched.reused_bytes);
+}
+
+#[test]
+fn works_on_a_machine_without_ca_certificates() {
+    let cafe = Cafe::new();
+    let wanted = cafe.serve("model.gguf", 5000);
+    let status = child(&cafe, &wanted)
+        .env("SSL_CERT_FILE", cafe.sandbox.path("absent"))
+        .env("SSL_CERT_DIR", cafe.sandbox.path("absent"))
+        .status()
+        .unwrap();
+    assert!(status.success());
+    cafe.fetch_well(&wanted);
+    assert_eq!(cafe.server.requests(), 1);
 }
