@@ -1,1 +1,46 @@
-//! The stick's format: layout, volumes, commit record, writer and reader.
+//! The stick: its layout, its commit record, its volumes, and how they are written and read.
+//!
+//! A stick is untrusted in both directions. What is written to it is read back from the medium before
+//! anyone hears "safe to remove"; what is read from it counts only when it hashes to a digest that the
+//! caller authorised. This room knows digests, sizes and pieces; whom to trust is the caller's business.
+//!
+//! Writing: [`Plan::new`], then [`write`]. Reading: [`Stick::open`], its trust sets to whoever verifies
+//! them, then [`receive`] with the digests that came out of that.
+
+mod description;
+mod entry;
+mod layout;
+mod record;
+
+mod plan;
+mod readback;
+mod volume;
+mod writer;
+
+mod part;
+mod pump;
+mod reader;
+mod scan;
+mod stick;
+mod trust;
+mod verify;
+
+mod background;
+mod clock;
+mod codec;
+mod error;
+mod readme;
+mod remark;
+
+pub use codec::is_text_name;
+pub use description::{BlobEntry, Description, Item, ItemFile, PieceEntry, Run, VolumeEntry};
+pub use error::{BundleError, Result};
+pub use layout::{BundleId, DEFAULT_VOLUME_BYTES, InvalidBundleId, MAX_VOLUME_BYTES};
+pub use plan::{ExportOptions, Outgoing, OutgoingBlob, Plan, PlannedFile};
+pub use reader::{Authorised, Incomplete, Intake, receive};
+pub use record::{CommitRecord, CommittedFile};
+pub use remark::Remark;
+pub use stick::{Bundle, Bundles, Stick};
+pub use trust::{TrustFile, TrustSet};
+pub use verify::{FileHealth, verify};
+pub use writer::{Written, write};

@@ -1,6 +1,7 @@
 //! One writer at a time: an advisory lock on a file, released when dropped or when the process dies.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -40,6 +41,21 @@ impl Lock {
                 Err(TryLockError::WouldBlock) => return Err(DiskError::Locked { path: path.to_owned() }),
                 Err(TryLockError::Error(error)) => return Err(error).on(path),
             }
+        }
+    }
+
+    /// Takes the lock of a folder itself, where no lock file may be left behind (on a stick).
+    ///
+    /// A file system without locks is not an error.
+    ///
+    /// # Errors
+    /// `Locked` when another process holds it; otherwise when the folder cannot be opened.
+    pub fn acquire_dir(path: &Path) -> Result<Self> {
+        let file = File::open(path).on(path)?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(DiskError::Locked { path: path.to_owned() }),
+            Err(TryLockError::Error(error)) if error.kind() != ErrorKind::Unsupported => Err(error).on(path),
+            _ => Ok(Self { file, path: path.to_owned() }),
         }
     }
 

@@ -6,6 +6,7 @@
 mod atomic;
 mod error;
 mod lock;
+mod plain;
 mod staged;
 
 pub use atomic::{
@@ -14,6 +15,7 @@ pub use atomic::{
 };
 pub use error::{DiskError, Result};
 pub use lock::Lock;
+pub use plain::{is_plain_dir, open_plain, sync_filesystem};
 pub use staged::{Staged, StagingFile};
 
 use std::fs::File;

@@ -5,6 +5,7 @@
 //!   config.toml                  what a flag can say, said once
 //!   blobs/<sha256>               verified bytes, one plain file each
 //!   installed/<name>.json        one record a package, written last
+//!   fetched/<name>.json          one record a package whose bytes are here, but which is not installed
 //!   packages/<name>/<version>+<variant>/…   the files of an installed package under their own names
 //!   staging/                     downloads and imports under way
 //!   registries/<name>/           root, signed metadata, verified index files
@@ -50,6 +51,11 @@ impl Home {
     /// The folder of installed records.
     pub fn installed(&self) -> PathBuf {
         self.root.join("installed")
+    }
+
+    /// The folder of records of packages that are fetched, not installed.
+    pub fn fetched(&self) -> PathBuf {
+        self.root.join("fetched")
     }
 
     /// The folder of installed packages' files under their own names.

@@ -37,29 +37,35 @@ pub struct ListedPackage {
     pub origin: Origin,
     /// False when nobody signed it.
     pub is_signed: bool,
+    /// False when its bytes are here only to be carried on.
+    pub is_installed: bool,
 }
 
-/// Lists what is installed.
+/// Lists what is installed, then what is only fetched.
 ///
 /// # Errors
 /// When a record is damaged.
 pub fn list(home: &Home) -> Result<ListReport> {
-    let packages: Vec<ListedPackage> = site::store(home).installed()?.into_iter().map(listed).collect();
+    let store = site::store(home);
+    let mut packages: Vec<ListedPackage> =
+        store.installed()?.into_iter().map(|package| listed(package, true)).collect();
+    packages.extend(store.fetched()?.into_iter().map(|package| listed(package, false)));
     let size_bytes = packages.iter().map(|package| package.size_bytes).sum();
     Ok(ListReport { packages, size_bytes })
 }
 
-fn listed(installed: Installed) -> ListedPackage {
-    let size_bytes = installed.size_bytes();
-    let head = installed.manifest.package;
+fn listed(package: Installed, is_installed: bool) -> ListedPackage {
+    let size_bytes = package.size_bytes();
+    let head = package.manifest.package;
     ListedPackage {
         name: head.name,
         version: head.version,
-        variant: installed.variant,
+        variant: package.variant,
         kind: head.kind,
         license: head.license,
         size_bytes,
-        is_signed: installed.origin != Origin::Unsigned,
-        origin: installed.origin,
+        is_signed: package.origin != Origin::Unsigned,
+        origin: package.origin,
+        is_installed,
     }
 }

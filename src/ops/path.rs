@@ -43,6 +43,17 @@ pub fn path(home: &Home, package: &PackageRef, file: Option<&str>) -> Result<Pat
     Ok(PathReport { path, files })
 }
 
+/// Finds the installed or fetched package that a reference means.
+pub(super) fn find_held(store: &Store, package: &PackageRef) -> Result<Installed> {
+    match find_installed(store, package) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let fetched = store.fetched()?.into_iter().find(|fetched| *fetched.name() == package.name);
+            fetched.ok_or(error)
+        }
+        found => found,
+    }
+}
+
 /// Finds the installed package that a reference means; version and variant must match where given.
 pub(super) fn find_installed(store: &Store, package: &PackageRef) -> Result<Installed> {
     let not_here = || Error::from(StoreError::NotInstalled { name: package.name.clone() });

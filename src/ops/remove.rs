@@ -8,7 +8,7 @@ use crate::package::{Name, PackageRef};
 use crate::store::{Installed, Store};
 
 use super::error::{Error, Result};
-use super::path::find_installed;
+use super::path::find_held;
 use super::site;
 
 /// How to remove.
@@ -38,9 +38,9 @@ pub struct RemoveReport {
 pub fn remove(home: &Home, packages: &[PackageRef], options: &RemoveOptions) -> Result<RemoveReport> {
     let store = site::store(home);
     let installed: Vec<Installed> =
-        packages.iter().map(|package| find_installed(&store, package)).collect::<Result<_>>()?;
-    let rest: Vec<Installed> = store
-        .installed()?
+        packages.iter().map(|package| find_held(&store, package)).collect::<Result<_>>()?;
+    let rest: Vec<Installed> = [store.installed()?, store.fetched()?]
+        .concat()
         .into_iter()
         .filter(|other| installed.iter().all(|removed| removed.name() != other.name()))
         .collect();

@@ -13,6 +13,7 @@ pub(super) fn store(home: &Home) -> Store {
         pieces: home.pieces(),
         packages: home.packages(),
         installed: home.installed(),
+        fetched: home.fetched(),
     })
 }
 

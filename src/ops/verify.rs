@@ -9,7 +9,7 @@ use crate::progress::{Monitor, Unit};
 use crate::store::{BlobHealth, Installed, Store, Verdict};
 
 use super::error::Result;
-use super::path::find_installed;
+use super::path::find_held;
 use super::site;
 
 /// What hashing again has shown.
@@ -61,9 +61,9 @@ impl VerifyReport {
 pub fn verify(home: &Home, packages: &[PackageRef], monitor: &dyn Monitor) -> Result<VerifyReport> {
     let store = site::store(home);
     let installed = if packages.is_empty() {
-        store.installed()?
+        [store.installed()?, store.fetched()?].concat()
     } else {
-        packages.iter().map(|package| find_installed(&store, package)).collect::<Result<_>>()?
+        packages.iter().map(|package| find_held(&store, package)).collect::<Result<_>>()?
     };
     let size_bytes = installed.iter().map(Installed::size_bytes).sum();
     let task = monitor.start("verifying", Some(size_bytes), Unit::Bytes);

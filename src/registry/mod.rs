@@ -1,1 +1,46 @@
 //! Package descriptions that are trusted: the signed index, its verification, choosing a version.
+//!
+//! A registry is a tree of static files (`tree`); a person trusts it by the fingerprint of its first
+//! root; from there on TUF decides (`session` and `signed`, both through `tough`). What was verified
+//! once is kept as a copy (`copy`) that is verified again at every use. Only a [`VerifiedIndex`]
+//! answers questions. Bytes come through a [`Fetch`] that the caller hands in.
+
+mod error;
+mod tree;
+
+mod index;
+mod resolve;
+mod search;
+
+mod catalog;
+
+mod fetch;
+mod fingerprint;
+mod record;
+
+mod age;
+mod signed;
+
+mod session;
+
+mod copy;
+
+mod keys;
+mod publish;
+
+pub use age::{Age, Freshness, SignedDates};
+pub use catalog::{CATALOG, catalog};
+pub use copy::{
+    Addition, Outcome, Updated, add, fingerprint_of, load, repair, trust_files, update, update_from_stick,
+};
+pub use error::{RegistryError, Result};
+pub use fetch::{Fetch, FetchError, FolderFetch};
+pub use fingerprint::{parse_fingerprint, show_fingerprint};
+pub use index::{Trust, VerifiedIndex};
+pub use publish::{
+    BuildOptions, Built, Initialised, Inspect, SignOptions, Signed, build, check, init, rotate, sign,
+};
+pub use record::{Known, address_in_record, known};
+pub use resolve::{Resolved, resolve};
+pub use search::{Found, search};
+pub use tree::Revocation;

@@ -86,6 +86,7 @@ mod tests {
             pieces: root.join("pieces"),
             packages: root.join("packages"),
             installed: root.join("installed"),
+            fetched: root.join("fetched"),
         })
     }
 

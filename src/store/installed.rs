@@ -79,13 +79,20 @@ impl Store {
             disk::link_or_copy(&blob, &folder.join(file.path.to_path()))?;
         }
         let old = self.find(installed.name()).ok().flatten();
-        let json = serde_json::to_vec_pretty(installed)
-            .map_err(|source| StoreError::DamagedRecord { path: folder.clone(), source })?;
-        disk::write_atomic(&self.record_path(installed.name()), &json)?;
+        write_record(&self.record_path(installed.name()), installed)?;
+        disk::remove_file(&self.kept_path(installed.name()))?;
         match old.map(|old| self.package_folder(&old)) {
             Some(old_folder) if old_folder != folder => Ok(disk::remove_dir_all(&old_folder)?),
             _ => Ok(()),
         }
+    }
+
+    /// Records that a package's bytes are here, to be carried on. An installed package needs no such record.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub fn keep(&self, fetched: &Installed) -> Result<()> {
+        write_record(&self.kept_path(fetched.name()), fetched)
     }
 
     /// Every installed package, by name.
@@ -93,15 +100,15 @@ impl Store {
     /// # Errors
     /// When a record is damaged or was written by a later localml.
     pub fn installed(&self) -> Result<Vec<Installed>> {
-        let Ok(entries) = fs::read_dir(&self.folders.installed) else {
-            return Ok(Vec::new());
-        };
-        let mut paths: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
-            .collect();
-        paths.sort();
-        paths.iter().map(|path| read_record(path)).collect()
+        read_records(&self.folders.installed)
+    }
+
+    /// Every package that is fetched and not installed, by name.
+    ///
+    /// # Errors
+    /// When a record is damaged or was written by a later localml.
+    pub fn fetched(&self) -> Result<Vec<Installed>> {
+        read_records(&self.folders.fetched)
     }
 
     /// One installed package, when it is here.
@@ -113,23 +120,29 @@ impl Store {
         if path.is_file() { read_record(&path).map(Some) } else { Ok(None) }
     }
 
-    /// Forgets a package, then removes the blobs that no other package needs. Returns the bytes freed.
+    /// Forgets an installed or fetched package, then removes the blobs that nothing else needs. Returns
+    /// the bytes freed.
     ///
     /// # Errors
     /// `NotInstalled`; or when the disk fails, with the record already gone.
     pub fn remove(&self, name: &Name) -> Result<u64> {
-        let removed = self.find(name)?.ok_or_else(|| StoreError::NotInstalled { name: name.clone() })?;
-        let rest: Vec<Installed> =
-            self.installed()?.into_iter().filter(|other| other.name() != name).collect();
+        let all: Vec<Installed> = [self.installed()?, self.fetched()?].concat();
+        let (removed, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|package| package.name() == name);
+        if removed.is_empty() {
+            return Err(StoreError::NotInstalled { name: name.clone() });
+        }
         disk::remove_file(&self.record_path(name))?;
-        disk::remove_dir_all(&self.package_folder(&removed))?;
+        disk::remove_file(&self.kept_path(name))?;
         let is_needed =
             |digest: &Sha256| rest.iter().flat_map(Installed::files).any(|file| file.sha256 == *digest);
         let mut freed_bytes = 0;
-        for file in removed.files().iter().filter(|file| !is_needed(&file.sha256)) {
-            if let Some(blob) = self.blob_path(&file.sha256, file.size_bytes) {
-                disk::remove_file(&blob)?;
-                freed_bytes += file.size_bytes;
+        for package in &removed {
+            disk::remove_dir_all(&self.package_folder(package))?;
+            for file in package.files().iter().filter(|file| !is_needed(&file.sha256)) {
+                if let Some(blob) = self.blob_path(&file.sha256, file.size_bytes) {
+                    disk::remove_file(&blob)?;
+                    freed_bytes += file.size_bytes;
+                }
             }
         }
         Ok(freed_bytes)
@@ -144,6 +157,28 @@ impl Store {
     fn record_path(&self, name: &Name) -> PathBuf {
         self.folders.installed.join(format!("{name}.json"))
     }
+
+    fn kept_path(&self, name: &Name) -> PathBuf {
+        self.folders.fetched.join(format!("{name}.json"))
+    }
+}
+
+fn write_record(path: &Path, installed: &Installed) -> Result<()> {
+    let json = serde_json::to_vec_pretty(installed)
+        .map_err(|source| StoreError::DamagedRecord { path: path.to_owned(), source })?;
+    Ok(disk::write_atomic(path, &json)?)
+}
+
+fn read_records(folder: &Path) -> Result<Vec<Installed>> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Ok(Vec::new());
+    };
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .collect();
+    paths.sort();
+    paths.iter().map(|path| read_record(path)).collect()
 }
 
 fn read_record(path: &Path) -> Result<Installed> {

@@ -5,6 +5,7 @@
 //! pieces/<sha256>                         piece lists, named by their own digest
 //! packages/<name>/<version>+<variant>/…   hard links (or copies) that other programs can open
 //! installed/<name>.json                   the record, written last: the last write is the commit
+//! fetched/<name>.json                     the same for a package that is only kept, to be carried on
 //! ```
 
 mod blobs;
@@ -29,6 +30,8 @@ pub struct Folders {
     pub packages: PathBuf,
     /// Installed records.
     pub installed: PathBuf,
+    /// Records of packages that are kept, not installed.
+    pub fetched: PathBuf,
 }
 
 /// The store of one home. Opening it touches nothing; folders are made when something is kept.

@@ -8,6 +8,20 @@
 
 mod support;
 
+mod catalog;
 mod command_line;
+#[cfg(feature = "onnx")]
+mod embedding;
+#[cfg(feature = "engine")]
+mod engine;
 mod house_plan;
+#[cfg(feature = "index")]
+mod knowledge;
+mod publish;
+#[cfg(feature = "index")]
+mod questions;
+mod stick;
+mod supply;
 mod transfer;
+mod trust;
+mod volumes;

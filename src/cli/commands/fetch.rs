@@ -1,15 +1,82 @@
 //! `localml fetch`.
 
-use crate::error::ErrorKind;
-use crate::ops::Error;
-
 use crate::cli::context::Context;
 use crate::cli::report::Outcome;
+use crate::cli::terminal::size;
+use crate::ops::{Error, FetchOptions, FetchReport, FetchedPackage, fetch};
+use crate::package::PackageRef;
 
 /// Bring a package's bytes into the store
+///
+/// What is verified is kept when it is interrupted; the same command continues there. `install` does the
+/// same and also makes the package usable on this PC.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+#[command(
+    after_help = "Example:\n  localml fetch qwen2.5-0.5b-instruct --plan\n  localml fetch qwen2.5-0.5b-instruct"
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(super) wish: Wish,
+}
 
-pub(super) fn run(_args: &Args, _context: &Context) -> Result<Outcome, Error> {
-    Err(Error::new(ErrorKind::Failed, "`fetch` is not built yet"))
+/// What is wanted, and on which terms; the same for `fetch` and `install`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Wish {
+    /// The packages, as name, name@version, name:variant or registry/name
+    #[arg(required = true)]
+    pub(super) packages: Vec<PackageRef>,
+    /// Say what it would cost, and fetch nothing
+    #[arg(long)]
+    plan: bool,
+    /// Take it even when this PC has too little memory for it
+    #[arg(long)]
+    anyway: bool,
+    /// Use a registry's index even when it is very old
+    #[arg(long)]
+    accept_stale: bool,
+}
+
+impl Wish {
+    pub(super) fn options(&self, context: &Context) -> FetchOptions {
+        FetchOptions {
+            is_plan: self.plan,
+            is_offline: context.is_offline,
+            ignores_fit: self.anyway,
+            accepts_stale: self.accept_stale,
+        }
+    }
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
+    let options = args.wish.options(context);
+    let report = fetch(&context.home, &args.wish.packages, &options, &context.terminal)?;
+    context.output.show(&report, |report| {
+        let end = "`localml install` makes them usable here, `localml export DIR` writes them to a stick";
+        if report.is_plan { text(report) } else { text(report) + end }
+    });
+    Ok(Outcome::Done)
+}
+
+/// The packages and what they cost, for `fetch` and `install`.
+pub(super) fn text(report: &FetchReport) -> String {
+    let mut text: String = report.packages.iter().map(line).collect();
+    if report.is_plan {
+        text.push_str(&format!("would fetch {}", size(report.missing_bytes)));
+    } else {
+        text.push_str(&format!("fetched {}", size(report.wire_bytes)));
+    }
+    text.push_str(&format!(", {} were here already\n", size(report.saved_bytes)));
+    text
+}
+
+fn line(package: &FetchedPackage) -> String {
+    let terms = if package.is_restricted { " — some uses are forbidden" } else { "" };
+    format!(
+        "{} {} ({})  {}  licence: {}{terms}\n",
+        package.name,
+        package.version,
+        package.variant,
+        size(package.size_bytes),
+        package.license
+    )
 }

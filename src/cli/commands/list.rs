@@ -27,7 +27,11 @@ fn text(report: &ListReport) -> String {
 }
 
 fn row(package: &ListedPackage) -> Vec<String> {
-    let label = if package.is_signed { "" } else { "unsigned" };
+    let label = match (package.is_signed, package.is_installed) {
+        (false, _) => "unsigned",
+        (true, false) => "fetched, not installed",
+        (true, true) => "",
+    };
     vec![
         package.name.to_string(),
         package.version.to_string(),

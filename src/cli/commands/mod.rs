@@ -9,6 +9,8 @@ mod ask;
 mod bench;
 mod completions;
 mod doctor;
+#[cfg(feature = "engine")]
+mod engine;
 mod export;
 mod fetch;
 #[cfg(feature = "index")]
@@ -25,6 +27,7 @@ mod remove;
 #[cfg(feature = "engine")]
 mod run;
 mod search;
+mod stick;
 mod update;
 mod verify;
 
@@ -61,6 +64,7 @@ pub(crate) enum Command {
     Remove(remove::Args),
     Export(export::Args),
     Import(import::Args),
+    Stick(stick::Args),
     Adopt(adopt::Args),
     #[cfg(feature = "index")]
     Index(index::Args),
@@ -70,6 +74,9 @@ pub(crate) enum Command {
     Ask(ask::Args),
     #[cfg(feature = "engine")]
     Run(run::Args),
+    #[cfg(feature = "engine")]
+    #[command(hide = true)]
+    Engine(engine::Args),
     Registry(registry::Args),
     #[cfg(feature = "index")]
     Bench(bench::Args),
@@ -94,6 +101,7 @@ pub(crate) fn run(command: Option<&Command>, context: &Context) -> Result<Outcom
         Command::Remove(args) => remove::run(args, context),
         Command::Export(args) => export::run(args, context),
         Command::Import(args) => import::run(args, context),
+        Command::Stick(args) => stick::run(args, context),
         Command::Adopt(args) => adopt::run(args, context),
         #[cfg(feature = "index")]
         Command::Index(args) => index::run(args, context),
@@ -103,10 +111,21 @@ pub(crate) fn run(command: Option<&Command>, context: &Context) -> Result<Outcom
         Command::Ask(args) => ask::run(args, context),
         #[cfg(feature = "engine")]
         Command::Run(args) => run::run(args, context),
+        #[cfg(feature = "engine")]
+        Command::Engine(args) => engine::run(args),
         Command::Registry(args) => registry::run(args, context),
         #[cfg(feature = "index")]
         Command::Bench(args) => bench::run(args, context),
         Command::Doctor(args) => doctor::run(args, context),
         Command::Completions(args) => completions::run(args, context),
     }
+}
+
+/// This executable, which the engine's process runs too.
+#[cfg(feature = "engine")]
+fn this_program() -> Result<std::path::PathBuf, Error> {
+    std::env::current_exe().map_err(|error| {
+        let message = format!("the system does not say where this program lies: {error}");
+        Error::new(crate::error::ErrorKind::Failed, message)
+    })
 }

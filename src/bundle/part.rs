@@ -1,0 +1,229 @@
+//! A blob on its way in: `<sha256>.part` in staging, filled piece by piece.
+//!
+//! There is no journal beside it that could be wrong: what an interrupted import left is hashed again,
+//! piece by piece, and what is right is kept. Data is synced every 128 MiB, so that a power cut costs
+//! no more than that.
+
+use std::path::{Path, PathBuf};
+
+use crate::digest::{Hasher, Sha256};
+use crate::disk::{self, Staged, StagingFile};
+use crate::package::{Piece, PieceList};
+
+use super::error::Result;
+
+/// How much may wait for the medium, in bytes.
+const SYNC_EVERY_BYTES: u64 = 128 * 1024 * 1024;
+
+/// One blob under way.
+pub(super) struct Part {
+    digest: Sha256,
+    list: PieceList,
+    has: Vec<bool>,
+    num_missing: usize,
+    path: PathBuf,
+    /// Closed while other blobs are filled, so that a hostile volume cannot use up file handles.
+    file: Option<StagingFile>,
+    /// The hash of the first `num_hashed` pieces.
+    hasher: Hasher,
+    num_hashed: usize,
+    unsynced_bytes: u64,
+}
+
+impl Part {
+    /// Opens what an earlier import left, if anything, and keeps what is right of it.
+    ///
+    /// # Errors
+    /// When staging cannot be read.
+    pub(super) fn resume(staging: &Path, digest: Sha256, list: PieceList) -> Result<Self> {
+        let num_pieces = list.pieces().len();
+        let path = staging.join(format!("{digest}.part"));
+        let mut part = Self {
+            digest,
+            has: vec![false; num_pieces],
+            num_missing: num_pieces,
+            file: None,
+            hasher: Hasher::new(),
+            num_hashed: 0,
+            unsynced_bytes: 0,
+            list,
+            path,
+        };
+        if part.path.is_file() {
+            part.keep_what_is_right()?;
+        }
+        Ok(part)
+    }
+
+    fn keep_what_is_right(&mut self) -> Result<()> {
+        let file = StagingFile::open(&self.path)?;
+        let mut buffer = Vec::new();
+        for (index, piece) in self.list.pieces().iter().enumerate() {
+            buffer.resize(length_of(piece), 0);
+            let count = file.read_at(&mut buffer, piece.offset)?;
+            if count < buffer.len() || Sha256::of(&buffer) != piece.sha256 {
+                continue;
+            }
+            self.has[index] = true;
+            self.num_missing -= 1;
+            if self.num_hashed == index {
+                self.hasher.update(&buffer);
+                self.num_hashed += 1;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.num_missing == 0
+    }
+
+    pub(super) fn list(&self) -> &PieceList {
+        &self.list
+    }
+
+    pub(super) fn num_missing(&self) -> usize {
+        self.num_missing
+    }
+
+    pub(super) fn has(&self, index: usize) -> bool {
+        self.has.get(index).is_some_and(|&has| has)
+    }
+
+    /// The bytes of all missing pieces together.
+    pub(super) fn missing_bytes(&self) -> u64 {
+        let missing = self.list.pieces().iter().zip(&self.has).filter(|(_, has)| !**has);
+        missing.map(|(piece, _)| piece.length).sum()
+    }
+
+    /// Puts a piece in its place. The caller has compared its digest.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(super) fn take(&mut self, index: usize, bytes: &[u8]) -> Result<()> {
+        let Some(piece) = self.list.pieces().get(index).copied() else {
+            return Ok(());
+        };
+        if self.has[index] {
+            return Ok(());
+        }
+        let file = self.open()?;
+        file.write_at(bytes, piece.offset)?;
+        self.has[index] = true;
+        self.num_missing -= 1;
+        if self.num_hashed == index {
+            self.hasher.update(bytes);
+            self.num_hashed += 1;
+        }
+        self.unsynced_bytes += piece.length;
+        if self.unsynced_bytes >= SYNC_EVERY_BYTES {
+            self.unsynced_bytes = 0;
+            self.open()?.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Closes the file until the next piece comes.
+    pub(super) fn rest(&mut self) {
+        self.file = None;
+    }
+
+    /// Hashes the whole; hands the file over when the digest is right, else says what it is.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(super) fn finish(mut self) -> Result<std::result::Result<Staged, Sha256>> {
+        self.open()?;
+        let size_bytes = self.list.size_bytes();
+        // What came before its turn is read back: everything from the first piece not yet hashed on.
+        let mut buffer = Vec::new();
+        for piece in &self.list.pieces()[self.num_hashed..] {
+            buffer.resize(length_of(piece), 0);
+            if let Some(file) = &self.file {
+                file.read_at(&mut buffer, piece.offset)?;
+            }
+            self.hasher.update(&buffer);
+        }
+        let found = self.hasher.clone().finish();
+        let Some(file) = self.file.take() else {
+            return Ok(Err(found));
+        };
+        if file.size_bytes()? != size_bytes {
+            file.truncate(size_bytes)?;
+        }
+        match found == self.digest {
+            true => Ok(Ok(file.finish(found, size_bytes))),
+            // Its pieces were vouched for by nobody: nothing of it is worth keeping.
+            false => {
+                disk::remove_file(&self.path)?;
+                Ok(Err(found))
+            }
+        }
+    }
+
+    fn open(&mut self) -> Result<&StagingFile> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => StagingFile::open(&self.path)?,
+        };
+        Ok(self.file.insert(file))
+    }
+}
+
+fn length_of(piece: &Piece) -> usize {
+    usize::try_from(piece.length).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BYTES: &[u8] = b"one two three";
+
+    fn list() -> PieceList {
+        let piece = |offset: u64, length: u64| {
+            let bytes = &BYTES[offset as usize..(offset + length) as usize];
+            Piece { offset, length, sha256: Sha256::of(bytes) }
+        };
+        PieceList::new(vec![piece(0, 4), piece(4, 4), piece(8, 5)]).unwrap()
+    }
+
+    fn part(folder: &Path) -> Part {
+        Part::resume(folder, Sha256::of(BYTES), list()).unwrap()
+    }
+
+    #[test]
+    fn pieces_come_in_any_order_over_several_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        part(folder.path()).take(2, b"three").unwrap();
+        let mut again = part(folder.path());
+        assert!(again.has(2) && again.num_missing() == 2 && again.missing_bytes() == 8);
+        again.take(1, b"two ").unwrap();
+        again.take(0, b"one ").unwrap();
+        let staged = again.finish().unwrap().expect("the digest is right");
+        assert_eq!(std::fs::read(staged.path).unwrap(), BYTES);
+    }
+
+    #[test]
+    fn what_was_damaged_meanwhile_counts_as_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut first = part(folder.path());
+        first.take(0, b"one ").unwrap();
+        first.take(1, b"two ").unwrap();
+        let path = first.path.clone();
+        drop(first);
+        std::fs::write(path, b"one twX").unwrap();
+        let again = part(folder.path());
+        assert!(again.has(0) && !again.has(1) && !again.has(2));
+    }
+
+    #[test]
+    fn right_pieces_of_a_wrong_whole_are_not_handed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut forged = Part::resume(folder.path(), Sha256::of(b"other"), list()).unwrap();
+        for (index, bytes) in [&b"one "[..], b"two ", b"three"].iter().enumerate() {
+            forged.take(index, bytes).unwrap();
+        }
+        assert_eq!(forged.finish().unwrap().expect_err("forged"), Sha256::of(BYTES));
+    }
+}

@@ -1,0 +1,392 @@
+//! Reading bundles: only blobs that the caller authorises, only bytes that hash to them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::digest::Sha256;
+use crate::disk::{self, Staged};
+use crate::package::{FileEntry, PieceList};
+use crate::progress::{Monitor, Task, Unit};
+
+use super::description::{BlobEntry, VolumeEntry};
+use super::error::{BundleError, Result};
+use super::part::Part;
+use super::pump::{self, Message, Need};
+use super::remark::{Remark, Remarks};
+use super::stick::{Bundle, Stick};
+
+/// Free space that is left alone, in bytes.
+const SLACK_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The most causes that are told of one blob.
+const MAX_CAUSES: usize = 10;
+
+/// The blobs that may come in: those that a verified index names.
+#[derive(Debug, Clone, Default)]
+pub struct Authorised {
+    /// Digest → size in bytes, and the digest of the signed piece list where there is one.
+    blobs: HashMap<Sha256, (u64, Option<Sha256>)>,
+}
+
+/// A blob that is on the stick, but not all of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Incomplete {
+    /// The blob.
+    pub digest: Sha256,
+    /// Its length in bytes.
+    pub size_bytes: u64,
+    /// How many of its pieces are still missing; those that came are kept.
+    pub num_missing_pieces: usize,
+    /// The bytes of these pieces together.
+    pub missing_bytes: u64,
+    /// Why, and in which file of the stick.
+    pub causes: Vec<Remark>,
+}
+
+/// What came in.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Intake {
+    /// The blobs that were handed over whole.
+    pub received: Vec<Sha256>,
+    /// Those that the stick has, but not whole.
+    pub incomplete: Vec<Incomplete>,
+    /// The signed piece lists of what was handed over, worth keeping.
+    #[serde(skip)]
+    pub piece_lists: Vec<PieceList>,
+    /// Blobs on the stick that nobody authorised; they were not read.
+    pub num_ignored_blobs: usize,
+    /// What else is wrong with the stick.
+    pub remarks: Vec<Remark>,
+}
+
+impl Authorised {
+    /// Allows the bytes of a package's file.
+    pub fn add(&mut self, file: &FileEntry) {
+        self.blobs.insert(file.sha256, (file.size_bytes, file.pieces));
+    }
+
+    fn size_bytes(&self, digest: &Sha256) -> Option<u64> {
+        self.blobs.get(digest).map(|(size_bytes, _)| *size_bytes)
+    }
+
+    /// True when this is the list that the publisher signed.
+    fn signs(&self, digest: &Sha256, list: &PieceList) -> bool {
+        let signed = self.blobs.get(digest).and_then(|(_, pieces)| *pieces);
+        signed.is_some_and(|signed| Sha256::of(list.to_text().as_bytes()) == signed)
+    }
+}
+
+/// Reads every authorised blob that the stick has into `staging`, and hands each over when it is whole.
+///
+/// What an earlier, interrupted run left in `staging` is hashed again and used. At most about 40 MiB of
+/// memory, whatever the blobs' size.
+///
+/// # Errors
+/// `NoRoom` before the first byte; `Cancelled`; whatever `deliver` returns; `Damaged` or `NewerFormat`
+/// when no bundle on the stick can be read. A damaged volume is no error: see `Intake::incomplete`.
+pub fn receive<E: From<BundleError>>(
+    stick: &Stick,
+    authorised: &Authorised,
+    staging: &Path,
+    deliver: &mut dyn FnMut(Staged) -> std::result::Result<(), E>,
+    monitor: &dyn Monitor,
+) -> std::result::Result<Intake, E> {
+    let mut found = stick.bundles()?;
+    if found.bundles.is_empty()
+        && let Some(error) = found.refused.pop()
+    {
+        return Err(error.into());
+    }
+    let mut remarks = Remarks::default();
+    stick.remarks().iter().for_each(|remark| remarks.add(&remark.file, remark.text.clone()));
+    found.refused.iter().for_each(|error| remarks.add(".", error.to_string()));
+    let total_bytes = wanted_bytes(&found.bundles, authorised);
+    check_room(staging, total_bytes)?;
+    let task = monitor.start("reading the stick", Some(total_bytes), Unit::Bytes);
+    let mut reception = Reception {
+        authorised,
+        staging,
+        monitor,
+        task: &*task,
+        remarks,
+        received: BTreeSet::new(),
+        incomplete: BTreeMap::new(),
+        ignored: BTreeSet::new(),
+        piece_lists: Vec::new(),
+    };
+    for bundle in &found.bundles {
+        reception.take_bundle(bundle, deliver)?;
+    }
+    Ok(reception.finish())
+}
+
+/// The bytes of all authorised blobs on the stick, each counted once.
+fn wanted_bytes(bundles: &[Bundle], authorised: &Authorised) -> u64 {
+    let blobs = bundles.iter().flat_map(|bundle| &bundle.description.blobs);
+    let wanted: BTreeMap<Sha256, u64> = blobs
+        .filter(|blob| authorised.size_bytes(&blob.sha256) == Some(blob.size_bytes))
+        .map(|blob| (blob.sha256, blob.size_bytes))
+        .collect();
+    wanted.values().sum()
+}
+
+fn check_room(staging: &Path, wanted_bytes: u64) -> Result<()> {
+    let parts = std::fs::read_dir(staging).into_iter().flatten().flatten();
+    let here_bytes: u64 = parts.filter_map(|entry| Some(entry.metadata().ok()?.len())).sum();
+    let needed_bytes = wanted_bytes.saturating_sub(here_bytes);
+    let free_bytes = disk::free_bytes(staging)?;
+    if needed_bytes == 0 || needed_bytes + SLACK_BYTES <= free_bytes {
+        return Ok(());
+    }
+    Err(BundleError::NoRoom {
+        folder: staging.to_owned(),
+        needed_bytes: needed_bytes + SLACK_BYTES,
+        free_bytes,
+    })
+}
+
+/// One reading of a stick.
+struct Reception<'a> {
+    authorised: &'a Authorised,
+    staging: &'a Path,
+    monitor: &'a dyn Monitor,
+    task: &'a dyn Task,
+    remarks: Remarks,
+    received: BTreeSet<Sha256>,
+    incomplete: BTreeMap<Sha256, Incomplete>,
+    ignored: BTreeSet<Sha256>,
+    piece_lists: Vec<PieceList>,
+}
+
+/// A blob that is wanted from the bundle at hand.
+struct Wanted<'a> {
+    blob: &'a BlobEntry,
+    part: Part,
+    causes: Remarks,
+}
+
+impl Reception<'_> {
+    fn take_bundle<E: From<BundleError>>(
+        &mut self,
+        bundle: &Bundle,
+        deliver: &mut dyn FnMut(Staged) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let mut wanted = self.wanted_of(bundle)?;
+        let whole: Vec<usize> =
+            wanted.iter().filter(|(_, wanted)| wanted.part.is_complete()).map(|(&blob, _)| blob).collect();
+        for blob in whole {
+            self.hand_over(&mut wanted, blob, deliver)?;
+        }
+        for volume in &bundle.description.volumes {
+            let is_needed = |wanted: &HashMap<usize, Wanted<'_>>| {
+                volume.holds.iter().any(|run| wanted.contains_key(&run.blob))
+            };
+            if is_needed(&wanted) {
+                self.take_volume(bundle, volume, &mut wanted, deliver)?;
+            }
+        }
+        for wanted in wanted.into_values() {
+            self.note_incomplete(wanted);
+        }
+        Ok(())
+    }
+
+    /// The authorised blobs of a bundle that have not come yet, by their place in its list.
+    fn wanted_of<'b>(&mut self, bundle: &'b Bundle) -> Result<HashMap<usize, Wanted<'b>>> {
+        let file = bundle.description.id.path_of(super::layout::DESCRIPTION);
+        let mut wanted = HashMap::new();
+        for (index, blob) in bundle.description.blobs.iter().enumerate() {
+            match self.authorised.size_bytes(&blob.sha256) {
+                None => {
+                    self.ignored.insert(blob.sha256);
+                }
+                Some(size_bytes) if size_bytes != blob.size_bytes => {
+                    let text = format!(
+                        "it says that {} has {} bytes, and the signed index says {size_bytes}; it is ignored",
+                        blob.sha256.short(),
+                        blob.size_bytes
+                    );
+                    self.remarks.add(&file, text);
+                }
+                Some(_) if self.received.contains(&blob.sha256) => {}
+                Some(_) => {
+                    let damaged = |reason| BundleError::Damaged { file: file.clone(), reason };
+                    let list = blob.piece_list().map_err(damaged)?;
+                    let part = Part::resume(self.staging, blob.sha256, list)?;
+                    self.task.advance(blob.size_bytes - part.missing_bytes());
+                    wanted.insert(index, Wanted { blob, part, causes: Remarks::default() });
+                }
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn take_volume<E: From<BundleError>>(
+        &mut self,
+        bundle: &Bundle,
+        volume: &VolumeEntry,
+        wanted: &mut HashMap<usize, Wanted<'_>>,
+        deliver: &mut dyn FnMut(Staged) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let file_name = bundle.description.id.path_of(&volume.name);
+        let Some((file, size_bytes)) = self.open_volume(bundle, volume, &file_name) else {
+            blame(volume, &file_name, wanted, |_| "the volume cannot be read".to_owned());
+            return Ok(());
+        };
+        let needs: HashMap<Sha256, Need> = wanted
+            .iter()
+            .map(|(&index, wanted)| {
+                (wanted.blob.sha256, Need::new(index, wanted.blob, |at| wanted.part.has(at)))
+            })
+            .collect();
+        let mut current = None;
+        pump::pump::<E>(&file, size_bytes, needs, |message| {
+            if self.monitor.is_cancelled() {
+                return Err(BundleError::Cancelled.into());
+            }
+            match message {
+                Message::Piece { blob, index, bytes } => {
+                    if let Some(before) = current.replace(blob).filter(|&before| before != blob)
+                        && let Some(wanted) = wanted.get_mut(&before)
+                    {
+                        wanted.part.rest();
+                    }
+                    self.take_piece(wanted, blob, index, &bytes, deliver)?;
+                    Ok(Some(bytes))
+                }
+                Message::Bad { blob, text } => {
+                    if let Some(wanted) = wanted.get_mut(&blob) {
+                        wanted.causes.add(&file_name, text);
+                    }
+                    Ok(None)
+                }
+                Message::Remark(text) => {
+                    self.remarks.add(&file_name, text);
+                    Ok(None)
+                }
+            }
+        })?;
+        blame(volume, &file_name, wanted, |count| format!("{count} of its pieces are not there or damaged"));
+        Ok(())
+    }
+
+    fn open_volume(&mut self, bundle: &Bundle, volume: &VolumeEntry, name: &str) -> Option<(File, u64)> {
+        let opened = disk::open_plain(&bundle.folder.join(&volume.name));
+        let opened = opened.map_err(|error| error.to_string()).and_then(|file| {
+            let size_bytes = file.metadata().map_err(|error| error.to_string())?.len();
+            Ok((file, size_bytes))
+        });
+        match opened {
+            Ok((file, size_bytes)) => {
+                if size_bytes != volume.size_bytes {
+                    let text = format!("it has {size_bytes} bytes and should have {}", volume.size_bytes);
+                    self.remarks.add(name, text);
+                }
+                (size_bytes > 0).then_some((file, size_bytes))
+            }
+            Err(error) => {
+                self.remarks.add(name, error);
+                None
+            }
+        }
+    }
+
+    fn take_piece<E: From<BundleError>>(
+        &mut self,
+        wanted: &mut HashMap<usize, Wanted<'_>>,
+        blob: usize,
+        index: usize,
+        bytes: &[u8],
+        deliver: &mut dyn FnMut(Staged) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let Some(entry) = wanted.get_mut(&blob) else {
+            return Ok(());
+        };
+        entry.part.take(index, bytes)?;
+        self.task.advance(bytes.len() as u64);
+        if entry.part.is_complete() { self.hand_over(wanted, blob, deliver) } else { Ok(()) }
+    }
+
+    /// Checks a complete blob as a whole and hands it to the caller.
+    fn hand_over<E: From<BundleError>>(
+        &mut self,
+        wanted: &mut HashMap<usize, Wanted<'_>>,
+        blob: usize,
+        deliver: &mut dyn FnMut(Staged) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let Some(Wanted { blob, part, mut causes }) = wanted.remove(&blob) else {
+            return Ok(());
+        };
+        let signed_list = Some(part.list()).filter(|list| self.authorised.signs(&blob.sha256, list)).cloned();
+        match part.finish()? {
+            Ok(staged) => {
+                deliver(staged)?;
+                self.piece_lists.extend(signed_list);
+                self.received.insert(blob.sha256);
+                self.incomplete.remove(&blob.sha256);
+            }
+            Err(found) => {
+                causes.add("BUNDLE.JSON", format!("its pieces make a file with sha256 {found}"));
+                let (num_missing_pieces, missing_bytes) = (blob.pieces.len(), blob.size_bytes);
+                self.insert_incomplete(blob, num_missing_pieces, missing_bytes, causes);
+            }
+        }
+        Ok(())
+    }
+
+    fn note_incomplete(&mut self, wanted: Wanted<'_>) {
+        let Wanted { blob, part, causes } = wanted;
+        self.insert_incomplete(blob, part.num_missing(), part.missing_bytes(), causes);
+    }
+
+    fn insert_incomplete(
+        &mut self,
+        blob: &BlobEntry,
+        num_missing: usize,
+        missing_bytes: u64,
+        causes: Remarks,
+    ) {
+        let mut new_causes = causes.finish();
+        let entry = self.incomplete.entry(blob.sha256).or_insert_with(|| Incomplete {
+            digest: blob.sha256,
+            size_bytes: blob.size_bytes,
+            num_missing_pieces: num_missing,
+            missing_bytes,
+            causes: Vec::new(),
+        });
+        entry.num_missing_pieces = num_missing;
+        entry.missing_bytes = missing_bytes;
+        entry.causes.append(&mut new_causes);
+        entry.causes.truncate(MAX_CAUSES);
+    }
+
+    fn finish(self) -> Intake {
+        Intake {
+            received: self.received.into_iter().collect(),
+            incomplete: self.incomplete.into_values().collect(),
+            piece_lists: self.piece_lists,
+            num_ignored_blobs: self.ignored.len(),
+            remarks: self.remarks.finish(),
+        }
+    }
+}
+
+/// Notes, for each wanted blob, that a volume did not give what it should hold of it.
+fn blame(
+    volume: &VolumeEntry,
+    file_name: &str,
+    wanted: &mut HashMap<usize, Wanted<'_>>,
+    text: impl Fn(usize) -> String,
+) {
+    for run in &volume.holds {
+        if let Some(wanted) = wanted.get_mut(&run.blob) {
+            let missing = (run.first..run.first + run.count).filter(|&index| !wanted.part.has(index)).count();
+            if missing > 0 && !wanted.causes.name(file_name) {
+                wanted.causes.add(file_name, text(missing));
+            }
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! An open stick: its commit record, its bundles, its trust files. Reading it changes nothing.
+
+use std::collections::HashSet;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use crate::digest::Sha256;
+use crate::disk;
+
+use super::description::{Description, MAX_DESCRIPTION_BYTES};
+use super::error::{BundleError, Result, io_error};
+use super::layout::{BUNDLES, BundleId, DESCRIPTION, ROOT, SLOTS, TRUST};
+use super::record::{CommitRecord, CommittedFile, Slots};
+use super::remark::{Remark, Remarks};
+use super::trust::TrustSet;
+
+/// The most bundles that one stick is searched for.
+const MAX_BUNDLES: usize = 1000;
+
+/// A folder that carries bundles.
+#[derive(Debug)]
+pub struct Stick {
+    root: PathBuf,
+    slots: Slots,
+}
+
+/// One bundle of a stick, as its untrusted description tells it.
+#[derive(Debug)]
+pub struct Bundle {
+    /// What it says that it holds.
+    pub description: Description,
+    /// False when the commit record does not know it: a copy by hand, or an export that was cut off
+    /// in its last step.
+    pub is_committed: bool,
+    /// The digest of `BUNDLE.JSON` as it is.
+    pub(super) description_digest: Sha256,
+    pub(super) description_bytes: u64,
+    pub(super) folder: PathBuf,
+}
+
+/// The bundles of a stick, and what stands in the way of others.
+#[derive(Debug, Default)]
+pub struct Bundles {
+    /// Those that can be read, the newest first.
+    pub bundles: Vec<Bundle>,
+    /// Why others cannot.
+    pub refused: Vec<BundleError>,
+}
+
+impl Stick {
+    /// Opens the stick that is mounted at `folder` (or its `LOCALML` folder itself).
+    ///
+    /// # Errors
+    /// `NotAStick` when there is no `LOCALML` folder; `NewerFormat` when a later localml wrote it.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let root = root_of(folder);
+        match is_folder(&root)? {
+            true => Ok(Self { slots: Slots::read(&root)?, root }),
+            false => Err(BundleError::NotAStick { folder: folder.to_owned() }),
+        }
+    }
+
+    /// Opens a stick to write to it; makes its `LOCALML` folder when there is none.
+    ///
+    /// # Errors
+    /// As `open`, and when the folder cannot be made.
+    pub(super) fn create(folder: &Path) -> Result<Self> {
+        let root = root_of(folder);
+        if !is_folder(&root)? {
+            disk::create_dir_all(&root)?;
+            disk::sync_dir(folder)?;
+        }
+        Self::open(folder)
+    }
+
+    /// The `LOCALML` folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What the stick held when it was last safe to remove; `None` when neither slot can be read.
+    pub fn record(&self) -> Option<&CommitRecord> {
+        self.slots.newest()
+    }
+
+    pub(super) fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// What is wrong with the commit record.
+    pub fn remarks(&self) -> Vec<Remark> {
+        let mut remarks = Remarks::default();
+        for (name, reason) in self.slots.damaged() {
+            remarks.add(name, format!("this slot of the commit record is damaged: {reason}"));
+        }
+        if self.record().is_none() {
+            let why = if self.slots.are_absent() { "is not there" } else { "cannot be read" };
+            let text = format!("the commit record {why}; every bundle found is looked at");
+            remarks.add(SLOTS[0], text);
+        }
+        remarks.finish()
+    }
+
+    /// Finds the bundles, committed or not.
+    ///
+    /// # Errors
+    /// When the stick itself cannot be read; a bundle that cannot be is in `refused`.
+    pub fn bundles(&self) -> Result<Bundles> {
+        let mut found = Bundles::default();
+        for id in self.bundle_ids()? {
+            match self.read_bundle(&id) {
+                Ok(Some(bundle)) => found.bundles.push(bundle),
+                Ok(None) => {}
+                Err(error) => found.refused.push(error),
+            }
+        }
+        found.bundles.reverse();
+        Ok(found)
+    }
+
+    /// Opens every set of trust files, the newest first; the second list says which are damaged.
+    pub fn trust_sets(&self) -> (Vec<TrustSet>, Vec<BundleError>) {
+        let (mut sets, mut damaged) = (Vec::new(), Vec::new());
+        for path in self.trust_paths().into_iter().rev() {
+            let committed = self.record().and_then(|record| record.file(&path));
+            match TrustSet::open(&self.root, &path, committed) {
+                Ok(set) => sets.push(set),
+                Err(error) => damaged.push(error),
+            }
+        }
+        (sets, damaged)
+    }
+
+    /// The bundles' ids: those of the record in its order, then the others.
+    pub(super) fn bundle_ids(&self) -> Result<Vec<BundleId>> {
+        let mut ids: Vec<BundleId> = Vec::new();
+        let mut seen = HashSet::new();
+        let committed = self.record().into_iter().flat_map(|record| &record.files);
+        let committed = committed.filter_map(|file| file.path.strip_prefix("B/")?.split('/').next());
+        let lying = names_in(&self.root.join(BUNDLES))?;
+        for name in committed.chain(lying.iter().map(String::as_str)) {
+            if let Ok(id) = name.parse::<BundleId>()
+                && seen.insert(id.clone())
+                && ids.len() < MAX_BUNDLES
+            {
+                ids.push(id);
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Reads one bundle's description. `None` when there is none and none was promised: the rest of an
+    /// export that was cut off.
+    pub(super) fn read_bundle(&self, id: &BundleId) -> Result<Option<Bundle>> {
+        let file = id.path_of(DESCRIPTION);
+        let folder = self.root.join(BUNDLES).join(id.as_str());
+        let promised = self.record().and_then(|record| record.file(&file));
+        let damaged = |reason: String| BundleError::Damaged { file: file.clone(), reason };
+        let is_there = is_folder(&folder)? && folder.join(DESCRIPTION).symlink_metadata().is_ok();
+        let bytes = match is_there {
+            true => read_small(&folder.join(DESCRIPTION)).map_err(|error| damaged(error.to_string()))?,
+            false => Vec::new(),
+        };
+        // FAT can leave a name without its data.
+        if bytes.is_empty() {
+            return if promised.is_some() { Err(damaged("it is not there".into())) } else { Ok(None) };
+        }
+        if bytes.len() as u64 > MAX_DESCRIPTION_BYTES {
+            return Err(damaged("it is larger than 64 MiB".into()));
+        }
+        let digest = Sha256::of(&bytes);
+        let description = Description::parse(&file, &bytes)?;
+        if description.id != *id {
+            return Err(damaged(format!("it belongs to bundle {}", description.id)));
+        }
+        Ok(Some(Bundle {
+            description,
+            is_committed: promised.is_some_and(|promised| promised.sha256 == digest),
+            description_digest: digest,
+            description_bytes: bytes.len() as u64,
+            folder,
+        }))
+    }
+
+    /// The trust files of the record, and any other that lies there, the oldest first.
+    pub(super) fn trust_paths(&self) -> Vec<String> {
+        let committed = self.record().into_iter().flat_map(|record| &record.files);
+        let mut paths: Vec<String> =
+            committed.map(|file| file.path.clone()).filter(|path| is_trust_path(path)).collect();
+        let lying = names_in(&self.root.join(TRUST)).unwrap_or_default();
+        let mut others: Vec<String> = lying.into_iter().map(|name| format!("{TRUST}/{name}")).collect();
+        others.retain(|path| is_trust_path(path) && !paths.contains(path));
+        others.append(&mut paths);
+        others
+    }
+
+    /// What the next record keeps: the files of the record, and those of whole bundles beside it.
+    pub(super) fn known_files(&self) -> Result<Vec<CommittedFile>> {
+        let mut files = self.record().map(|record| record.files.clone()).unwrap_or_default();
+        let strangers = self.bundles()?.bundles.into_iter().rev();
+        for bundle in strangers.filter(|bundle| self.is_unknown(bundle)) {
+            let id = &bundle.description.id;
+            files.extend(bundle.description.volumes.iter().map(|volume| CommittedFile {
+                path: id.path_of(&volume.name),
+                size_bytes: volume.size_bytes,
+                sha256: volume.sha256,
+            }));
+            let (path, size_bytes) = (id.path_of(DESCRIPTION), bundle.description_bytes);
+            files.push(CommittedFile { path, size_bytes, sha256: bundle.description_digest });
+        }
+        Ok(files)
+    }
+
+    fn is_unknown(&self, bundle: &Bundle) -> bool {
+        let path = bundle.description.id.path_of(DESCRIPTION);
+        self.record().is_none_or(|record| record.file(&path).is_none())
+    }
+}
+
+/// Accepts the mounted folder, or the `LOCALML` folder in it.
+fn root_of(folder: &Path) -> PathBuf {
+    match folder.file_name().is_some_and(|name| name == ROOT) {
+        true => folder.to_owned(),
+        false => folder.join(ROOT),
+    }
+}
+
+/// True when a plain folder is there, false when nothing is.
+pub(super) fn is_folder(path: &Path) -> Result<bool> {
+    match path.symlink_metadata() {
+        Ok(metadata) if !metadata.is_dir() => {
+            Err(BundleError::NotPlain { path: path.to_owned(), expected: "folder" })
+        }
+        _ => Ok(disk::is_plain_dir(path)?),
+    }
+}
+
+/// Reads a small file whole, and one byte more than it may have when it is too large.
+fn read_small(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = disk::open_plain(path)?;
+    file.take(MAX_DESCRIPTION_BYTES + 1).read_to_end(&mut bytes).map_err(|error| io_error(path, error))?;
+    Ok(bytes)
+}
+
+fn is_trust_path(path: &str) -> bool {
+    let id = path.strip_prefix("TRUST/").and_then(|name| name.strip_suffix(".TAR"));
+    id.is_some_and(|id| id.parse::<BundleId>().is_ok())
+}
+
+/// The names in a folder, sorted; none when there is no folder.
+fn names_in(folder: &Path) -> Result<Vec<String>> {
+    if !is_folder(folder)? {
+        return Ok(Vec::new());
+    }
+    let entries = std::fs::read_dir(folder).map_err(|error| io_error(folder, error))?;
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .take(10 * MAX_BUNDLES)
+        .collect();
+    names.sort();
+    Ok(names)
+}

@@ -1,0 +1,207 @@
+//! Writing one volume: pieces are read, hashed and copied; what an earlier, cut-off export left is kept
+//! where it is already right, byte for byte, whatever its length and time claim.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use crate::digest::Sha256;
+use crate::disk::{self, StagingFile};
+use crate::package::PieceList;
+use crate::progress::{Monitor, Task};
+
+use super::background::{Background, Buffers};
+use super::codec;
+use super::description::{BlobEntry, Run, VolumeEntry};
+use super::entry::{BLOCK_BYTES, EntryName, TRAILER_BYTES, padding_bytes};
+use super::error::{BundleError, Result, io_error};
+use super::plan::OutgoingBlob;
+
+/// Reads blobs piece by piece and proves on the way that they are what they are called.
+pub(super) struct Copier<'a> {
+    monitor: &'a dyn Monitor,
+    task: &'a dyn Task,
+    buffers: Buffers,
+    current: Option<Source>,
+}
+
+/// The blob that is being read; it may go on in the next volume.
+struct Source {
+    blob: usize,
+    file: File,
+    offset: u64,
+    /// Hashes the whole blob, where no signed piece list vouches for the pieces.
+    whole: Option<Background>,
+}
+
+impl<'a> Copier<'a> {
+    pub(super) fn new(monitor: &'a dyn Monitor, task: &'a dyn Task) -> Self {
+        Self { monitor, task, buffers: Buffers::new(), current: None }
+    }
+
+    /// Writes one volume, and puts the digests of its pieces into `blobs`.
+    ///
+    /// # Errors
+    /// `BlobDamaged` when a blob is not what its name says; `Cancelled`; when the stick fails.
+    pub(super) fn write_volume(
+        &mut self,
+        file: StagingFile,
+        volume: &VolumeEntry,
+        blobs: &mut [BlobEntry],
+        sources: &[OutgoingBlob],
+    ) -> Result<()> {
+        let mut sink = Sink::new(file)?;
+        for &Run { blob, first, count } in &volume.holds {
+            for piece in first..first + count {
+                if self.monitor.is_cancelled() {
+                    return Err(BundleError::Cancelled);
+                }
+                self.copy_piece(&mut sink, blob, piece, &mut blobs[blob], &sources[blob])?;
+            }
+        }
+        sink.put(&[0; TRAILER_BYTES as usize])?;
+        sink.finish()
+    }
+
+    fn copy_piece(
+        &mut self,
+        sink: &mut Sink,
+        blob: usize,
+        piece: usize,
+        entry: &mut BlobEntry,
+        outgoing: &OutgoingBlob,
+    ) -> Result<()> {
+        let is_last = piece + 1 == entry.pieces.len();
+        let expected = &mut entry.pieces[piece];
+        let bytes = self.read(blob, outgoing, expected.length)?;
+        let sha256 = Sha256::of(&bytes);
+        if outgoing.pieces.as_ref().is_some_and(|list| differs(list, piece, &sha256)) {
+            return Err(damaged(outgoing, format!("piece {piece} has sha256 {sha256}")));
+        }
+        expected.sha256 = sha256;
+        let name = EntryName { blob: outgoing.digest, piece, is_compressed: expected.stored.is_some() };
+        match expected.stored {
+            None => sink.put_entry(&name, &bytes)?,
+            Some(stored) => {
+                let compressed = codec::compress(&bytes).map_err(|error| io_error(&outgoing.path, error))?;
+                if compressed.len() as u64 != stored {
+                    return Err(damaged(outgoing, "it changed since the plan was made".into()));
+                }
+                sink.put_entry(&name, &compressed)?;
+            }
+        }
+        self.task.advance(expected.length);
+        if is_last { self.finish_blob(outgoing) } else { Ok(()) }
+    }
+
+    /// Reads the next `length` bytes of a blob, and has them hashed.
+    fn read(&mut self, blob: usize, outgoing: &OutgoingBlob, length: u64) -> Result<Arc<Vec<u8>>> {
+        if self.current.as_ref().is_none_or(|source| source.blob != blob) {
+            let file = File::open(&outgoing.path).map_err(|error| damaged(outgoing, error.to_string()))?;
+            let has_list =
+                outgoing.pieces.as_ref().is_some_and(|list| list.size_bytes() == outgoing.size_bytes);
+            let whole = (!has_list).then(Background::start);
+            self.current = Some(Source { blob, file, offset: 0, whole });
+        }
+        let Some(source) = &mut self.current else {
+            return Err(damaged(outgoing, "it cannot be read".into()));
+        };
+        let fill = |buffer: &mut [u8]| source.file.read_exact_at(buffer, source.offset);
+        let bytes = self
+            .buffers
+            .filled(usize::try_from(length).unwrap_or_default(), fill)
+            .map_err(|error| damaged(outgoing, error.to_string()))?;
+        source.offset += length;
+        if let Some(whole) = &source.whole {
+            whole.update(&bytes);
+        }
+        Ok(bytes)
+    }
+
+    fn finish_blob(&mut self, outgoing: &OutgoingBlob) -> Result<()> {
+        let whole = self.current.take().and_then(|source| source.whole);
+        match whole.map(Background::finish) {
+            Some(found) if found != outgoing.digest => {
+                Err(damaged(outgoing, format!("its bytes have sha256 {found}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn differs(list: &PieceList, piece: usize, sha256: &Sha256) -> bool {
+    list.pieces().get(piece).is_some_and(|expected| expected.sha256 != *sha256)
+}
+
+fn damaged(outgoing: &OutgoingBlob, reason: String) -> BundleError {
+    BundleError::BlobDamaged { digest: outgoing.digest, path: outgoing.path.clone(), reason }
+}
+
+/// Takes the bytes of a file in order. While they equal what already lies there, it only compares.
+pub(super) struct Sink {
+    file: StagingFile,
+    at: u64,
+    is_comparing: bool,
+    found: Vec<u8>,
+}
+
+impl Sink {
+    /// Begins at the first byte of `file`.
+    pub(super) fn new(file: StagingFile) -> Result<Self> {
+        let is_comparing = file.size_bytes()? > 0;
+        // What the page cache believes of a stick that was pulled out is worth nothing.
+        disk::drop_cached_pages(file.file());
+        Ok(Self { file, at: 0, is_comparing, found: Vec::new() })
+    }
+
+    fn put_entry(&mut self, name: &EntryName, bytes: &[u8]) -> Result<()> {
+        let length = bytes.len() as u64;
+        self.put(&name.header(length))?;
+        self.put(bytes)?;
+        let padding = [0; BLOCK_BYTES as usize];
+        self.put(&padding[..padding_bytes(length) as usize])
+    }
+
+    /// Takes the next bytes.
+    pub(super) fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.is_comparing {
+            self.found.resize(bytes.len(), 0);
+            // A stick that cannot read these bytes back gets them written again.
+            let count = self.file.read_at(&mut self.found, self.at).unwrap_or(0);
+            self.is_comparing = self.found[..count] == *bytes;
+        }
+        if !self.is_comparing {
+            self.file.write_at(bytes, self.at)?;
+        }
+        self.at += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Cuts off what is too much, and brings all to the medium.
+    pub(super) fn finish(self) -> Result<()> {
+        if self.file.size_bytes()? != self.at {
+            self.file.truncate(self.at)?;
+        }
+        Ok(self.file.sync()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_run_left_is_kept_while_right_and_replaced_from_the_first_wrong_byte_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("V0001.TAR");
+        for left in [&b""[..], b"the right wor", b"the wrong words and too many", b"the right words"] {
+            std::fs::write(&path, left).unwrap();
+            let mut sink = Sink::new(StagingFile::open(&path).unwrap()).unwrap();
+            for part in [&b"the "[..], b"right ", b"words"] {
+                sink.put(part).unwrap();
+            }
+            sink.finish().unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), b"the right words");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Writing a bundle to a stick: volumes, then what describes them, then the commit record, last.
+//!
+//! Whatever happens before the commit leaves the stick with what it held: the new bundle's folder is
+//! not in the record. Running the same export again continues in that folder.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::digest::Sha256;
+use crate::disk::{self, Lock, StagingFile};
+use crate::progress::{Monitor, Unit};
+
+use super::error::{BundleError, Result};
+use super::layout::{BUNDLES, BundleId, DESCRIPTION, README, ROOT, TRUST};
+use super::plan::Plan;
+use super::readback;
+use super::readme;
+use super::record::{self, CommitRecord, CommittedFile};
+use super::stick::{Stick, is_folder};
+use super::volume::{Copier, Sink};
+
+/// What a file may waste of a stick's last cluster, in bytes (FAT's largest is 64 KiB).
+const CLUSTER_BYTES: u64 = 64 * 1024;
+
+/// What an export did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Written {
+    /// The bundle.
+    pub bundle: BundleId,
+    /// False when the stick already held it, whole, and nothing was written.
+    pub is_new: bool,
+    /// How many bytes were written, and read back.
+    pub bytes_written: u64,
+    /// The stick's generation now.
+    pub generation: u64,
+}
+
+/// Writes a planned bundle to the stick at `folder`. When it returns `Ok`, the stick is safe to remove.
+///
+/// # Errors
+/// `NoRoom` before the first byte; `BlobDamaged` naming a blob that is not what its name says (the new
+/// bundle's folder is then removed); `ReadBack` when the stick does not hold what was written;
+/// `Cancelled`, or when the disk fails: run it again to continue.
+pub fn write(folder: &Path, mut plan: Plan, monitor: &dyn Monitor) -> Result<Written> {
+    let mut stick = Stick::create(folder)?;
+    let _lock = Lock::acquire_dir(stick.root())?;
+    if plan.is_committed {
+        if is_still_whole(&stick, &plan, monitor)? {
+            return Ok(already_there(&stick, plan.id()));
+        }
+        monitor.warn(&format!("bundle {} on the stick is damaged; it is written again", plan.id()));
+        stick = withdraw(folder, &stick, &mut plan)?;
+    }
+    remove_leftovers(&stick, plan.id())?;
+    check_room(&stick, &plan)?;
+    let bytes_written = plan.total_bytes()?;
+    write_volumes(&stick, &mut plan, monitor)?;
+    read_back(&stick, &mut plan, monitor)?;
+    write_small_files(&stick, &mut plan)?;
+    record::commit(stick.root(), stick.slots(), &plan.record)?;
+    Ok(Written { bundle: plan.id().clone(), is_new: true, bytes_written, generation: plan.record.generation })
+}
+
+fn already_there(stick: &Stick, bundle: &BundleId) -> Written {
+    let generation = stick.record().map_or(0, |record| record.generation);
+    Written { bundle: bundle.clone(), is_new: false, bytes_written: 0, generation }
+}
+
+/// Reads a committed bundle's files from the medium.
+fn is_still_whole(stick: &Stick, plan: &Plan, monitor: &dyn Monitor) -> Result<bool> {
+    let folder = plan.id().path_of("");
+    let files: Vec<&CommittedFile> = stick
+        .record()
+        .into_iter()
+        .flat_map(|record| &record.files)
+        .filter(|file| file.path.starts_with(&folder))
+        .collect();
+    let total_bytes = files.iter().map(|file| file.size_bytes).sum();
+    let task = monitor.start("reading the stick", Some(total_bytes), Unit::Bytes);
+    for file in files {
+        if !readback::is_whole(stick.root(), file, monitor, &*task)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Takes a damaged bundle out of the record before its files are touched.
+fn withdraw(folder: &Path, stick: &Stick, plan: &mut Plan) -> Result<Stick> {
+    let own_folder = plan.id().path_of("");
+    let mut record = stick.record().cloned().unwrap_or_default();
+    record.generation += 1;
+    record.files.retain(|file| !file.path.starts_with(&own_folder));
+    record::commit(stick.root(), stick.slots(), &record)?;
+    plan.record.generation = record.generation + 1;
+    plan.is_committed = false;
+    Stick::open(folder)
+}
+
+/// Removes what exports that never came to their end left behind, except for the one that goes on now.
+fn remove_leftovers(stick: &Stick, own: &BundleId) -> Result<()> {
+    for id in stick.bundle_ids()? {
+        let prefix = id.path_of("");
+        let is_known = stick
+            .record()
+            .is_some_and(|record| record.files.iter().any(|file| file.path.starts_with(&prefix)));
+        // Without a record nobody can tell a leftover from a bundle.
+        let may_remove = id != *own && !is_known && stick.record().is_some();
+        if may_remove && matches!(stick.read_bundle(&id), Ok(None)) {
+            disk::remove_dir_all(&stick.root().join(BUNDLES).join(id.as_str()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Compares what will be written with the free space, before the first byte.
+fn check_room(stick: &Stick, plan: &Plan) -> Result<()> {
+    let files = plan.files()?;
+    let lying_bytes = |path: &str| stick.root().join(path).metadata().map_or(0, |metadata| metadata.len());
+    let needed_bytes: u64 = files
+        .iter()
+        .map(|file| (file.size_bytes + CLUSTER_BYTES).saturating_sub(lying_bytes(&file.path)))
+        .sum();
+    let free_bytes = disk::free_bytes(stick.root())?;
+    if needed_bytes <= free_bytes {
+        return Ok(());
+    }
+    let folder = stick.root().to_owned();
+    Err(BundleError::NoRoom { folder, needed_bytes, free_bytes })
+}
+
+fn write_volumes(stick: &Stick, plan: &mut Plan, monitor: &dyn Monitor) -> Result<()> {
+    let folder = make_folder(stick.root(), &[BUNDLES, plan.id().as_str()])?;
+    let total_bytes = plan.description.blobs.iter().map(|blob| blob.size_bytes).sum();
+    let task = monitor.start("writing to the stick", Some(total_bytes), Unit::Bytes);
+    let mut copier = Copier::new(monitor, &*task);
+    let description = &mut plan.description;
+    for volume in &description.volumes {
+        let written = open_plain_for_writing(&folder.join(&volume.name))
+            .and_then(|file| copier.write_volume(file, volume, &mut description.blobs, &plan.sources));
+        if matches!(written, Err(BundleError::BlobDamaged { .. })) {
+            disk::remove_dir_all(&folder)?;
+        }
+        written?;
+    }
+    check_empty_blobs(plan)?;
+    Ok(disk::sync_dir(&folder)?)
+}
+
+/// A blob of no bytes has no piece, so the copying never looks at it.
+fn check_empty_blobs(plan: &Plan) -> Result<()> {
+    let is_wrong = |digest: &Sha256, size_bytes: u64| size_bytes == 0 && *digest != Sha256::of(b"");
+    match plan.sources.iter().find(|blob| is_wrong(&blob.digest, blob.size_bytes)) {
+        None => Ok(()),
+        Some(blob) => {
+            let (digest, path) = (blob.digest, blob.path.clone());
+            Err(BundleError::BlobDamaged { digest, path, reason: "it is empty".into() })
+        }
+    }
+}
+
+/// Reads every volume from the medium, compares it, and notes its digest.
+fn read_back(stick: &Stick, plan: &mut Plan, monitor: &dyn Monitor) -> Result<()> {
+    let total_bytes = plan.description.volumes.iter().map(|volume| volume.size_bytes).sum();
+    let task = monitor.start("reading back", Some(total_bytes), Unit::Bytes);
+    for index in 0..plan.description.volumes.len() {
+        let volume = &plan.description.volumes[index];
+        let sha256 = readback::check_volume(stick.root(), &plan.description, volume, monitor, &*task)?;
+        let path = plan.id().path_of(&volume.name);
+        plan.description.volumes[index].sha256 = sha256;
+        set_digest(&mut plan.record, &path, sha256);
+    }
+    Ok(())
+}
+
+fn write_small_files(stick: &Stick, plan: &mut Plan) -> Result<()> {
+    let root = stick.root();
+    let bytes = plan.description.to_bytes()?;
+    let path = plan.id().path_of(DESCRIPTION);
+    set_digest(&mut plan.record, &path, Sha256::of(&bytes));
+    write_small(root, &path, &bytes)?;
+    if let Some((path, bytes)) = &plan.trust {
+        make_folder(root, &[TRUST])?;
+        write_small(root, path, bytes)?;
+    }
+    if plan.writes_readme {
+        write_small(root, README, readme::text().as_bytes())?;
+    }
+    Ok(disk::sync_dir(root)?)
+}
+
+/// Writes a small file, brings it to the medium and reads it back.
+fn write_small(root: &Path, path: &str, bytes: &[u8]) -> Result<()> {
+    let full_path = root.join(path);
+    let mut sink = Sink::new(open_plain_for_writing(&full_path)?)?;
+    sink.put(bytes)?;
+    sink.finish()?;
+    if let Some(folder) = full_path.parent() {
+        disk::sync_dir(folder)?;
+    }
+    let mut file = disk::open_plain(&full_path)?;
+    disk::drop_cached_pages(&file);
+    match Sha256::of_reader(&mut file) {
+        Ok((digest, _)) if digest == Sha256::of(bytes) => Ok(()),
+        _ => Err(BundleError::ReadBack { file: path.to_owned() }),
+    }
+}
+
+fn set_digest(record: &mut CommitRecord, path: &str, sha256: Sha256) {
+    if let Some(file) = record.files.iter_mut().find(|file| file.path == path) {
+        file.sha256 = sha256;
+    }
+}
+
+/// Makes folders inside `LOCALML`, each of them plain, and makes their names durable.
+fn make_folder(root: &Path, names: &[&str]) -> Result<std::path::PathBuf> {
+    debug_assert!(root.ends_with(ROOT));
+    let mut folder = root.to_owned();
+    for name in names {
+        let parent = folder.clone();
+        folder.push(name);
+        if !is_folder(&folder)? {
+            disk::create_dir_all(&folder)?;
+            disk::sync_dir(&parent)?;
+        }
+    }
+    Ok(folder)
+}
+
+/// Opens a file to write, but never through a link that someone put on the stick.
+fn open_plain_for_writing(path: &Path) -> Result<StagingFile> {
+    match path.symlink_metadata() {
+        Ok(metadata) if !metadata.is_file() => {
+            Err(BundleError::NotPlain { path: path.to_owned(), expected: "file" })
+        }
+        _ => Ok(StagingFile::open(path)?),
+    }
+}

@@ -1,0 +1,161 @@
+//! From names to bytes: which versions and builds a wish comes to, and what of them is missing here.
+
+use std::collections::HashSet;
+
+use url::Url;
+
+use crate::digest::Sha256;
+use crate::error::ErrorKind;
+use crate::package::{FileEntry, Kind, Manifest, Name, PackageRef, Variant};
+use crate::progress::Monitor;
+use crate::registry::{self, VerifiedIndex};
+use crate::store::{Installed, Origin, Store};
+
+use super::error::{Error, Result};
+use super::fitting::Fitting;
+use super::indexes;
+use super::site;
+
+/// The most packages that one wish may pull in, so that a circle or a flood of `requires` ends.
+const MAX_PACKAGES: usize = 256;
+
+/// One package version and build, chosen for this machine.
+#[derive(Debug)]
+pub(super) struct Choice {
+    pub(super) manifest: Manifest,
+    pub(super) variant: Variant,
+    pub(super) origin: Origin,
+    /// Where each file can be had, in the order of the variant's files.
+    pub(super) sources: Vec<Sources>,
+    /// True when exactly this version and build is installed already.
+    pub(super) is_installed: bool,
+}
+
+/// Where one file, and its piece list, can be had.
+#[derive(Debug)]
+pub(super) struct Sources {
+    pub(super) file: Vec<Url>,
+    pub(super) piece_list: Option<Url>,
+}
+
+impl Choice {
+    /// The package's name.
+    pub(super) fn name(&self) -> &Name {
+        &self.manifest.package.name
+    }
+
+    /// The record of this choice, once it is installed.
+    pub(super) fn to_installed(&self) -> Installed {
+        Installed::new(self.manifest.clone(), self.variant.id.clone(), self.origin.clone(), site::now())
+    }
+
+    /// The files whose bytes are not in the store, with their sources.
+    pub(super) fn missing<'a>(&'a self, store: &Store) -> Vec<(&'a FileEntry, &'a Sources)> {
+        let is_here = |file: &FileEntry| store.blob_path(&file.sha256, file.size_bytes).is_some();
+        self.variant.files.iter().zip(&self.sources).filter(|(file, _)| !is_here(file)).collect()
+    }
+}
+
+/// The bytes that all these choices lack, each blob counted once.
+pub(super) fn missing_bytes(choices: &[Choice], store: &Store) -> u64 {
+    let mut seen: HashSet<Sha256> = HashSet::new();
+    choices
+        .iter()
+        .flat_map(|choice| choice.missing(store))
+        .filter(|(file, _)| seen.insert(file.sha256))
+        .map(|(file, _)| file.size_bytes)
+        .sum()
+}
+
+/// On which terms packages are chosen.
+pub(super) struct Terms<'a> {
+    /// The machine that they are for.
+    pub(super) fitting: Fitting,
+    /// True when a very old index may be used.
+    pub(super) accepts_stale: bool,
+    /// Hears warnings about old indexes.
+    pub(super) monitor: &'a dyn Monitor,
+}
+
+/// Resolves wishes, the members of kits and what each package requires.
+///
+/// # Errors
+/// When a name is not found, is held by two registries, was revoked, or fits no build for this machine.
+pub(super) fn choose(
+    wishes: &[PackageRef],
+    indexes: &[VerifiedIndex],
+    store: &Store,
+    terms: &Terms<'_>,
+) -> Result<Vec<Choice>> {
+    let mut queue: Vec<PackageRef> = wishes.iter().rev().cloned().collect();
+    let mut seen: HashSet<Name> = HashSet::new();
+    let mut judged: HashSet<&Name> = HashSet::new();
+    let mut choices = Vec::new();
+    while let Some(wish) = queue.pop() {
+        if !seen.insert(wish.name.clone()) {
+            continue;
+        }
+        if seen.len() > MAX_PACKAGES {
+            let message = format!("`{}` pulls in more than {MAX_PACKAGES} packages", wishes[0]);
+            return Err(Error::new(ErrorKind::Failed, message));
+        }
+        let resolved = registry::resolve(indexes, &wish)?;
+        if judged.insert(resolved.index.name()) {
+            indexes::check_age(resolved.index, terms.accepts_stale, terms.monitor)?;
+        }
+        let head = &resolved.manifest.package;
+        queue.extend(head.requires.iter().chain(&head.members).rev().cloned());
+        if !resolved.manifest.variants.is_empty() {
+            choices.push(choice(&resolved, store, &terms.fitting)?);
+        }
+    }
+    Ok(choices)
+}
+
+fn choice(resolved: &registry::Resolved<'_>, store: &Store, fitting: &Fitting) -> Result<Choice> {
+    let manifest = resolved.manifest;
+    let variant = match resolved.variant {
+        Some(variant) => variant,
+        None => installed_variant(manifest, store)?.map_or_else(|| fitting.pick(manifest), Ok)?,
+    };
+    fitting.check(manifest, variant)?;
+    let wanted = Installed::new(manifest.clone(), variant.id.clone(), origin(resolved.index), 0);
+    let installed = store.find(&manifest.package.name)?;
+    let is_installed = installed.is_some_and(|installed| {
+        installed.variant == wanted.variant && installed.manifest.package.version == manifest.package.version
+    });
+    let sources = variant
+        .files
+        .iter()
+        .map(|file| Sources {
+            file: resolved.index.sources_of(file),
+            piece_list: resolved.index.piece_list_of(file),
+        })
+        .collect();
+    Ok(Choice {
+        manifest: manifest.clone(),
+        variant: variant.clone(),
+        origin: wanted.origin,
+        sources,
+        is_installed,
+    })
+}
+
+/// The build that is installed already stays the choice, so that asking twice costs nothing.
+fn installed_variant<'a>(manifest: &'a Manifest, store: &Store) -> Result<Option<&'a Variant>> {
+    let installed = store.find(&manifest.package.name)?;
+    Ok(installed.and_then(|installed| manifest.variant(&installed.variant)))
+}
+
+/// Who vouches for what an index names.
+pub(super) fn origin(index: &VerifiedIndex) -> Origin {
+    match index.trust() {
+        registry::Trust::BuiltIn => Origin::Catalog,
+        registry::Trust::Signed { .. } => Origin::Registry(index.name().clone()),
+    }
+}
+
+/// True for kinds that this localml can put to use; others are carried and kept.
+pub(super) fn is_usable(kind: &Kind) -> bool {
+    !matches!(kind, Kind::Other(_))
+}

@@ -1,0 +1,219 @@
+//! `fetch`: bring packages' bytes into the store, verified, and nothing more.
+
+use serde::Serialize;
+
+use crate::digest::Sha256;
+use crate::disk;
+use crate::error::ErrorKind;
+use crate::home::Home;
+use crate::package::{FileEntry, Name, PackageRef, PieceList, VariantId, Version};
+use crate::progress::Monitor;
+use crate::store::Store;
+use crate::transfer::{self, Client, Wanted};
+
+use super::choice::{Choice, Sources, Terms, choose, missing_bytes};
+use super::error::{Error, Result, While as _};
+use super::fitting::Fitting;
+use super::indexes;
+use super::site;
+
+/// Room that is left free on the disk beside what is fetched, in bytes.
+const SPARE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The longest piece list that is accepted, in bytes: 64 GiB in pieces of 4 MiB, with ample reserve.
+const MAX_PIECE_LIST_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How to fetch.
+#[derive(Debug, Default)]
+pub struct FetchOptions {
+    /// Only say what it would cost.
+    pub is_plan: bool,
+    /// Open no network connection.
+    pub is_offline: bool,
+    /// Fetch also what does not fit this machine's memory.
+    pub ignores_fit: bool,
+    /// Use an index that is very old.
+    pub accepts_stale: bool,
+}
+
+/// What was fetched, or would be.
+#[derive(Debug, Serialize)]
+pub struct FetchReport {
+    /// The packages, with what each depends on.
+    pub packages: Vec<FetchedPackage>,
+    /// The bytes that were missing.
+    pub missing_bytes: u64,
+    /// The bytes that came over the wire.
+    pub wire_bytes: u64,
+    /// The bytes of these packages that did not have to be fetched.
+    pub saved_bytes: u64,
+    /// True when nothing was done yet.
+    pub is_plan: bool,
+}
+
+/// One package of a report.
+#[derive(Debug, Serialize)]
+pub struct FetchedPackage {
+    /// Its name.
+    pub name: Name,
+    /// Its version.
+    pub version: Version,
+    /// The build that was chosen.
+    pub variant: VariantId,
+    /// The bytes of its files.
+    pub size_bytes: u64,
+    /// Its licence.
+    pub license: String,
+    /// True when the licence forbids some uses.
+    pub is_restricted: bool,
+    /// True when it was installed already.
+    pub was_installed: bool,
+}
+
+/// Brings packages and what they require into the store.
+///
+/// # Errors
+/// When a name is unknown, the disk is too small, the network fails, or bytes are not as promised.
+/// What is verified by then is kept, and the same command continues there.
+pub fn fetch(
+    home: &Home,
+    packages: &[PackageRef],
+    options: &FetchOptions,
+    monitor: &dyn Monitor,
+) -> Result<FetchReport> {
+    let (choices, report) = fetch_choices(home, packages, options, monitor)?;
+    if !options.is_plan {
+        let store = site::store(home);
+        let _lock = site::lock(home)?;
+        for choice in choices.iter().filter(|choice| !choice.is_installed) {
+            store.keep(&choice.to_installed())?;
+        }
+    }
+    Ok(report)
+}
+
+pub(super) fn fetch_choices(
+    home: &Home,
+    packages: &[PackageRef],
+    options: &FetchOptions,
+    monitor: &dyn Monitor,
+) -> Result<(Vec<Choice>, FetchReport)> {
+    let store = site::store(home);
+    let fitting = Fitting::here(options.ignores_fit);
+    let terms = Terms { fitting, accepts_stale: options.accepts_stale, monitor };
+    let choices = choose(packages, &indexes::load(home)?, &store, &terms)?;
+    let mut report = report_of(&choices, &store, options.is_plan);
+    if options.is_plan || report.missing_bytes == 0 {
+        return Ok((choices, report));
+    }
+    check_room(home, report.missing_bytes)?;
+    let _lock = site::lock(home)?;
+    let client = Client::new(transfer::Options { is_offline: options.is_offline, ..Default::default() });
+    for choice in &choices {
+        for (file, sources) in choice.missing(&store) {
+            let deed = || format!("could not fetch `{}`", choice.name());
+            report.wire_bytes +=
+                fetch_file(home, &store, &client, file, sources, monitor).while_doing(deed)?;
+        }
+    }
+    Ok((choices, report))
+}
+
+fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> FetchReport {
+    let missing_bytes = missing_bytes(choices, store);
+    let packages: Vec<FetchedPackage> = choices
+        .iter()
+        .map(|choice| FetchedPackage {
+            name: choice.name().clone(),
+            version: choice.manifest.package.version.clone(),
+            variant: choice.variant.id.clone(),
+            size_bytes: choice.variant.size_bytes(),
+            license: choice.manifest.package.license.clone(),
+            is_restricted: choice.manifest.package.restricted,
+            was_installed: choice.is_installed,
+        })
+        .collect();
+    let all_bytes: u64 = packages.iter().map(|package| package.size_bytes).sum();
+    FetchReport {
+        packages,
+        missing_bytes,
+        wire_bytes: 0,
+        saved_bytes: all_bytes.saturating_sub(missing_bytes),
+        is_plan,
+    }
+}
+
+/// Says no before the first byte, not at the last.
+fn check_room(home: &Home, missing_bytes: u64) -> Result<()> {
+    let free_bytes = disk::free_bytes(home.root())?;
+    let needed_bytes = missing_bytes.saturating_add(SPARE_BYTES);
+    if free_bytes >= needed_bytes {
+        return Ok(());
+    }
+    let message = format!("the disk has {free_bytes} bytes free where {needed_bytes} are needed");
+    Err(Error::new(ErrorKind::NoRoom, message)
+        .with_hint("remove a package with `localml remove`, or use a larger disk with `--home`"))
+}
+
+fn fetch_file(
+    home: &Home,
+    store: &Store,
+    client: &Client,
+    file: &FileEntry,
+    sources: &Sources,
+    monitor: &dyn Monitor,
+) -> Result<u64> {
+    let pieces = piece_list(store, client, file, sources, monitor)?;
+    let wanted = Wanted {
+        name: file.path.to_string(),
+        digest: file.sha256,
+        size_bytes: file.size_bytes,
+        sources: sources.file.clone(),
+        pieces,
+    };
+    let fetched = client.fetch(&wanted, &home.staging(), monitor)?;
+    store.adopt(&fetched.staged, &file.sha256)?;
+    Ok(fetched.wire_bytes)
+}
+
+/// The file's piece list: from the store, else from the registry. Without one the file is still checked whole.
+fn piece_list(
+    store: &Store,
+    client: &Client,
+    file: &FileEntry,
+    sources: &Sources,
+    monitor: &dyn Monitor,
+) -> Result<Option<PieceList>> {
+    let (Some(digest), Some(url)) = (file.pieces, &sources.piece_list) else {
+        return Ok(None);
+    };
+    if let Some(list) = store.piece_list(&digest)? {
+        return Ok(Some(list));
+    }
+    let bytes = match client.get(url, MAX_PIECE_LIST_BYTES, monitor) {
+        Ok(bytes) => bytes,
+        Err(error) if error.is_missing() => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    match parse_piece_list(&bytes, &digest, file.size_bytes) {
+        Some(list) => {
+            store.keep_piece_list(&list)?;
+            Ok(Some(list))
+        }
+        None => {
+            monitor.warn(&format!(
+                "the piece list of `{}` is damaged; the whole file is checked instead",
+                file.path
+            ));
+            Ok(None)
+        }
+    }
+}
+
+fn parse_piece_list(bytes: &[u8], digest: &Sha256, size_bytes: u64) -> Option<PieceList> {
+    if Sha256::of(bytes) != *digest {
+        return None;
+    }
+    let list = PieceList::parse(std::str::from_utf8(bytes).ok()?).ok()?;
+    (list.size_bytes() == size_bytes).then_some(list)
+}

@@ -1,0 +1,70 @@
+//! Where a registry's bytes come from: a folder, or the network through the transfer room.
+
+use std::path::Path;
+
+use url::Url;
+
+use crate::error::ErrorKind;
+use crate::progress::Monitor;
+use crate::registry::{Fetch, FetchError, FolderFetch, RegistryError};
+use crate::transfer::{Client, TransferError};
+
+use super::error::{Error, Result};
+
+/// Brings a registry's files: straight from a folder, or through the client.
+pub(super) fn fetcher<'a>(
+    url: &Url,
+    client: &'a Client,
+    monitor: &'a dyn Monitor,
+) -> Result<Box<dyn Fetch + 'a>> {
+    match url.to_file_path() {
+        Ok(folder) if url.scheme() == "file" => Ok(Box::new(FolderFetch::new(folder))),
+        _ => Ok(Box::new(ClientFetch { base: url.clone(), client, monitor })),
+    }
+}
+
+/// An address from what a person typed: a URL, or a folder on this machine.
+pub(super) fn address(text: &str) -> Result<Url> {
+    let usage = |reason: String| Error::new(ErrorKind::Usage, reason);
+    if let Ok(mut url) = Url::parse(text) {
+        if !matches!(url.scheme(), "http" | "https" | "file") {
+            return Err(usage(format!("`{text}`: only http, https and file addresses are known")));
+        }
+        if !url.path().ends_with('/') {
+            url.set_path(&format!("{}/", url.path()));
+        }
+        return Ok(url);
+    }
+    let folder = std::path::absolute(Path::new(text)).map_err(|error| usage(format!("`{text}`: {error}")))?;
+    Url::from_directory_path(folder)
+        .map_err(|()| usage(format!("`{text}` is neither an address nor a folder")))
+}
+
+/// Keeps the transfer's own kind and hint when that is what stopped a registry.
+pub(super) fn explained(error: RegistryError) -> Error {
+    match error {
+        RegistryError::Fetch { registry, file, source } => match source.downcast::<TransferError>() {
+            Ok(transfer) => Error::from(*transfer)
+                .while_doing(format!("could not fetch `{file}` of the registry `{registry}`")),
+            Err(source) => RegistryError::Fetch { registry, file, source }.into(),
+        },
+        other => other.into(),
+    }
+}
+
+struct ClientFetch<'a> {
+    base: Url,
+    client: &'a Client,
+    monitor: &'a dyn Monitor,
+}
+
+impl Fetch for ClientFetch<'_> {
+    fn get(&self, path: &str, max_bytes: u64) -> std::result::Result<Option<Vec<u8>>, FetchError> {
+        let url = self.base.join(path)?;
+        match self.client.get(&url, max_bytes, self.monitor) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(Box::new(error)),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! `install`: fetch packages and make them usable here. The record, written last, is the commit.
+
+use serde::Serialize;
+
+use crate::home::Home;
+use crate::package::{Name, PackageRef};
+use crate::progress::Monitor;
+
+use super::choice::is_usable;
+use super::error::{Result, While as _};
+use super::fetch::{FetchOptions, FetchReport, fetch_choices};
+use super::site;
+
+/// What was installed, or would be.
+#[derive(Debug, Serialize)]
+pub struct InstallReport {
+    /// What was fetched for it.
+    #[serde(flatten)]
+    pub fetch: FetchReport,
+    /// The packages that are newly usable.
+    pub installed: Vec<Name>,
+}
+
+/// Installs packages and what they require.
+///
+/// # Errors
+/// As `fetch`; the installed set is then unchanged, or advanced by whole packages.
+pub fn install(
+    home: &Home,
+    packages: &[PackageRef],
+    options: &FetchOptions,
+    monitor: &dyn Monitor,
+) -> Result<InstallReport> {
+    let (choices, fetch) = fetch_choices(home, packages, options, monitor)?;
+    let mut installed = Vec::new();
+    if !options.is_plan {
+        let store = site::store(home);
+        let _lock = site::lock(home)?;
+        for choice in choices.iter().filter(|choice| !choice.is_installed) {
+            if !is_usable(&choice.manifest.package.kind) {
+                monitor.warn(&format!(
+                    "`{}` is of kind `{}`, which this localml can keep but not use",
+                    choice.name(),
+                    choice.manifest.package.kind
+                ));
+            }
+            let deed = || format!("could not install `{}`", choice.name());
+            store.record(&choice.to_installed()).while_doing(deed)?;
+            installed.push(choice.name().clone());
+        }
+    }
+    Ok(InstallReport { fetch, installed })
+}

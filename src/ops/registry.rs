@@ -1,0 +1,161 @@
+//! `registry`: make one, generate it from manifests, sign it, add it by its fingerprint.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use crate::digest::Sha256;
+use crate::error::ErrorKind;
+use crate::gguf::Header;
+use crate::home::Home;
+use crate::package::{Name, Variant};
+use crate::progress::Monitor;
+use crate::registry::{
+    self, Addition, BuildOptions, Built, CATALOG, Fetch, FolderFetch, Outcome, SignOptions, Signed,
+    fingerprint_of,
+};
+use crate::transfer::{Client, Options};
+
+use super::carried;
+use super::error::{Error, Result};
+use super::fetcher::{address, explained, fetcher};
+
+/// What `init` made.
+#[derive(Debug, Serialize)]
+pub struct InitReport {
+    /// The registry's folder.
+    pub registry: PathBuf,
+    /// Where the keys lie; they never belong in the registry.
+    pub keys: PathBuf,
+    /// What readers compare before they trust the registry.
+    pub fingerprint: Sha256,
+}
+
+/// What was signed.
+#[derive(Debug, Serialize)]
+pub struct SignReport {
+    /// The registry's folder.
+    pub registry: PathBuf,
+    /// What was signed.
+    #[serde(flatten)]
+    pub signed: Signed,
+    /// What readers compare before they trust the registry.
+    pub fingerprint: Sha256,
+}
+
+/// What was added.
+#[derive(Debug, Serialize)]
+pub struct AddReport {
+    /// What it is called here.
+    pub name: Name,
+    /// Where it is refreshed from.
+    pub url: String,
+    /// Its fingerprint, which was the one given.
+    pub fingerprint: Sha256,
+    /// Whether it is new here.
+    pub outcome: Outcome,
+    /// How many package versions it has.
+    pub num_packages: usize,
+}
+
+/// How to add a registry.
+#[derive(Debug, Clone)]
+pub struct AddOptions {
+    /// What it will be called here.
+    pub name: Name,
+    /// Its address: a URL, a registry's folder, or a stick that carries it.
+    pub address: String,
+    /// What the publisher said its fingerprint is.
+    pub fingerprint: Option<String>,
+    /// Refuses the network.
+    pub is_offline: bool,
+}
+
+/// Makes keys and the root of a new registry.
+///
+/// # Errors
+/// When either exists, or the keys would lie inside the registry.
+pub fn registry_init(folder: &Path, keys: &Path) -> Result<InitReport> {
+    let made = registry::init(folder, keys, SystemTime::now())?;
+    Ok(InitReport { registry: folder.to_owned(), keys: made.keys, fingerprint: made.fingerprint })
+}
+
+/// Generates a registry from manifests; with `is_check`, only says whether it is up to date.
+///
+/// # Errors
+/// Names the manifest or file that cannot be used, or the files that are out of date.
+pub fn registry_build(folder: &Path, options: &BuildOptions) -> Result<Built> {
+    Ok(registry::build(folder, options, &inspect)?)
+}
+
+/// Says whether `registry_build` would change anything; changes nothing.
+///
+/// # Errors
+/// Names the files that would change.
+pub fn registry_check(folder: &Path, options: &BuildOptions) -> Result<Built> {
+    Ok(registry::check(folder, options, &inspect)?)
+}
+
+/// Signs what was generated, for so many days.
+///
+/// # Errors
+/// When there is no root or index, or a key is not the one that the root names.
+pub fn registry_sign(folder: &Path, keys: &Path, expires_days: u32) -> Result<SignReport> {
+    let signed = registry::sign(folder, keys, &SignOptions { expires_days, now: SystemTime::now() })?;
+    let fingerprint = fingerprint_of(&folder.display().to_string(), &FolderFetch::new(folder))?;
+    Ok(SignReport { registry: folder.to_owned(), signed, fingerprint })
+}
+
+/// Adds a registry whose first root has the fingerprint that was given.
+///
+/// # Errors
+/// An unknown root without a fingerprint, or another fingerprint, is not trusted.
+pub fn registry_add(home: &Home, options: &AddOptions, monitor: &dyn Monitor) -> Result<AddReport> {
+    let name = options.name.clone();
+    if name.as_str() == CATALOG {
+        let message = format!("the name `{CATALOG}` stands for the index inside this program");
+        return Err(Error::new(ErrorKind::Usage, message).with_hint("choose another name"));
+    }
+    let fingerprint = options.fingerprint.as_deref().map(registry::parse_fingerprint).transpose()?;
+    let mut url = address(&options.address)?;
+    let client = Client::new(Options { is_offline: options.is_offline, ..Options::default() });
+    let carried = match url.to_file_path() {
+        Ok(folder) => carried::find(&folder, &name, fingerprint.as_ref())?,
+        Err(()) => None,
+    };
+    let fetch: Box<dyn Fetch + '_> = match carried {
+        Some(carried) => {
+            url = carried.address().unwrap_or(url);
+            Box::new(carried)
+        }
+        None => fetcher(&url, &client, monitor)?,
+    };
+    let folder = home.registries().join(name.as_str());
+    let addition = Addition { name: name.clone(), url: url.clone(), fingerprint };
+    let added = registry::add(&folder, &addition, fetch.as_ref()).map_err(explained)?;
+    let fingerprint = registry::Known::open(&home.registries(), &name)?.fingerprint;
+    let num_packages = added.index.manifests().len();
+    Ok(AddReport { name, url: url.to_string(), fingerprint, outcome: added.outcome, num_packages })
+}
+
+/// What a published file says of itself: a GGUF's shape, and where its large parts begin.
+fn inspect(path: &Path, variant: &mut Variant) -> std::result::Result<Vec<u64>, String> {
+    let is_gguf = variant.files.iter().any(|file| file.path.as_str().ends_with(".gguf"));
+    if !is_gguf || !starts_as_gguf(path)? {
+        return Ok(Vec::new());
+    }
+    let mut file = File::open(path).map_err(|error| error.to_string())?;
+    let size_bytes = file.metadata().map_err(|error| error.to_string())?.len();
+    let header = Header::read(&mut file, size_bytes).map_err(|error| error.to_string())?;
+    variant.shape = Some(header.shape());
+    Ok(header.piece_boundaries())
+}
+
+fn starts_as_gguf(path: &Path) -> std::result::Result<bool, String> {
+    use std::io::Read as _;
+    let mut magic = [0; 4];
+    let mut file = File::open(path).map_err(|error| error.to_string())?;
+    Ok(file.read_exact(&mut magic).is_ok() && &magic == b"GGUF")
+}

@@ -1,0 +1,390 @@
+//! The copy of a registry on this machine: added by fingerprint, refreshed, verified again at every use.
+
+use std::path::{Path, PathBuf};
+
+use tough::schema::{Signed, Targets};
+use url::Url;
+
+use crate::digest::Sha256;
+use crate::disk::{self, Lock};
+use crate::package::Name;
+
+use super::error::{RegistryError, Result};
+use super::fetch::Fetch;
+use super::index::{Fault, Files, VerifiedIndex, read_config};
+use super::record::{RECORD, Record, generation_folder, paths_in};
+use super::session::{self, Cause, Refusal};
+use super::signed::{self, Versions};
+use super::tree::{CONFIG, FORMAT, MAX_INDEX_BYTES, MAX_METADATA_BYTES, MAX_TOTAL_BYTES};
+use super::tree::{SNAPSHOT, TARGETS, TIMESTAMP, root_file};
+
+/// What a refresh came to.
+#[derive(Debug)]
+pub struct Updated {
+    /// The index as it is now.
+    pub index: VerifiedIndex,
+    /// What changed.
+    pub outcome: Outcome,
+    /// The bytes that were fetched and kept.
+    pub fetched_bytes: u64,
+}
+
+/// What changed by a refresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The registry was not known before.
+    Added,
+    /// Something newer came and was kept.
+    Newer,
+    /// What is known here is the newest.
+    Same,
+    /// The stick carries an older state; what is known here stays.
+    OlderIgnored,
+}
+
+/// Who a registry is to be, when it is added.
+#[derive(Debug, Clone)]
+pub struct Addition {
+    /// What it will be called here.
+    pub name: Name,
+    /// Where it will be refreshed from.
+    pub url: Url,
+    /// What a person was told; without it an unknown registry is never added.
+    pub fingerprint: Option<Sha256>,
+}
+
+/// Reads the fingerprint of the registry that `fetch` shows, trusting nothing.
+///
+/// # Errors
+/// `NotARegistry` when there is no first root.
+pub fn fingerprint_of(place: &str, fetch: &dyn Fetch) -> Result<Sha256> {
+    Ok(Sha256::of(&first_root(place, fetch)?))
+}
+
+/// Adds a registry: its first root must have the fingerprint that a person gave.
+///
+/// Adding again with the same fingerprint only changes the address and refreshes.
+///
+/// # Errors
+/// `UnknownRoot` when no fingerprint was given, `WrongFingerprint` when it is another, `AlreadyKnown`
+/// when the name stands for another registry; otherwise as `update`.
+pub fn add(folder: &Path, addition: &Addition, fetch: &dyn Fetch) -> Result<Updated> {
+    let root = first_root(addition.url.as_str(), fetch)?;
+    let found = Sha256::of(&root);
+    let name = addition.name.to_string();
+    match addition.fingerprint {
+        None => return Err(RegistryError::UnknownRoot { name, fingerprint: found.to_string() }),
+        Some(expected) if expected != found => {
+            let (expected, found) = (expected.to_string(), found.to_string());
+            return Err(RegistryError::WrongFingerprint { name, expected, found });
+        }
+        Some(_) => {}
+    }
+    match Record::read(folder) {
+        Ok(record) if record.fingerprint != found => Err(RegistryError::AlreadyKnown { name }),
+        Ok(record) => {
+            let record = Record { url: addition.url.clone(), ..record };
+            refresh(folder, record, fetch, Outcome::Newer)
+        }
+        Err(_) => {
+            let record = Record {
+                format: FORMAT,
+                name: addition.name.clone(),
+                url: addition.url.clone(),
+                fingerprint: found,
+                generation: 0,
+                versions: Versions { root: 0, timestamp: 0, snapshot: 0, targets: 0 },
+            };
+            add_new(folder, record, root, fetch)
+        }
+    }
+}
+
+/// Refreshes a known registry from its own address: nothing older than what is known is accepted.
+///
+/// # Errors
+/// `DamagedCopy` or `DamagedRecord` when what is stored is torn; `Untrusted` or `Rollback` when what
+/// came does not hold; `Fetch` when nothing came. What is stored stays as it is then.
+pub fn update(folder: &Path, fetch: &dyn Fetch) -> Result<Updated> {
+    refresh(folder, Record::read(folder)?, fetch, Outcome::Newer)
+}
+
+/// Refreshes a known registry from a stick: an older state is ignored, and never goes back.
+///
+/// # Errors
+/// As `update`, except that a stick which is only older is no error.
+pub fn update_from_stick(folder: &Path, fetch: &dyn Fetch) -> Result<Updated> {
+    let record = Record::read(folder)?;
+    let root_version = record.versions.root;
+    match refresh(folder, record, fetch, Outcome::Newer) {
+        Err(RegistryError::Rollback { file, .. }) if file == TIMESTAMP => ignored(folder),
+        Err(RegistryError::Untrusted { file, reason, registry }) if file == TIMESTAMP => {
+            // Signed by keys that a newer root no longer names: the stick is older than that root.
+            match fetch.get(&root_file(root_version), MAX_METADATA_BYTES) {
+                Ok(None) => ignored(folder),
+                _ => Err(RegistryError::Untrusted { file, reason, registry }),
+            }
+        }
+        done => done,
+    }
+}
+
+/// Fetches a damaged copy anew from the accepted root; the versions in the record stay the floor.
+///
+/// # Errors
+/// As `update`, and `Rollback` when what came is older than the record's versions.
+pub fn repair(folder: &Path, fetch: &dyn Fetch) -> Result<Updated> {
+    let record = Record::read(folder)?;
+    let root = first_root(record.url.as_str(), fetch)?;
+    if Sha256::of(&root) != record.fingerprint {
+        let (expected, found) = (record.fingerprint.to_string(), Sha256::of(&root).to_string());
+        return Err(RegistryError::WrongFingerprint { name: record.name.to_string(), expected, found });
+    }
+    anew(folder, record, root, fetch, Outcome::Newer)
+}
+
+/// Verifies the stored copy again, with no network, and reads it.
+///
+/// # Errors
+/// `DamagedRecord` or `DamagedCopy`, naming the file.
+pub fn load(folder: &Path) -> Result<VerifiedIndex> {
+    loop {
+        let record = Record::read(folder)?;
+        match load_generation(folder, &record) {
+            // Another process may have committed a newer generation and removed this one meanwhile.
+            Err(_) if Record::read(folder)?.generation != record.generation => {}
+            done => return done.map(|(_, _, index)| index),
+        }
+    }
+}
+
+/// The files that carry a registry elsewhere: root chain, metadata, index files, and the record.
+///
+/// The record is for information: whoever receives it trusts the fingerprint that they were told.
+///
+/// # Errors
+/// When the record cannot be read.
+pub fn trust_files(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let record = Record::read(folder)?;
+    let mut paths = paths_in(&generation_folder(folder, record.generation));
+    paths.push(folder.join(RECORD));
+    Ok(paths
+        .into_iter()
+        .map(|path| (path.file_name().unwrap_or_default().to_string_lossy().into_owned(), path))
+        .collect())
+}
+
+/// A registry that could not be added leaves nothing behind.
+fn add_new(folder: &Path, record: Record, root: Vec<u8>, fetch: &dyn Fetch) -> Result<Updated> {
+    let was_there = folder.exists();
+    let added = anew(folder, record, root, fetch, Outcome::Added);
+    if added.is_err() && !was_there {
+        disk::remove_dir_all(folder)?;
+    }
+    added
+}
+
+fn first_root(place: &str, fetch: &dyn Fetch) -> Result<Vec<u8>> {
+    let file = root_file(1);
+    match fetch.get(&file, MAX_METADATA_BYTES) {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err(RegistryError::NotARegistry { place: format!("`{place}`"), file }),
+        Err(source) => Err(RegistryError::Fetch { registry: place.to_owned(), file, source }),
+    }
+}
+
+fn load_generation(folder: &Path, record: &Record) -> Result<(Files, signed::Facts, VerifiedIndex)> {
+    let damaged = |fault: Fault| RegistryError::DamagedCopy {
+        registry: record.name.to_string(),
+        file: fault.file,
+        reason: fault.reason,
+    };
+    let files = record.read_files(folder)?;
+    let facts = signed::verify(&record.fingerprint, &files).map_err(damaged)?;
+    if facts.versions != record.versions {
+        return Err(damaged(Fault::new(TIMESTAMP, "is not of the version that the record names")));
+    }
+    let index = index_of(record, &facts, &files).map_err(damaged)?;
+    Ok((files, facts, index))
+}
+
+fn index_of(
+    record: &Record,
+    facts: &signed::Facts,
+    files: &Files,
+) -> std::result::Result<VerifiedIndex, Fault> {
+    let base = as_folder(&record.url);
+    VerifiedIndex::from_files(record.name.clone(), Some(base), facts.trust(record.fingerprint), files)
+}
+
+/// An address whose last part is a folder, so that what is joined to it lies below.
+pub(crate) fn as_folder(url: &Url) -> Url {
+    let mut folder = url.clone();
+    if !folder.path().ends_with('/') {
+        folder.set_path(&format!("{}/", url.path()));
+    }
+    folder
+}
+
+fn ignored(folder: &Path) -> Result<Updated> {
+    Ok(Updated { index: load(folder)?, outcome: Outcome::OlderIgnored, fetched_bytes: 0 })
+}
+
+/// Starts from what is stored: its newest root and its floors.
+fn refresh(folder: &Path, record: Record, fetch: &dyn Fetch, outcome: Outcome) -> Result<Updated> {
+    let _lock = Lock::acquire(&folder.join(".lock"))?;
+    let (stored, ..) = load_generation(folder, &record)?;
+    advance(folder, record, &stored, fetch, outcome)
+}
+
+/// Starts from the first root alone; only the record's versions are floors.
+fn anew(
+    folder: &Path,
+    record: Record,
+    root: Vec<u8>,
+    fetch: &dyn Fetch,
+    outcome: Outcome,
+) -> Result<Updated> {
+    let _lock = Lock::acquire(&folder.join(".lock"))?;
+    let known = Files::from([(root_file(1), root)]);
+    advance(folder, record, &known, fetch, outcome)
+}
+
+fn advance(
+    folder: &Path,
+    record: Record,
+    known: &Files,
+    fetch: &dyn Fetch,
+    outcome: Outcome,
+) -> Result<Updated> {
+    let registry = record.name.to_string();
+    let untrusted = |fault: Fault| RegistryError::Untrusted {
+        registry: registry.clone(),
+        file: fault.file,
+        reason: fault.reason,
+    };
+    let metadata = fetch_metadata(folder, &registry, known, fetch)?;
+    let mut fetched_bytes: u64 = metadata.values().map(|bytes| bytes.len() as u64).sum();
+    let mut files: Files = known.clone().into_iter().filter(|(name, _)| is_root(name)).collect();
+    files.extend(metadata);
+    fetched_bytes += fetch_index(&registry, known, &mut files, fetch)?;
+    let facts = signed::verify(&record.fingerprint, &files).map_err(untrusted)?;
+    check_floors(&record, &facts.versions)?;
+    let index = index_of(&record, &facts, &files).map_err(untrusted)?;
+    if files == *known && record == Record::read(folder)? {
+        return Ok(Updated { index, outcome: Outcome::Same, fetched_bytes });
+    }
+    let outcome = if files == *known { Outcome::Same } else { outcome };
+    record.adopt(folder, &files, facts.versions)?;
+    Ok(Updated { index, outcome, fetched_bytes })
+}
+
+/// Runs the update in a scratch folder that holds the floors, and removes it whatever comes.
+fn fetch_metadata(folder: &Path, registry: &str, known: &Files, fetch: &dyn Fetch) -> Result<Files> {
+    let scratch = folder.join("scratch");
+    disk::remove_dir_all(&scratch)?;
+    disk::create_private_dir(&scratch)?;
+    for floor in [TIMESTAMP, SNAPSHOT, TARGETS] {
+        if let Some(bytes) = known.get(floor) {
+            disk::write_atomic(&scratch.join(floor), bytes)?;
+        }
+    }
+    let updated = session::update(newest_root(known), &scratch, fetch);
+    disk::remove_dir_all(&scratch)?;
+    updated.map_err(|refusal| refused(registry, refusal))
+}
+
+fn refused(registry: &str, refusal: Refusal) -> RegistryError {
+    let Refusal { file, cause } = refusal;
+    let registry = registry.to_owned();
+    match cause {
+        Cause::Fetch(source) => RegistryError::Fetch { registry, file, source },
+        Cause::Absent => RegistryError::Missing { registry, file },
+        Cause::Older(reason) => RegistryError::Rollback { registry, file, reason },
+        Cause::Untrusted(reason) => RegistryError::Untrusted { registry, file, reason },
+    }
+}
+
+/// Brings the index files that `targets.json` signs; those that did not change are not fetched again.
+fn fetch_index(registry: &str, known: &Files, files: &mut Files, fetch: &dyn Fetch) -> Result<u64> {
+    let untrusted = |fault: Fault| RegistryError::Untrusted {
+        registry: registry.to_owned(),
+        file: fault.file,
+        reason: fault.reason,
+    };
+    let targets = files.get(TARGETS).map(Vec::as_slice).unwrap_or_default();
+    let targets: Signed<Targets> = signed::parse(TARGETS, targets).map_err(untrusted)?;
+    let listed = signed::listed(&targets.signed).map_err(untrusted)?;
+    let find = |name: &str| {
+        let entry = listed.iter().find(|(listed, ..)| listed == name);
+        entry.ok_or_else(|| untrusted(Fault::new(name, "is not signed")))
+    };
+    let mut fetched_bytes = bring(registry, find(CONFIG)?, known, files, fetch)?;
+    let config = read_config(files).map_err(untrusted)?;
+    let mut total_bytes = 0;
+    for name in config.signed_files().iter().filter(|name| *name != CONFIG) {
+        let entry = find(name)?;
+        total_bytes += entry.1;
+        if entry.1 > MAX_INDEX_BYTES || total_bytes > MAX_TOTAL_BYTES {
+            return Err(untrusted(Fault::new(name, format!("is too large: {} bytes", entry.1))));
+        }
+        fetched_bytes += bring(registry, entry, known, files, fetch)?;
+    }
+    Ok(fetched_bytes)
+}
+
+fn bring(
+    registry: &str,
+    (name, length, digest): &(String, u64, Sha256),
+    known: &Files,
+    files: &mut Files,
+    fetch: &dyn Fetch,
+) -> Result<u64> {
+    if let Some(kept) = known.get(name).filter(|kept| Sha256::of(kept) == *digest) {
+        files.insert(name.clone(), kept.clone());
+        return Ok(0);
+    }
+    let (registry, file) = (registry.to_owned(), name.clone());
+    match fetch.get(name, (*length).min(MAX_INDEX_BYTES)) {
+        Ok(Some(bytes)) if bytes.len() as u64 == *length && Sha256::of(&bytes) == *digest => {
+            files.insert(name.clone(), bytes);
+            Ok(*length)
+        }
+        Ok(Some(_)) => {
+            let reason = "is not what was signed: its digest differs".into();
+            Err(RegistryError::Untrusted { registry, file, reason })
+        }
+        Ok(None) => Err(RegistryError::Missing { registry, file }),
+        Err(source) => Err(RegistryError::Fetch { registry, file, source }),
+    }
+}
+
+/// A repair has no floor files; the record's versions stand in. A newer root may have lowered them.
+fn check_floors(record: &Record, found: &Versions) -> Result<()> {
+    let floor = &record.versions;
+    let pairs = [
+        (root_file(floor.root), floor.root, found.root),
+        (TIMESTAMP.to_owned(), floor.timestamp, found.timestamp),
+        (SNAPSHOT.to_owned(), floor.snapshot, found.snapshot),
+        (TARGETS.to_owned(), floor.targets, found.targets),
+    ];
+    let is_newer_root = found.root > floor.root;
+    match pairs.into_iter().find(|(_, floor, found)| found < floor) {
+        Some((file, floor, found)) if !is_newer_root => Err(RegistryError::Rollback {
+            registry: record.name.to_string(),
+            file,
+            reason: format!("version {found}, after version {floor}"),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn newest_root(files: &Files) -> &[u8] {
+    let newest = (1..).map(root_file).map_while(|file| files.get(&file)).last();
+    newest.map(Vec::as_slice).unwrap_or_default()
+}
+
+fn is_root(name: &str) -> bool {
+    name.ends_with(".root.json")
+}

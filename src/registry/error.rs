@@ -1,0 +1,314 @@
+//! What can go wrong with a registry, told apart by what a person can do about it.
+
+use std::path::PathBuf;
+
+use crate::disk::DiskError;
+use crate::error::{ErrorKind, Explain};
+use crate::package::InvalidManifest;
+
+/// An error of the registry room.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The disk did not do its part.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Nothing that a registry begins with was found.
+    #[error("no registry at {place}: `{file}` is not there")]
+    NotARegistry {
+        /// Where it was looked for, with its kind: "`https://…`", "the folder `…`".
+        place: String,
+        /// The file that should have been there.
+        file: String,
+    },
+    /// Nobody has said that this root is to be trusted.
+    #[error("the registry `{name}` is not known here; its fingerprint is\n{}", grouped(.fingerprint))]
+    UnknownRoot {
+        /// What the registry calls itself.
+        name: String,
+        /// The sha256 of its first `root.json`, 64 hexadecimal digits.
+        fingerprint: String,
+    },
+    /// The root is not the one whose fingerprint was given.
+    #[error(
+        "the registry `{name}` has another fingerprint than the one given:\n{}\nwas expected, but it is\n{}",
+        grouped(.expected),
+        grouped(.found)
+    )]
+    WrongFingerprint {
+        /// What the registry is called here.
+        name: String,
+        /// What was given with `--fingerprint`.
+        expected: String,
+        /// The sha256 of the `1.root.json` that is there.
+        found: String,
+    },
+    /// The text is not 64 hexadecimal digits, however grouped.
+    #[error("`{text}` is not a fingerprint (64 hexadecimal digits, spaces allowed)")]
+    NotAFingerprint {
+        /// What was given.
+        text: String,
+    },
+    /// A signed file does not hold: wrong key, changed bytes, or not of one piece with the others.
+    #[error("the registry `{registry}` cannot be trusted: `{file}` {reason}")]
+    Untrusted {
+        /// The registry.
+        registry: String,
+        /// The file that failed.
+        file: String,
+        /// What is wrong with it, continuing the sentence.
+        reason: String,
+    },
+    /// Signed, but older than what is known: someone shows the past.
+    #[error("the registry `{registry}` offers an older `{file}` than the one known here: {reason}")]
+    Rollback {
+        /// The registry.
+        registry: String,
+        /// The file that is too old.
+        file: String,
+        /// Both versions.
+        reason: String,
+    },
+    /// The copy of a registry on this disk is torn, changed or incomplete.
+    #[error("the stored copy of the registry `{registry}` is damaged: `{file}` {reason}")]
+    DamagedCopy {
+        /// The registry.
+        registry: String,
+        /// The file.
+        file: String,
+        /// What is wrong with it, continuing the sentence.
+        reason: String,
+    },
+    /// The record that says who the registry is cannot be read.
+    #[error("the record of the registry `{registry}` is damaged: `registry.toml` {reason}")]
+    DamagedRecord {
+        /// The registry.
+        registry: String,
+        /// What is wrong with it, continuing the sentence.
+        reason: String,
+    },
+    /// A signed file is absent.
+    #[error("the registry `{registry}` is incomplete: `{file}` is not there")]
+    Missing {
+        /// The registry.
+        registry: String,
+        /// The file.
+        file: String,
+    },
+    /// Bytes could not be brought.
+    #[error("could not fetch `{file}` of the registry `{registry}`")]
+    Fetch {
+        /// The registry.
+        registry: String,
+        /// The file.
+        file: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A newer localml wrote it.
+    #[error("`{file}` has format {found}; this localml reads up to {known}")]
+    NewerFormat {
+        /// The file.
+        file: String,
+        /// Its format.
+        found: u32,
+        /// The newest format that is known here.
+        known: u32,
+    },
+    /// A registry of this name is already known.
+    #[error("a registry `{name}` is already known here")]
+    AlreadyKnown {
+        /// Its name.
+        name: String,
+    },
+    /// No registry of this name.
+    #[error("no registry `{name}` is known here")]
+    NoSuchRegistry {
+        /// The name that was asked for.
+        name: String,
+    },
+    /// No package of this name.
+    #[error("no package `{name}` in the catalog or any known registry")]
+    NoSuchPackage {
+        /// The name that was asked for.
+        name: String,
+        /// Names that look like it.
+        near: Vec<String>,
+    },
+    /// The package has no such version or variant.
+    #[error("`{package}` has no {what} `{wanted}`")]
+    NoSuchPart {
+        /// The package.
+        package: String,
+        /// `version` or `variant`.
+        what: &'static str,
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        available: Vec<String>,
+    },
+    /// Two registries hold different packages of this name.
+    #[error("`{name}` stands for different packages in {}", list(.registries))]
+    Ambiguous {
+        /// The name.
+        name: String,
+        /// The registries that hold it.
+        registries: Vec<String>,
+    },
+    /// The publisher took it back.
+    #[error("`{package}` was revoked by its publisher: {reason}")]
+    Revoked {
+        /// The package, with its version.
+        package: String,
+        /// The publisher's words.
+        reason: String,
+    },
+    /// A manifest in `manifests/` is not usable.
+    #[error("`{}`: {source}", path.display())]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong.
+        source: InvalidManifest,
+    },
+    /// A manifest and its place, or its files, do not agree.
+    #[error("`{}`: {reason}", path.display())]
+    Authoring {
+        /// The manifest or file.
+        path: PathBuf,
+        /// What is wrong, and with which part.
+        reason: String,
+    },
+    /// What is generated differs from what lies there.
+    #[error("`{}` is not what its manifests say: {} would change", folder.display(), list(.files))]
+    OutOfDate {
+        /// The registry's folder.
+        folder: PathBuf,
+        /// The files that would change.
+        files: Vec<String>,
+    },
+    /// Keys and registry must not lie together.
+    #[error("the keys' folder `{}` lies inside the registry `{}`", keys.display(), registry.display())]
+    KeysInside {
+        /// Where the keys would be.
+        keys: PathBuf,
+        /// The tree that is given away.
+        registry: PathBuf,
+    },
+    /// A signing key is absent, unreadable or not the one that the root names.
+    #[error("the key `{}` {reason}", path.display())]
+    Key {
+        /// The key's file.
+        path: PathBuf,
+        /// What is wrong, continuing the sentence.
+        reason: String,
+    },
+    /// Something exists that must not be written over.
+    #[error("`{}` already exists", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A date lies outside what can be written.
+    #[error("the date {what} cannot be written")]
+    Date {
+        /// Which date.
+        what: String,
+    },
+}
+
+/// The result of this room.
+pub type Result<T> = std::result::Result<T, RegistryError>;
+
+impl Explain for RegistryError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Disk(error) => error.kind(),
+            Self::UnknownRoot { .. }
+            | Self::WrongFingerprint { .. }
+            | Self::Untrusted { .. }
+            | Self::Rollback { .. }
+            | Self::DamagedCopy { .. }
+            | Self::DamagedRecord { .. }
+            | Self::Missing { .. }
+            | Self::Revoked { .. } => ErrorKind::Untrusted,
+            Self::NotARegistry { .. }
+            | Self::NoSuchRegistry { .. }
+            | Self::NoSuchPackage { .. }
+            | Self::NoSuchPart { .. } => ErrorKind::NotFound,
+            Self::Fetch { .. } => ErrorKind::Network,
+            Self::NotAFingerprint { .. }
+            | Self::AlreadyKnown { .. }
+            | Self::Ambiguous { .. }
+            | Self::KeysInside { .. } => ErrorKind::Usage,
+            Self::NewerFormat { .. }
+            | Self::Manifest { .. }
+            | Self::Authoring { .. }
+            | Self::OutOfDate { .. }
+            | Self::Key { .. }
+            | Self::Exists { .. }
+            | Self::Date { .. } => ErrorKind::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Disk(error) => error.hint(),
+            Self::Untrusted { .. } | Self::Missing { .. } => Some(
+                "nothing was changed here; if the publisher is updating it right now, try again in a minute, \
+                 else ask the publisher"
+                    .into(),
+            ),
+            Self::Rollback { .. } => {
+                Some("nothing was changed here; a mirror may be out of date, or someone shows you the past".into())
+            }
+            Self::UnknownRoot { name, .. } => Some(format!(
+                "compare the fingerprint with the publisher, by telephone for example, then \
+                 `localml registry add {name} URL --fingerprint …`"
+            )),
+            Self::WrongFingerprint { .. } => {
+                Some("do not go on: ask the publisher, by telephone for example, which one is right".into())
+            }
+            Self::DamagedCopy { registry, .. } => {
+                Some(format!("fetch it anew: `localml update {registry} --repair`"))
+            }
+            Self::DamagedRecord { registry, .. } => {
+                Some(format!("add it anew: `localml registry add {registry} URL --fingerprint …`"))
+            }
+            Self::NotARegistry { .. } => Some(
+                "a registry is a folder with `1.root.json`, made by `localml registry init` and `registry sign`"
+                    .into(),
+            ),
+            Self::NewerFormat { .. } => Some("a newer localml is needed to read it".into()),
+            Self::AlreadyKnown { name } => Some(format!("`localml update {name}` refreshes it")),
+            Self::NoSuchRegistry { .. } => Some("`localml registry add NAME URL --fingerprint …` adds one".into()),
+            Self::NoSuchPackage { near, .. } if near.is_empty() => {
+                Some("`localml search WORDS` looks in titles, kinds and languages too".into())
+            }
+            Self::NoSuchPackage { near, .. } => Some(format!("did you mean {}?", list(near))),
+            Self::NoSuchPart { available, .. } => Some(format!("there is {}", list(available))),
+            Self::Ambiguous { name, registries } => {
+                let first = registries.first().map_or("REGISTRY", String::as_str);
+                Some(format!("say which one, for example `{first}/{name}`"))
+            }
+            Self::Revoked { .. } => Some("`localml info` of the package lists its other versions".into()),
+            Self::OutOfDate { .. } => Some("run `localml registry build` and commit what it writes".into()),
+            Self::KeysInside { .. } => {
+                Some("give `--keys` a folder elsewhere: what lies in the registry is given away".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A fingerprint in groups of four, eight groups a line: short enough to read over the telephone.
+pub(crate) fn grouped(hex: &str) -> String {
+    let digits: Vec<char> = hex.chars().collect();
+    let groups: Vec<String> = digits.chunks(4).map(|group| group.iter().collect()).collect();
+    let lines: Vec<String> = groups.chunks(8).map(|line| format!("  {}", line.join(" "))).collect();
+    lines.join("\n")
+}
+
+fn list(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
+}

@@ -1,0 +1,175 @@
+//! Signing a registry: targets, snapshot, timestamp, each one version on; the timestamp last.
+
+use std::collections::HashMap;
+use std::fs;
+use std::num::NonZeroU64;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::rand::SystemRandom;
+use tough::TargetName;
+use tough::editor::signed::SignedRole;
+use tough::schema::{
+    Hashes, KeyHolder, Metafile, Role, RoleType, Root, Signed as SignedFile, Snapshot, Target, Targets,
+    Timestamp,
+};
+
+use crate::digest::Sha256;
+use crate::disk;
+
+use super::root::{SPEC_VERSION, names_key, newest_root, timestamp};
+use crate::registry::age::{day_of, seconds_of};
+use crate::registry::error::{RegistryError, Result};
+use crate::registry::index::{Fault, Files, Trust, VerifiedIndex, read_config};
+use crate::registry::keys::{KeyRole, PrivateKey};
+use crate::registry::signed::SIGNED_AT;
+use crate::registry::tree::{CONFIG, SNAPSHOT, TARGETS, TIMESTAMP};
+
+/// How to sign.
+#[derive(Debug, Clone, Copy)]
+pub struct SignOptions {
+    /// For how many days the signers vouch for it; afterwards readers are warned.
+    pub expires_days: u32,
+    /// The time of signing.
+    pub now: SystemTime,
+}
+
+/// What was signed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Signed {
+    /// The version that readers now see.
+    pub version: u64,
+    /// How many index files were signed.
+    pub num_files: usize,
+    /// The day of expiry, as `2026-11-22`.
+    pub expires: String,
+}
+
+/// Signs what `build` generated.
+///
+/// # Errors
+/// When there is no root or no index, a key is not the one that the root names, or the last
+/// signatures cannot be read (their versions must be counted on from).
+pub fn sign(registry: &Path, keys_folder: &Path, options: &SignOptions) -> Result<Signed> {
+    let root = newest_root(registry)?;
+    let targets_key = signing_key(&root, keys_folder, KeyRole::Targets, RoleType::Targets)?;
+    let timestamp_key = signing_key(&root, keys_folder, KeyRole::Timestamp, RoleType::Timestamp)?;
+    let files = read_index_files(registry)?;
+    let expires_at = options.now + Duration::from_secs(u64::from(options.expires_days) * 24 * 60 * 60);
+    let expires = timestamp(expires_at)?;
+    let version = next_version(registry)?;
+    let holder = KeyHolder::Root(root);
+
+    let targets = finish(targets_of(&files, version, expires)?, &holder, &targets_key, TARGETS)?;
+    let mut snapshot = Snapshot::new(SPEC_VERSION.to_owned(), version, expires);
+    snapshot.meta.insert(TARGETS.to_owned(), pin(&targets));
+    let snapshot = finish(snapshot, &holder, &timestamp_key, SNAPSHOT)?;
+    let mut newest = Timestamp::new(SPEC_VERSION.to_owned(), version, expires);
+    newest.meta.insert(SNAPSHOT.to_owned(), pin(&snapshot));
+    newest._extra.insert(SIGNED_AT.to_owned(), seconds_of(options.now).into());
+    let newest = finish(newest, &holder, &timestamp_key, TIMESTAMP)?;
+
+    disk::write_atomic(&registry.join(TARGETS), targets.buffer())?;
+    disk::write_atomic(&registry.join(SNAPSHOT), snapshot.buffer())?;
+    disk::write_atomic(&registry.join(TIMESTAMP), newest.buffer())?;
+    Ok(Signed { version: version.get(), num_files: files.len(), expires: day_of(seconds_of(expires_at)) })
+}
+
+fn signing_key(root: &Root, folder: &Path, role: KeyRole, signs: RoleType) -> Result<PrivateKey> {
+    let key = PrivateKey::read(folder, role)?;
+    if names_key(root, signs, &key.public()?) {
+        return Ok(key);
+    }
+    let path = folder.join(format!("{signs}.pk8"));
+    Err(RegistryError::Key { path, reason: "is not the one that the root names".into() })
+}
+
+/// Reads config, revocations and shards, and makes sure that a reader could read them too.
+fn read_index_files(registry: &Path) -> Result<Files> {
+    let read = |name: &str| -> Result<Vec<u8>> {
+        fs::read(registry.join(name)).map_err(|error| RegistryError::Authoring {
+            path: registry.join(name),
+            reason: format!("{error}; `localml registry build` writes it"),
+        })
+    };
+    let broken = |fault: Fault| RegistryError::Authoring {
+        path: registry.join(&fault.file),
+        reason: format!("it {}; `localml registry build` writes it anew", fault.reason),
+    };
+    let mut files = Files::from([(CONFIG.to_owned(), read(CONFIG)?)]);
+    for name in read_config(&files).map_err(broken)?.signed_files() {
+        let bytes = read(&name)?;
+        files.insert(name, bytes);
+    }
+    let name = "unsigned".parse().expect("a constant name");
+    VerifiedIndex::from_files(name, None, Trust::BuiltIn, &files).map_err(broken)?;
+    Ok(files)
+}
+
+/// One more than the largest version that lies there; 1 for a registry that was never signed.
+fn next_version(registry: &Path) -> Result<NonZeroU64> {
+    let versions = [
+        version_of::<Targets>(&registry.join(TARGETS))?,
+        version_of::<Snapshot>(&registry.join(SNAPSHOT))?,
+        version_of::<Timestamp>(&registry.join(TIMESTAMP))?,
+    ];
+    Ok(versions.into_iter().flatten().max().map_or(NonZeroU64::MIN, |version| version.saturating_add(1)))
+}
+
+fn version_of<T>(path: &Path) -> Result<Option<NonZeroU64>>
+where
+    T: Role + serde::de::DeserializeOwned,
+{
+    if !path.exists() {
+        return Ok(None);
+    }
+    let authoring = |reason: String| RegistryError::Authoring { path: path.to_owned(), reason };
+    let bytes = fs::read(path).map_err(|error| authoring(format!("not readable: {error}")))?;
+    let role: SignedFile<T> = serde_json::from_slice(&bytes).map_err(|error| {
+        authoring(format!(
+            "not readable: {error}; its version must be known: put back a copy of what was published"
+        ))
+    })?;
+    Ok(Some(role.signed.version()))
+}
+
+fn targets_of(files: &Files, version: NonZeroU64, expires: jiff::Timestamp) -> Result<Targets> {
+    let mut targets = Targets::new(SPEC_VERSION.to_owned(), version, expires);
+    targets.delegations = None;
+    for (name, bytes) in files {
+        let target = Target {
+            length: bytes.len() as u64,
+            hashes: hashes(Sha256::of(bytes).as_bytes()),
+            custom: HashMap::new(),
+            _extra: HashMap::new(),
+        };
+        let target_name = TargetName::new(name.as_str())
+            .map_err(|error| RegistryError::Authoring { path: name.into(), reason: error.to_string() })?;
+        targets.add_target(target_name, target);
+    }
+    Ok(targets)
+}
+
+fn finish<T>(role: T, holder: &KeyHolder, key: &PrivateKey, file: &str) -> Result<SignedRole<T>>
+where
+    T: Role,
+{
+    let keys = [key.source()];
+    let rng = SystemRandom::new();
+    futures::executor::block_on(SignedRole::new(role, holder, &keys, &rng))
+        .map_err(|error| RegistryError::Authoring { path: file.into(), reason: error.to_string() })
+}
+
+/// What pins a file in the one above it: version, length, digest.
+fn pin<T: Role>(role: &SignedRole<T>) -> Metafile {
+    Metafile {
+        length: Some(*role.length()),
+        hashes: Some(hashes(role.sha256())),
+        version: role.signed().signed.version(),
+        _extra: HashMap::new(),
+    }
+}
+
+fn hashes(sha256: &[u8]) -> Hashes {
+    Hashes { sha256: sha256.to_vec().into(), _extra: HashMap::new() }
+}

@@ -1,0 +1,211 @@
+//! Who a known registry is, and which generation of its files is the current one.
+//!
+//! ```text
+//! registries/<name>/
+//!   registry.toml     the record; written last: that write is the commit of an update
+//!   g<generation>/    every signed file as it came; older generations are removed after the commit
+//!   scratch/          an update under way; worth nothing
+//! ```
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::digest::Sha256;
+use crate::disk;
+use crate::package::Name;
+
+use super::error::{RegistryError, Result};
+use super::index::Files;
+use super::signed::Versions;
+use super::tree::{FORMAT, MAX_INDEX_BYTES, MAX_TOTAL_BYTES};
+
+/// The record's file.
+pub(crate) const RECORD: &str = "registry.toml";
+
+/// A registry that was added here.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// What it is called here.
+    pub name: Name,
+    /// Where it is refreshed from.
+    pub url: Url,
+    /// The sha256 of the root that a person accepted.
+    pub fingerprint: Sha256,
+    /// Its folder in home.
+    pub folder: PathBuf,
+}
+
+/// What `registry.toml` says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) format: u32,
+    pub(crate) name: Name,
+    #[serde(with = "url_text")]
+    pub(crate) url: Url,
+    pub(crate) fingerprint: Sha256,
+    pub(crate) generation: u64,
+    /// The floors, kept apart from the files that they are about, so that a repair cannot go back.
+    pub(crate) versions: Versions,
+}
+
+/// An address as its text.
+mod url_text {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+    use url::Url;
+
+    pub(super) fn serialize<S: Serializer>(url: &Url, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(url.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
+        Url::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// Lists the registries that were added, by name; one with a damaged record is an error.
+///
+/// # Errors
+/// When a record cannot be read.
+pub fn known(registries: &Path) -> Result<Vec<Known>> {
+    let mut known = Vec::new();
+    for folder in folders_in(registries).into_iter().filter(|folder| was_committed(folder)) {
+        let record = Record::read(&folder)?;
+        known.push(Known { name: record.name, url: record.url, fingerprint: record.fingerprint, folder });
+    }
+    known.sort_by(|left, right| left.name.cmp(&right.name));
+    Ok(known)
+}
+
+/// The address that a carried record names; `None` when it cannot be read. A place to look, no more.
+pub fn address_in_record(text: &str) -> Option<Url> {
+    toml::from_str::<Record>(text).ok().map(|record| record.url)
+}
+
+impl Known {
+    /// Reads the record of one registry.
+    ///
+    /// # Errors
+    /// `NoSuchRegistry` when it was never added, `DamagedRecord` when its record cannot be read.
+    pub fn open(registries: &Path, name: &Name) -> Result<Self> {
+        let folder = registries.join(name.as_str());
+        if !folder.is_dir() {
+            return Err(RegistryError::NoSuchRegistry { name: name.to_string() });
+        }
+        let record = Record::read(&folder)?;
+        Ok(Self { name: record.name, url: record.url, fingerprint: record.fingerprint, folder })
+    }
+}
+
+impl Record {
+    /// Reads the record; one that is absent where a registry's folder is, is damage.
+    pub(crate) fn read(folder: &Path) -> Result<Self> {
+        let damaged = |reason: String| RegistryError::DamagedRecord { registry: called(folder), reason };
+        let text = fs::read_to_string(folder.join(RECORD)).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => damaged("is not there".into()),
+            _ => damaged(format!("is not readable: {error}")),
+        })?;
+        let record: Self = toml::from_str(&text).map_err(|error| {
+            damaged(format!("is not readable: {}", error.message().lines().next().unwrap_or_default()))
+        })?;
+        if record.format > FORMAT {
+            let file = format!("{}/{RECORD}", called(folder));
+            return Err(RegistryError::NewerFormat { file, found: record.format, known: FORMAT });
+        }
+        if record.name.as_str() != called(folder) {
+            return Err(damaged(format!("is that of `{}`", record.name)));
+        }
+        Ok(record)
+    }
+
+    /// Reads every file of the current generation; what must be among them, the verification says.
+    pub(crate) fn read_files(&self, folder: &Path) -> Result<Files> {
+        let generation = generation_folder(folder, self.generation);
+        let damaged = |file: &str, reason: String| RegistryError::DamagedCopy {
+            registry: self.name.to_string(),
+            file: file.to_owned(),
+            reason,
+        };
+        let mut files = Files::new();
+        let mut total_bytes = 0;
+        for path in paths_in(&generation) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let size_bytes = path.metadata().map_or(0, |metadata| metadata.len());
+            total_bytes += size_bytes;
+            if size_bytes > MAX_INDEX_BYTES || total_bytes > MAX_TOTAL_BYTES {
+                return Err(damaged(&name, format!("is too large: {size_bytes} bytes")));
+            }
+            let bytes =
+                fs::read(&path).map_err(|error| damaged(&name, format!("is not readable: {error}")))?;
+            files.insert(name, bytes);
+        }
+        Ok(files)
+    }
+
+    /// Keeps verified files as the next generation; the record is written last.
+    pub(crate) fn adopt(mut self, folder: &Path, files: &Files, versions: Versions) -> Result<Self> {
+        let before = generation_folder(folder, self.generation);
+        self.generation += 1;
+        self.versions = versions;
+        let next = generation_folder(folder, self.generation);
+        disk::remove_dir_all(&next)?;
+        disk::create_dir_all(&next)?;
+        for (name, bytes) in files {
+            let old = before.join(name);
+            match fs::read(&old) {
+                Ok(kept) if kept == *bytes => disk::link_or_copy(&old, &next.join(name))?,
+                _ => disk::write_atomic(&next.join(name), bytes)?,
+            }
+        }
+        disk::sync_dir(&next)?;
+        disk::sync_dir(folder)?;
+        let text = toml::to_string(&self).expect("a record is plain data");
+        disk::write_atomic(&folder.join(RECORD), text.as_bytes())?;
+        for old in folders_in(folder).into_iter().filter(|old| *old != next && is_generation(old)) {
+            disk::remove_dir_all(&old)?;
+        }
+        Ok(self)
+    }
+}
+
+/// The folder of one generation.
+pub(crate) fn generation_folder(folder: &Path, generation: u64) -> PathBuf {
+    folder.join(format!("g{generation}"))
+}
+
+/// The files of a folder whose names do not begin with a dot.
+pub(crate) fn paths_in(folder: &Path) -> Vec<PathBuf> {
+    visible(folder, |path| path.is_file())
+}
+
+fn folders_in(folder: &Path) -> Vec<PathBuf> {
+    visible(folder, |path| path.is_dir())
+}
+
+fn visible(folder: &Path, is_wanted: fn(&Path) -> bool) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries
+        .flatten()
+        .filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
+        .map(|entry| entry.path())
+        .filter(|path| is_wanted(path))
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// False for what an interrupted first `add` leaves: neither a record nor a generation.
+fn was_committed(folder: &Path) -> bool {
+    folder.join(RECORD).exists() || folders_in(folder).iter().any(|inner| is_generation(inner))
+}
+
+fn is_generation(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    name.strip_prefix('g').is_some_and(|number| number.parse::<u64>().is_ok())
+}
+
+fn called(folder: &Path) -> String {
+    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

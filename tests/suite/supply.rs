@@ -1,0 +1,188 @@
+//! From a publisher to an installed package over HTTP, by the real program and a real server.
+
+use std::fs;
+
+use crate::support::http_server::{Fault, HttpServer};
+use crate::support::publisher::Publisher;
+use crate::support::sandbox::Sandbox;
+
+/// Bytes that do not repeat, so that no two pieces are alike.
+fn noise(size_bytes: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    })
+    .take(size_bytes)
+    .collect()
+}
+
+/// A registry with `book` of one small and one 9 MiB file, served on loopback and known to `home`.
+fn served(sandbox: &Sandbox) -> HttpServer {
+    let publisher = Publisher::new(sandbox, "ngo");
+    publisher.add("book", "1.0.0", &[("chapter.md", b"# A chapter\n"), ("map.bin", &noise(9 << 20))]);
+    publisher.publish();
+    let server = HttpServer::serve(&publisher.registry());
+    publisher.introduce("home", &server.url());
+    server
+}
+
+/// The path of the large file's blob on the server.
+fn large_blob(sandbox: &Sandbox) -> String {
+    let blobs = fs::read_dir(sandbox.path("publisher/ngo/registry/blobs")).unwrap();
+    let large = blobs.map(|entry| entry.unwrap()).find(|entry| entry.metadata().unwrap().len() > 1 << 20);
+    format!("/blobs/{}", large.unwrap().file_name().into_string().unwrap())
+}
+
+#[test]
+fn a_package_is_found_planned_installed_opened_and_removed() {
+    let sandbox = Sandbox::new();
+    let server = served(&sandbox);
+    sandbox.ok("home", &["update"]);
+    assert!(sandbox.ok("home", &["search", "book"]).contains("book"));
+    let (code, plan) = sandbox.json("home", &["install", "ngo/book", "--plan"]);
+    assert_eq!((code, plan["missing_bytes"].as_u64()), (Some(0), Some((9 << 20) + 12)));
+    assert!(sandbox.ok("home", &["list"]).contains("nothing is installed"), "a plan changes nothing");
+    let (code, report) = sandbox.json("home", &["install", "book"]);
+    assert_eq!((code, report["installed"][0].as_str()), (Some(0), Some("book")));
+    let chapter = sandbox.ok("home", &["path", "book", "chapter.md"]);
+    assert_eq!(fs::read_to_string(chapter.trim()).unwrap(), "# A chapter\n");
+    let bytes_before = server.bytes_sent();
+    assert!(sandbox.ok("home", &["install", "book"]).contains("installed already"));
+    assert_eq!(server.bytes_sent(), bytes_before, "asking twice costs nothing");
+    sandbox.ok("home", &["verify", "book"]);
+    sandbox.ok("home", &["remove", "book"]);
+    assert_eq!(fs::read_dir(sandbox.path("home/blobs")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_fetch_cut_in_the_middle_continues_where_it_was() {
+    let sandbox = Sandbox::new();
+    let server = served(&sandbox);
+    let blob = large_blob(&sandbox);
+    server.set_fault(&blob, Fault::Status(404));
+    server.queue_fault(&blob, Fault::CutAfter(5 << 20));
+    sandbox.run("home", &["install", "book"]).failed_with(3);
+    assert!(sandbox.ok("home", &["list"]).contains("nothing is installed"));
+    server.clear_faults();
+    let bytes_before = server.bytes_sent();
+    sandbox.ok("home", &["install", "book"]);
+    let again = server.bytes_sent() - bytes_before;
+    assert!(again <= (9 << 20) - (1 << 20), "{again} bytes came again of 9 MiB, of which 5 had arrived");
+    sandbox.ok("home", &["verify"]);
+}
+
+#[test]
+fn a_fetch_killed_at_once_loses_at_most_one_piece() {
+    let sandbox = Sandbox::new();
+    let server = served(&sandbox);
+    let blob = large_blob(&sandbox);
+    // About 4 MiB a second: slow enough to be killed well before the 9 MiB are there.
+    server.set_fault(&blob, Fault::Throttle(4 << 20));
+    let bytes_before = server.bytes_sent();
+    let mut child = sandbox.command("home").args(["install", "book"]).spawn().unwrap();
+    while server.bytes_sent() - bytes_before < 7 << 20 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it could be killed");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let spent = server.bytes_sent() - bytes_before;
+    server.clear_faults();
+    sandbox.ok("home", &["install", "book"]);
+    let total = server.bytes_sent() - bytes_before;
+    // What was sent but had not reached the program counts too: socket buffers hold up to a few hundred kB.
+    assert!(total <= (9 << 20) + (5 << 20), "{spent} bytes were sent before the kill, {total} in all");
+    sandbox.ok("home", &["verify"]);
+}
+
+#[test]
+fn a_web_page_in_place_of_a_file_is_refused_by_name() {
+    let sandbox = Sandbox::new();
+    let server = served(&sandbox);
+    server.set_fault(&large_blob(&sandbox), Fault::Html);
+    let said = sandbox.run("home", &["install", "book"]).failed_with(5);
+    assert!(said.contains("web page") && said.contains("map.bin"), "{said}");
+    server.clear_faults();
+    sandbox.ok("home", &["install", "book"]);
+}
+
+#[test]
+fn a_wrong_byte_from_the_server_is_never_installed() {
+    let sandbox = Sandbox::new();
+    let server = served(&sandbox);
+    server.set_fault(&large_blob(&sandbox), Fault::CorruptByte(6 << 20));
+    let said = sandbox.run("home", &["install", "book"]).failed_with(4);
+    assert!(said.contains("book"), "{said}");
+    assert!(sandbox.ok("home", &["list"]).contains("nothing is installed"));
+    server.clear_faults();
+    sandbox.ok("home", &["install", "book"]);
+}
+
+#[test]
+fn offline_opens_no_connection() {
+    let sandbox = Sandbox::new();
+    let server = served(&sandbox);
+    let connections = server.connections();
+    sandbox.run("home", &["--offline", "install", "book"]).failed_with(5);
+    sandbox.run("home", &["--offline", "update"]).failed_with(5);
+    for allowed in
+        [&["--offline", "search", "book"][..], &["--offline", "info", "book"], &["--offline", "list"]]
+    {
+        sandbox.ok("home", allowed);
+    }
+    assert_eq!(server.connections(), connections);
+}
+
+#[test]
+fn a_damaged_blob_is_named_and_a_missing_one_too() {
+    let sandbox = Sandbox::new();
+    let _server = served(&sandbox);
+    sandbox.ok("home", &["install", "book"]);
+    let blob = sandbox.path("home").join(&large_blob(&sandbox)[1..]);
+    let mut bytes = fs::read(&blob).unwrap();
+    bytes[5 << 20] ^= 1;
+    fs::remove_file(&blob).unwrap();
+    fs::write(&blob, &bytes).unwrap();
+    let (code, report) = sandbox.json("home", &["verify"]);
+    let file = &report["packages"][0]["damaged_files"][0];
+    assert_eq!((code, file["path"].as_str()), (Some(4), Some("map.bin")));
+    fs::remove_file(&blob).unwrap();
+    let run = sandbox.run("home", &["verify"]);
+    assert!(run.code == Some(4) && run.stdout.contains("`map.bin` is missing"), "{run:?}");
+    sandbox.ok("home", &["install", "book"]);
+}
+
+#[test]
+fn fetch_keeps_a_package_to_be_carried_without_installing_it() {
+    let sandbox = Sandbox::new();
+    let _server = served(&sandbox);
+    sandbox.ok("home", &["fetch", "book"]);
+    assert!(sandbox.ok("home", &["list"]).contains("fetched, not installed"));
+    sandbox.run("home", &["path", "book"]).failed_with(3);
+    sandbox.ok("home", &["--offline", "install", "book"]);
+    assert!(!sandbox.ok("home", &["list"]).contains("not installed"));
+}
+
+#[test]
+fn a_disk_that_is_too_small_is_said_before_the_first_byte() {
+    let sandbox = Sandbox::new();
+    let publisher = Publisher::new(&sandbox, "ngo");
+    publisher.add("book", "1.0.0", &[("chapter.md", b"# A chapter\n")]);
+    // Described, not there: a file of four exabytes that only its manifest knows.
+    let manifest = sandbox.path("publisher/ngo/manifests/huge/1.0.0.toml");
+    let digest = localml::digest::Sha256::of(b"never fetched");
+    let toml = format!(
+        "[package]\nname = \"huge\"\nversion = \"1.0.0\"\nkind = \"knowledge\"\ntitle = \"Huge\"\nlicense = \"MIT\"\n[[variant]]\nid = \"plain\"\n[[variant.file]]\npath = \"huge.bin\"\nsize_bytes = 4000000000000000000\nsha256 = \"{digest}\"\nsources = [\"blobs/{digest}\"]\n"
+    );
+    fs::create_dir_all(manifest.parent().unwrap()).unwrap();
+    fs::write(manifest, toml).unwrap();
+    publisher.publish();
+    let server = HttpServer::serve(&publisher.registry());
+    publisher.introduce("home", &server.url());
+    let requests = server.requests();
+    sandbox.run("home", &["install", "huge"]).failed_with(6);
+    assert_eq!(server.requests(), requests, "no byte is spent");
+}

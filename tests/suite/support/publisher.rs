@@ -1,0 +1,73 @@
+//! A publisher: keys, manifests and files in a sandbox, made into a signed registry by the real program.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use super::sandbox::Sandbox;
+
+/// A publisher's desk at `<sandbox>/publisher/<name>`.
+pub(crate) struct Publisher<'a> {
+    sandbox: &'a Sandbox,
+    name: String,
+}
+
+impl<'a> Publisher<'a> {
+    /// Makes keys and an empty registry.
+    pub(crate) fn new(sandbox: &'a Sandbox, name: &str) -> Self {
+        let publisher = Self { sandbox, name: name.to_owned() };
+        sandbox.ok("desk", &["registry", "init", &publisher.registry_arg(), "--keys", &publisher.keys_arg()]);
+        publisher
+    }
+
+    /// The folder to serve or to read.
+    pub(crate) fn registry(&self) -> PathBuf {
+        self.sandbox.path(self.registry_arg())
+    }
+
+    /// Describes one version of a package, of kind `knowledge`, from its files.
+    pub(crate) fn add(&self, package: &str, version: &str, files: &[(&str, &[u8])]) {
+        self.add_kind(package, version, "knowledge", files);
+    }
+
+    /// Describes one version of a package from its files.
+    pub(crate) fn add_kind(&self, package: &str, version: &str, kind: &str, files: &[(&str, &[u8])]) {
+        let mut toml = format!(
+            "[package]\nname = \"{package}\"\nversion = \"{version}\"\nkind = \"{kind}\"\ntitle = \"A test package\"\nlicense = \"MIT\"\n[[variant]]\nid = \"plain\"\n"
+        );
+        for (path, bytes) in files {
+            writeln!(toml, "[[variant.file]]\npath = \"{path}\"").unwrap();
+            self.sandbox.write(format!("publisher/{}/files/{package}/{path}", self.name), bytes);
+        }
+        self.sandbox.write(format!("publisher/{}/manifests/{package}/{version}.toml", self.name), toml);
+    }
+
+    /// Builds and signs what was described.
+    pub(crate) fn publish(&self) {
+        let desk = format!("publisher/{}", self.name);
+        let (manifests, files) = (format!("{desk}/manifests"), format!("{desk}/files"));
+        self.sandbox.ok(
+            "desk",
+            &["registry", "build", &self.registry_arg(), "--manifests", &manifests, "--files", &files],
+        );
+        self.sandbox.ok("desk", &["registry", "sign", &self.registry_arg(), "--keys", &self.keys_arg()]);
+    }
+
+    /// What a keeper is told over the phone: the sha256 of the first root.
+    pub(crate) fn fingerprint(&self) -> String {
+        let root = std::fs::read(self.registry().join("1.root.json")).unwrap();
+        localml::digest::Sha256::of(&root).to_string()
+    }
+
+    /// Makes `home` trust this registry at `url`, under the publisher's name.
+    pub(crate) fn introduce(&self, home: &str, url: &str) {
+        self.sandbox.ok(home, &["registry", "add", &self.name, url, "--fingerprint", &self.fingerprint()]);
+    }
+
+    fn registry_arg(&self) -> String {
+        format!("publisher/{}/registry", self.name)
+    }
+
+    fn keys_arg(&self) -> String {
+        format!("publisher/{}/keys", self.name)
+    }
+}
