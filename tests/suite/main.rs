@@ -22,5 +22,6 @@ mod publish;
 mod questions;
 mod stick;
 mod supply;
+mod transfer;
 mod trust;
 mod volumes;
