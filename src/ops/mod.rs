@@ -13,6 +13,8 @@ mod indexes;
 mod site;
 
 mod adopt;
+#[cfg(feature = "index")]
+mod ask;
 mod doctor;
 #[cfg(feature = "engine")]
 mod engine_worker;
@@ -34,7 +36,11 @@ mod search;
 mod update;
 mod verify;
 
+#[cfg(feature = "index")]
+pub use crate::answer::{Citation, Confidence, Support};
 pub use adopt::{AdoptOptions, AdoptReport, adopt};
+#[cfg(feature = "index")]
+pub use ask::{Answer, AskEvent, AskOptions, AskReport, Suggestion, ask};
 #[cfg(feature = "index")]
 pub use bench::{BenchOptions, BenchReport, BenchRow, bench_retrieval};
 pub use doctor::{Check, DoctorReport, Health, doctor};
