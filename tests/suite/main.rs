@@ -8,6 +8,8 @@
 
 mod support;
 
+#[cfg(all(feature = "engine", feature = "index"))]
+mod ask;
 mod catalog;
 mod command_line;
 #[cfg(feature = "onnx")]
