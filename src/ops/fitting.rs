@@ -65,6 +65,6 @@ impl Fitting {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
-fn gib(bytes: u64) -> f64 {
+pub(super) fn gib(bytes: u64) -> f64 {
     bytes as f64 / (1024.0 * 1024.0 * 1024.0)
 }

@@ -1,15 +1,28 @@
 //! One file per thing a user can do: options in, report out. Rooms meet only here; nothing prints.
 
+#[cfg(feature = "index")]
+mod bench;
+mod carried;
 mod choice;
-#[cfg(any(feature = "onnx", feature = "engine"))]
+#[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
 mod embedders;
+#[cfg(feature = "index")]
+mod embedding;
 mod error;
 mod fetcher;
 mod fitting;
 mod indexes;
 mod site;
 
+mod adopt;
+mod doctor;
+#[cfg(feature = "engine")]
+mod engine_worker;
 mod fetch;
+#[cfg(feature = "index")]
+mod find;
+#[cfg(feature = "index")]
+mod index;
 mod info;
 mod install;
 mod list;
@@ -17,15 +30,31 @@ mod overview;
 mod path;
 mod registry;
 mod remove;
+#[cfg(feature = "engine")]
+mod run;
 mod search;
 mod update;
 mod verify;
 
+pub use adopt::{AdoptOptions, AdoptReport, adopt};
+#[cfg(feature = "index")]
+pub use bench::{BenchOptions, BenchReport, BenchRow, bench_retrieval};
+pub use doctor::{Check, DoctorReport, Health, doctor};
+#[cfg(feature = "index")]
+pub use embedding::{AnyEmbedder, EmbedderOptions, Embeds, installed_embedder};
+#[cfg(feature = "engine")]
+pub use engine_worker::engine_worker;
 pub use error::{Error, Result};
+#[cfg(feature = "index")]
+pub use find::{FindOptions, FindReport, FoundPassage, find};
+#[cfg(feature = "index")]
+pub use index::{
+    CollectionStatus, IndexAddOptions, IndexListReport, IndexRemoveReport, IndexReport, IndexStatusReport,
+    ListedCollection, ProblemFile, ReadCounts, VectorCounts, index_add, index_list, index_refresh,
+    index_remove, index_status,
+};
 // What the roof needs to call and to show of the registry room.
 pub use crate::registry::{Age, BuildOptions, Built, Freshness, Outcome as Change, show_fingerprint};
-#[cfg(any(feature = "onnx", feature = "engine"))]
-pub use embedders::{EmbedderOptions, InstalledEmbedder, embedders, open_embedder, runtime_candidates};
 pub use fetch::{FetchOptions, FetchReport, FetchedPackage, fetch};
 pub use info::{InfoReport, VariantInfo, info};
 pub use install::{InstallReport, install};
@@ -37,6 +66,8 @@ pub use registry::{
     registry_init, registry_sign,
 };
 pub use remove::{RemoveOptions, RemoveReport, remove};
+#[cfg(feature = "engine")]
+pub use run::{Conversation, RunOptions, RunReport, run};
 pub use search::{FoundPackage, SearchReport, search};
 pub use update::{FailedRegistry, UpdateOptions, UpdateReport, UpdatedRegistry, update};
 pub use verify::{DamagedFile, VerifiedPackage, VerifyReport, verify};

@@ -13,10 +13,12 @@ use crate::home::Home;
 use crate::package::{Name, Variant};
 use crate::progress::Monitor;
 use crate::registry::{
-    self, Addition, BuildOptions, Built, CATALOG, FolderFetch, Outcome, SignOptions, Signed, fingerprint_of,
+    self, Addition, BuildOptions, Built, CATALOG, Fetch, FolderFetch, Outcome, SignOptions, Signed,
+    fingerprint_of,
 };
 use crate::transfer::{Client, Options};
 
+use super::carried;
 use super::error::{Error, Result};
 use super::fetcher::{address, explained, fetcher};
 
@@ -63,7 +65,7 @@ pub struct AddReport {
 pub struct AddOptions {
     /// What it will be called here.
     pub name: Name,
-    /// Its address: a URL or a folder.
+    /// Its address: a URL, a registry's folder, or a stick that carries it.
     pub address: String,
     /// What the publisher said its fingerprint is.
     pub fingerprint: Option<String>,
@@ -116,10 +118,20 @@ pub fn registry_add(home: &Home, options: &AddOptions, monitor: &dyn Monitor) ->
         let message = format!("the name `{CATALOG}` stands for the index inside this program");
         return Err(Error::new(ErrorKind::Usage, message).with_hint("choose another name"));
     }
-    let url = address(&options.address)?;
     let fingerprint = options.fingerprint.as_deref().map(registry::parse_fingerprint).transpose()?;
+    let mut url = address(&options.address)?;
     let client = Client::new(Options { is_offline: options.is_offline, ..Options::default() });
-    let fetch = fetcher(&url, &client, monitor)?;
+    let carried = match url.to_file_path() {
+        Ok(folder) => carried::find(&folder, &name, fingerprint.as_ref())?,
+        Err(()) => None,
+    };
+    let fetch: Box<dyn Fetch + '_> = match carried {
+        Some(carried) => {
+            url = carried.address().unwrap_or(url);
+            Box::new(carried)
+        }
+        None => fetcher(&url, &client, monitor)?,
+    };
     let folder = home.registries().join(name.as_str());
     let addition = Addition { name: name.clone(), url: url.clone(), fingerprint };
     let added = registry::add(&folder, &addition, fetch.as_ref()).map_err(explained)?;

@@ -40,7 +40,7 @@ pub use index::{Trust, VerifiedIndex};
 pub use publish::{
     BuildOptions, Built, Initialised, Inspect, SignOptions, Signed, build, check, init, rotate, sign,
 };
-pub use record::{Known, known};
+pub use record::{Known, address_in_record, known};
 pub use resolve::{Resolved, resolve};
 pub use search::{Found, search};
 pub use tree::Revocation;

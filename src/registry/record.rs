@@ -79,6 +79,11 @@ pub fn known(registries: &Path) -> Result<Vec<Known>> {
     Ok(known)
 }
 
+/// The address that a carried record names; `None` when it cannot be read. A place to look, no more.
+pub fn address_in_record(text: &str) -> Option<Url> {
+    toml::from_str::<Record>(text).ok().map(|record| record.url)
+}
+
 impl Known {
     /// Reads the record of one registry.
     ///

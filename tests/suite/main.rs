@@ -8,8 +8,12 @@
 
 mod support;
 
+mod catalog;
 mod command_line;
 #[cfg(feature = "onnx")]
 mod embedding;
+#[cfg(feature = "engine")]
+mod engine;
 mod house_plan;
 mod supply;
+mod trust;

@@ -75,6 +75,30 @@ fn a_fetch_cut_in_the_middle_continues_where_it_was() {
 }
 
 #[test]
+fn a_fetch_killed_at_once_loses_at_most_one_piece() {
+    let sandbox = Sandbox::new();
+    let server = served(&sandbox);
+    let blob = large_blob(&sandbox);
+    // About 4 MiB a second: slow enough to be killed well before the 9 MiB are there.
+    server.set_fault(&blob, Fault::Throttle(4 << 20));
+    let bytes_before = server.bytes_sent();
+    let mut child = sandbox.command("home").args(["install", "book"]).spawn().unwrap();
+    while server.bytes_sent() - bytes_before < 7 << 20 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it could be killed");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let spent = server.bytes_sent() - bytes_before;
+    server.clear_faults();
+    sandbox.ok("home", &["install", "book"]);
+    let total = server.bytes_sent() - bytes_before;
+    // What was sent but had not reached the program counts too: socket buffers hold up to a few hundred kB.
+    assert!(total <= (9 << 20) + (5 << 20), "{spent} bytes were sent before the kill, {total} in all");
+    sandbox.ok("home", &["verify"]);
+}
+
+#[test]
 fn a_web_page_in_place_of_a_file_is_refused_by_name() {
     let sandbox = Sandbox::new();
     let server = served(&sandbox);

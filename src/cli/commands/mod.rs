@@ -9,6 +9,8 @@ mod ask;
 mod bench;
 mod completions;
 mod doctor;
+#[cfg(feature = "engine")]
+mod engine;
 mod export;
 mod fetch;
 #[cfg(feature = "index")]
@@ -70,6 +72,9 @@ pub(crate) enum Command {
     Ask(ask::Args),
     #[cfg(feature = "engine")]
     Run(run::Args),
+    #[cfg(feature = "engine")]
+    #[command(hide = true)]
+    Engine(engine::Args),
     Registry(registry::Args),
     #[cfg(feature = "index")]
     Bench(bench::Args),
@@ -103,10 +108,21 @@ pub(crate) fn run(command: Option<&Command>, context: &Context) -> Result<Outcom
         Command::Ask(args) => ask::run(args, context),
         #[cfg(feature = "engine")]
         Command::Run(args) => run::run(args, context),
+        #[cfg(feature = "engine")]
+        Command::Engine(args) => engine::run(args),
         Command::Registry(args) => registry::run(args, context),
         #[cfg(feature = "index")]
         Command::Bench(args) => bench::run(args, context),
         Command::Doctor(args) => doctor::run(args, context),
         Command::Completions(args) => completions::run(args, context),
     }
+}
+
+/// This executable, which the engine's process runs too.
+#[cfg(feature = "engine")]
+fn this_program() -> Result<std::path::PathBuf, Error> {
+    std::env::current_exe().map_err(|error| {
+        let message = format!("the system does not say where this program lies: {error}");
+        Error::new(crate::error::ErrorKind::Failed, message)
+    })
 }

@@ -62,7 +62,7 @@ enum Deed {
     Add {
         /// What it will be called here
         name: Name,
-        /// Its address: https://…, http://…, or a folder
+        /// Its address: https://…, http://…, a folder, or a stick that carries it
         address: String,
         /// The fingerprint that the publisher told you; spaces do not matter
         #[arg(long, value_name = "HEX")]

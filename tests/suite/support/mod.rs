@@ -5,3 +5,4 @@ pub(crate) mod http_server;
 pub(crate) mod publisher;
 pub(crate) mod sandbox;
 pub(crate) mod starter;
+pub(crate) mod tiny_gguf;

@@ -1,0 +1,211 @@
+//! `find`: the passages that answer a question, each with its source and its best sentence.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::document;
+use crate::error::{ErrorKind, Explain as _};
+use crate::home::Home;
+use crate::index::{Analyser, Collection};
+use crate::passage::Vector;
+use crate::progress::Monitor;
+use crate::retrieval::{Found, Question, SearchOptions, best_sentence, search};
+
+use super::embedding::AnyEmbedder;
+use super::error::{Error, Result};
+use super::index::{collection_names, folder_of};
+
+/// What to find.
+#[derive(Debug, Clone)]
+pub struct FindOptions {
+    /// The question.
+    pub question: String,
+    /// The collections to search; all when there are none.
+    pub collections: Vec<String>,
+    /// How many passages are wanted.
+    pub limit: usize,
+}
+
+/// What was found.
+#[derive(Debug, Serialize)]
+pub struct FindReport {
+    /// The question.
+    pub question: String,
+    /// The passages, best first.
+    pub passages: Vec<FoundPassage>,
+    /// True when meaning was searched too, not only words.
+    pub used_vectors: bool,
+    /// What limits the search, each with what to do about it.
+    pub notes: Vec<String>,
+}
+
+/// A passage with its source.
+#[derive(Debug, Clone, Serialize)]
+pub struct FoundPassage {
+    /// The collection.
+    pub collection: String,
+    /// The file's name in it.
+    pub file: String,
+    /// Where the file lies.
+    pub path: PathBuf,
+    /// The headings above the passage, outermost first.
+    pub heading_path: Vec<String>,
+    /// The page, where the format has pages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<u32>,
+    /// The passage's first line, counted from 1.
+    pub first_line: u32,
+    /// The passage's last line.
+    pub last_line: u32,
+    /// Where it begins, in bytes; in the file, or in the extracted text of PDF and HTML files.
+    pub start_byte: u64,
+    /// One past where it ends, in bytes.
+    pub end_byte: u64,
+    /// How well it fits, from 0 to 1, within this search.
+    pub score: f32,
+    /// Its words' score (BM25), when its words were found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub word_score: Option<f32>,
+    /// Its meaning's score (cosine), when it was near.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vector_score: Option<f32>,
+    /// The sentence that says most about the question, exactly as it stands there.
+    pub quote: String,
+    /// The quote's first line.
+    pub quote_first_line: u32,
+    /// The quote's last line.
+    pub quote_last_line: u32,
+    /// The whole passage, exactly as it stands there.
+    pub text: String,
+    /// ISO 639-1 code of its language, when it could be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+}
+
+/// Searches the collections by words and, where an embedder allows, by meaning.
+///
+/// # Errors
+/// `NotFound` when nothing is indexed or nothing fits; when a named collection does not exist or is
+/// damaged.
+pub fn find(
+    home: &Home,
+    options: &FindOptions,
+    embedder: Option<&mut AnyEmbedder>,
+    monitor: &dyn Monitor,
+) -> Result<FindReport> {
+    let collections = open_collections(home, &options.collections, monitor)?;
+    let collections: Vec<&Collection> = collections.iter().collect();
+    let mut notes = Vec::new();
+    let vector = question_vector(&options.question, &collections, embedder, &mut notes)?;
+    let used_vectors = vector.is_some();
+    let question = Question { text: options.question.clone(), vector };
+    let search_options = SearchOptions { limit: options.limit, ..SearchOptions::default() };
+    let found = search(&collections, &question, &search_options)?;
+    if found.is_empty() {
+        return Err(Error::new(ErrorKind::NotFound, "no passage has any of these words").with_hint(
+            "try other words, in the language of the documents; `localml search` looks for packages instead",
+        ));
+    }
+    let mut analyser = Analyser::new();
+    let passages =
+        found.into_iter().map(|found| shown(&mut analyser, &question.text, &collections, found)).collect();
+    Ok(FindReport { question: question.text, passages, used_vectors, notes })
+}
+
+/// Opens the named collections, or all; among all, a damaged one is passed over with a warning.
+fn open_collections(home: &Home, names: &[String], monitor: &dyn Monitor) -> Result<Vec<Collection>> {
+    if !names.is_empty() {
+        return names.iter().map(|name| Ok(Collection::open(&folder_of(home, name))?)).collect();
+    }
+    let all = collection_names(home);
+    let mut collections = Vec::new();
+    let mut failure = None;
+    for name in &all {
+        match Collection::open(&folder_of(home, name)) {
+            Ok(collection) => collections.push(collection),
+            Err(error) => {
+                let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+                monitor.warn(&format!("`{name}` is left out: {error}{hint}"));
+                failure = Some(error);
+            }
+        }
+    }
+    match (collections.is_empty(), failure) {
+        (false, _) => Ok(collections),
+        (true, Some(error)) => Err(error.into()),
+        (true, None) => Err(Error::new(ErrorKind::NotFound, "no documents are indexed")
+            .with_hint("run `localml index add FOLDER` first")),
+    }
+}
+
+/// The question's vector, when a collection has vectors of the embedder that is at hand.
+fn question_vector(
+    question: &str,
+    collections: &[&Collection],
+    embedder: Option<&mut AnyEmbedder>,
+    notes: &mut Vec<String>,
+) -> Result<Option<(String, Vector)>> {
+    let Some(embedder) = embedder else {
+        if collections.iter().any(|collection| collection.embedder().is_some()) {
+            notes.push("searched by words only: the embedder of the index cannot be used here".into());
+        }
+        return Ok(None);
+    };
+    let identity = embedder.identity().to_owned();
+    let mut without = Vec::new();
+    for collection in collections {
+        if collection.embedder() != Some(&identity) || !collection.has_all_vectors() {
+            without.push(collection.name());
+        }
+    }
+    if let Some(first) = without.first() {
+        notes.push(format!(
+            "meaning is not yet searched everywhere: `localml index refresh {first}` completes the vectors"
+        ));
+    }
+    if !collections.iter().any(|collection| collection.embedder() == Some(&identity)) {
+        return Ok(None);
+    }
+    match embedder.questions(&[question]) {
+        Ok(mut vectors) => Ok(vectors.pop().map(|vector| (identity, vector))),
+        Err(error) => {
+            // Half an answer now is better than none: the words are still there.
+            notes.push(format!("searched by words only: {}", error.in_one_line()));
+            Ok(None)
+        }
+    }
+}
+
+fn shown(analyser: &mut Analyser, question: &str, collections: &[&Collection], found: Found) -> FoundPassage {
+    let collection = collections[found.collection];
+    let passage = found.passage;
+    let sentences = document::sentences(&passage.text);
+    let best = best_sentence(analyser, question, &passage.text, &sentences, passage.language.as_deref());
+    let range = best.unwrap_or(0..passage.text.len());
+    let quote_first_line = passage.span.first_line + num_breaks(&passage.text[..range.start]);
+    let quote = passage.text[range].to_owned();
+    FoundPassage {
+        collection: collection.name().to_owned(),
+        path: collection.locate(&passage.span.file).unwrap_or_default(),
+        quote_last_line: quote_first_line + num_breaks(&quote),
+        quote_first_line,
+        quote,
+        file: passage.span.file,
+        heading_path: passage.heading_path,
+        page: passage.span.page,
+        first_line: passage.span.first_line,
+        last_line: passage.span.last_line,
+        start_byte: passage.span.start_byte,
+        end_byte: passage.span.end_byte,
+        score: found.ranked.score,
+        word_score: found.ranked.word_score,
+        vector_score: found.ranked.vector_score,
+        text: passage.text,
+        language: passage.language,
+    }
+}
+
+fn num_breaks(text: &str) -> u32 {
+    u32::try_from(text.matches('\n').count()).unwrap_or(u32::MAX)
+}
