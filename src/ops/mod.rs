@@ -12,15 +12,20 @@ mod error;
 mod fetcher;
 mod fitting;
 mod indexes;
+mod removable;
+mod sift;
 mod site;
+mod stick_trust;
 
 mod adopt;
 mod doctor;
 #[cfg(feature = "engine")]
 mod engine_worker;
+mod export;
 mod fetch;
 #[cfg(feature = "index")]
 mod find;
+mod import;
 #[cfg(feature = "index")]
 mod index;
 mod info;
@@ -33,6 +38,7 @@ mod remove;
 #[cfg(feature = "engine")]
 mod run;
 mod search;
+mod stick;
 mod update;
 mod verify;
 
@@ -53,9 +59,12 @@ pub use index::{
     ListedCollection, ProblemFile, ReadCounts, VectorCounts, index_add, index_list, index_refresh,
     index_remove, index_status,
 };
-// What the roof needs to call and to show of the registry room.
+// What the roof needs to call and to show of the bundle and registry rooms.
+pub use crate::bundle::DEFAULT_VOLUME_BYTES;
 pub use crate::registry::{Age, BuildOptions, Built, Freshness, Outcome as Change, show_fingerprint};
+pub use export::{DamagedPackage, ExportOptions, ExportReport, ExportedPackage, export};
 pub use fetch::{FetchOptions, FetchReport, FetchedPackage, fetch};
+pub use import::{ImportOptions, ImportReport, IncompleteFile, IncompletePackage, import};
 pub use info::{InfoReport, VariantInfo, info};
 pub use install::{InstallReport, install};
 pub use list::{ListReport, ListedPackage, list};
@@ -69,5 +78,8 @@ pub use remove::{RemoveOptions, RemoveReport, remove};
 #[cfg(feature = "engine")]
 pub use run::{Conversation, RunOptions, RunReport, run};
 pub use search::{FoundPackage, SearchReport, search};
+pub use sift::RefusedPackage;
+pub use stick::{StickBundle, StickReport, StickVerifyReport, stick_info, stick_verify};
+pub use stick_trust::{ImportedTrust, UnknownRoot};
 pub use update::{FailedRegistry, UpdateOptions, UpdateReport, UpdatedRegistry, update};
 pub use verify::{DamagedFile, VerifiedPackage, VerifyReport, verify};

@@ -199,9 +199,9 @@ fn edit_distance(left: &str, right: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::index::Files;
-    use super::super::tree::{CONFIG, REVOKED};
     use super::*;
+    use crate::registry::index::Files;
+    use crate::registry::tree::{CONFIG, REVOKED};
 
     fn line(name: &str, version: &str, content: &str) -> String {
         let digest = crate::digest::Sha256::of(content.as_bytes());

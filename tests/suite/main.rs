@@ -15,5 +15,12 @@ mod embedding;
 #[cfg(feature = "engine")]
 mod engine;
 mod house_plan;
+#[cfg(feature = "index")]
+mod knowledge;
+mod publish;
+#[cfg(feature = "index")]
+mod questions;
+mod stick;
 mod supply;
 mod trust;
+mod volumes;
