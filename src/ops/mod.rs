@@ -4,7 +4,7 @@
 mod bench;
 mod carried;
 mod choice;
-#[cfg(any(feature = "onnx", feature = "engine"))]
+#[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
 mod embedders;
 #[cfg(feature = "index")]
 mod embedding;
@@ -53,7 +53,7 @@ pub use ask::{Answer, AskEvent, AskOptions, AskReport, Suggestion, ask};
 pub use bench::{BenchOptions, BenchReport, BenchRow, bench_retrieval};
 pub use doctor::{Check, DoctorReport, Health, doctor};
 #[cfg(feature = "index")]
-pub use embedding::{AnyEmbedder, Embeds, installed_embedder};
+pub use embedding::{AnyEmbedder, EmbedderOptions, Embeds, installed_embedder};
 #[cfg(feature = "engine")]
 pub use engine_worker::engine_worker;
 pub use error::{Error, Result};
@@ -68,8 +68,6 @@ pub use index::{
 // What the roof needs to call and to show of the bundle and registry rooms.
 pub use crate::bundle::DEFAULT_VOLUME_BYTES;
 pub use crate::registry::{Age, BuildOptions, Built, Freshness, Outcome as Change, show_fingerprint};
-#[cfg(any(feature = "onnx", feature = "engine"))]
-pub use embedders::{EmbedderOptions, InstalledEmbedder, embedders, open_embedder, runtime_candidates};
 pub use export::{DamagedPackage, ExportOptions, ExportReport, ExportedPackage, export};
 pub use fetch::{FetchOptions, FetchReport, FetchedPackage, fetch};
 pub use import::{ImportOptions, ImportReport, IncompleteFile, IncompletePackage, import};

@@ -36,7 +36,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
         collections: args.collections.clone(),
         limit: usize::from(args.limit),
     };
-    let mut embedder = installed_embedder(&context.home, &context.terminal)?;
+    let mut embedder = installed_embedder(&context.home, &context.embedder_options())?;
     let report = find(&context.home, &options, embedder.as_mut(), &context.terminal)?;
     context.output.show(&report, |report| text(report, args.full));
     for note in &report.notes {
