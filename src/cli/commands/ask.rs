@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
         threads: args.threads,
         is_verbose: context.is_verbose,
     };
-    let mut embedder = installed_embedder(&context.home, &context.terminal)?;
+    let mut embedder = installed_embedder(&context.home, &context.embedder_options())?;
     let mut hear = |event: AskEvent<'_>| {
         if !context.output.is_json() {
             context.output.write(&heard(&event));
