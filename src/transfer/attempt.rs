@@ -174,9 +174,10 @@ impl Attempt<'_> {
                     let address = here.source.address.clone();
                     return Err(Failure::without_ranges(TransferError::Changed { address, offset }));
                 }
-                Step::Wrong { offset, length, expected, actual } => {
+                Step::Wrong { offset, length, mismatch } => {
                     let (name, address) = (self.wanted.name.clone(), here.source.address.clone());
-                    let error = TransferError::WrongPiece { name, address, offset, length, expected, actual };
+                    let mismatch = Box::new(mismatch);
+                    let error = TransferError::WrongPiece { name, address, offset, length, mismatch };
                     // A piece that was begun earlier may be another source's fault.
                     let is_ours = offset >= here.begin;
                     return Err(if is_ours { Failure::leave(error) } else { Failure::retry(error) });

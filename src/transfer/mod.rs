@@ -52,5 +52,5 @@ mod rate;
 mod reply;
 
 pub use client::{Client, Fetched, Wanted};
-pub use error::{Result, TransferError};
+pub use error::{Mismatch, Result, TransferError};
 pub use options::Options;

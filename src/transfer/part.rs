@@ -5,13 +5,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::error::{Result, TransferError};
+use super::error::{Mismatch, Result, TransferError};
 use super::journal::{Journal, Record, read};
 use super::reply::{Chunk, Validator};
-use super::resume::{Run, check, hash, rewind};
+use super::resume::{Run, check, rewind, stopped};
 use super::staging::Paths;
 use super::writer::Writer;
-use crate::digest::{Hasher, Sha256};
+use crate::digest::Sha256;
 use crate::disk::{DiskError, Staged, StagingFile, rename};
 use crate::package::PieceList;
 use crate::progress::Monitor;
@@ -33,20 +33,10 @@ pub(super) struct Part {
     last_sync: Instant,
     /// In file order, without gap. One run where no pieces are known.
     runs: Vec<Run>,
-    /// Where there are several runs: the hash of all bytes, as far as they came in order.
-    whole: Option<Whole>,
     /// Who sent bytes that are in the part file, and in which version.
     origins: Vec<(String, Option<Validator>)>,
     /// Who once sent a whole file with the wrong digest.
     wrong: BTreeSet<String>,
-}
-
-/// The hash of the first `offset` bytes, and what it was before the run that is being filled.
-#[derive(Default)]
-struct Whole {
-    hasher: Hasher,
-    offset: u64,
-    before: (Hasher, u64),
 }
 
 /// What became of the bytes handed in.
@@ -57,7 +47,7 @@ pub(super) enum Step {
     /// The byte at this offset differs from the one that is there; none from here on was taken.
     Differs { offset: u64 },
     /// A run is full and has the wrong digest; it is empty again (a sole run stays full, for `set_aside`).
-    Wrong { offset: u64, length: u64, expected: Sha256, actual: Sha256 },
+    Wrong { offset: u64, length: u64, mismatch: Mismatch },
 }
 
 impl Part {
@@ -80,12 +70,10 @@ impl Part {
         let (origins, wrong) = origins_in(&records);
         let journal =
             Journal::create(&paths.journal, digest, size_bytes, &records_of(&runs, &origins, &wrong))?;
-        let writer = Writer::start(&file, journal)?;
+        let writer = Writer::start(&file, journal, runs.len() > 1)?;
         let last_sync = Instant::now();
-        let whole = (runs.len() > 1).then(Whole::default);
         let paths = paths.clone();
-        let mut part =
-            Self { paths, digest, size_bytes, file, writer, last_sync, runs, whole, origins, wrong };
+        let mut part = Self { paths, digest, size_bytes, file, writer, last_sync, runs, origins, wrong };
         part.catch_up(monitor)?;
         Ok(part)
     }
@@ -111,7 +99,7 @@ impl Part {
 
     /// True where one digest covers all bytes, so that a range from elsewhere could spoil them.
     pub(super) fn is_one_run(&self) -> bool {
-        self.whole.is_none()
+        self.runs.len() == 1
     }
 
     /// What the file will still take on the disk.
@@ -190,16 +178,16 @@ impl Part {
     /// Gives up the bytes of the run from `position` on, so that others can take their place.
     pub(super) fn rewind(&mut self, position: u64, monitor: &dyn Monitor) -> Result<()> {
         self.writer.flush()?;
+        let is_one_run = self.is_one_run();
         let index = self.runs.partition_point(|run| run.end() <= position);
         let Some(run) = self.runs.get_mut(index) else { return Ok(()) };
-        match &mut self.whole {
-            None => rewind(&self.file, run, position, monitor)?,
-            Some(whole) => {
-                whole.leave(run.offset);
-                run.reset();
-            }
+        if is_one_run {
+            rewind(&self.file, run, position, monitor)?;
+            return self.rewrite_journal();
         }
-        self.rewrite_journal()
+        // Its lines in the journal no longer hold, and are found out when they are checked.
+        run.reset();
+        self.writer.leave(run.offset)
     }
 
     /// Keeps a whole file with the wrong digest as `.suspect`, and begins anew.
@@ -227,10 +215,7 @@ impl Part {
     /// Declares the file whole. The last word is the sha256 of all bytes.
     pub(super) fn finish(mut self, name: &str, monitor: &dyn Monitor) -> Result<Staged> {
         self.catch_up(monitor)?;
-        let actual = match self.whole.take() {
-            Some(whole) => whole.hasher.finish(),
-            None => self.runs[0].digest(),
-        };
+        let actual = if self.is_one_run() { self.runs[0].digest() } else { self.writer.digest()? };
         if actual != self.digest {
             let reason = format!("its pieces make a file with sha256 {actual}, not {}", self.digest);
             return Err(TransferError::WrongPieceList { name: name.into(), reason });
@@ -243,26 +228,24 @@ impl Part {
 
     /// Writes the next bytes of a run, up to its next mark at most.
     fn fill(&mut self, index: usize, chunk: Chunk) -> Result<Option<Step>> {
+        let is_one_run = self.is_one_run();
         let run = &mut self.runs[index];
-        let count = chunk.bytes.len() as u64;
-        self.writer.write(run.position(), chunk.clone())?;
-        if let Some(whole) = &mut self.whole {
-            whole.take(run, &chunk.bytes);
-        }
+        self.writer.write(run.position(), chunk.clone(), run.filled == 0)?;
         run.hasher.update(&chunk.bytes);
-        run.filled += count;
-        let is_due = self.last_sync.elapsed() >= SYNC_EVERY;
+        run.filled += chunk.bytes.len() as u64;
         if run.filled == run.length {
-            let (offset, length, expected, actual) = (run.offset, run.length, run.expected, run.digest());
-            if actual != expected {
-                if let Some(whole) = &mut self.whole {
-                    whole.leave(offset);
+            let (offset, length) = (run.offset, run.length);
+            let mismatch = Mismatch { expected: run.expected, actual: run.digest() };
+            if mismatch.actual != mismatch.expected {
+                if !is_one_run {
                     run.reset();
+                    self.writer.leave(offset)?;
                 }
-                return Ok(Some(Step::Wrong { offset, length, expected, actual }));
+                return Ok(Some(Step::Wrong { offset, length, mismatch }));
             }
             run.is_whole = true;
         }
+        let is_due = self.last_sync.elapsed() >= SYNC_EVERY;
         if is_due || run.is_whole || run.filled.is_multiple_of(MARK_BYTES) {
             self.mark(index)?;
         }
@@ -284,22 +267,23 @@ impl Part {
     fn rewrite_journal(&mut self) -> Result<()> {
         let records = records_of(&self.runs, &self.origins, &self.wrong);
         let journal = Journal::create(&self.paths.journal, self.digest, self.size_bytes, &records)?;
-        self.writer = Writer::start(&self.file, journal)?;
+        self.writer = Writer::start(&self.file, journal, !self.is_one_run())?;
         Ok(())
     }
 
     /// Hashes for the whole what came out of order and now has no gap before it.
     fn catch_up(&mut self, monitor: &dyn Monitor) -> Result<()> {
         self.writer.flush()?;
-        let end = self.runs.iter().find(|run| !run.is_whole).map_or(self.size_bytes, |run| run.offset);
-        match &mut self.whole {
-            Some(whole) if whole.offset < end => {
-                hash(&self.file, &mut whole.hasher, whole.offset, end, monitor)?;
-                whole.offset = end;
-                Ok(())
-            }
-            _ => Ok(()),
+        if self.is_one_run() {
+            return Ok(());
         }
+        let end = self.runs.iter().find(|run| !run.is_whole).map_or(self.size_bytes, |run| run.offset);
+        while self.writer.catch_up(end)? < end {
+            if monitor.is_cancelled() {
+                return Err(stopped());
+            }
+        }
+        Ok(())
     }
 
     /// Where `bytes` first differ from the file's at `position`.
@@ -309,29 +293,6 @@ impl Part {
         let count = self.file.read_at(&mut there, position)?;
         let same = there[..count].iter().zip(bytes).take_while(|(old, new)| old == new).count();
         Ok((same < bytes.len()).then_some(same as u64))
-    }
-}
-
-impl Whole {
-    fn take(&mut self, run: &Run, bytes: &[u8]) {
-        if self.offset != run.position() {
-            return;
-        }
-        if run.filled == 0 {
-            self.before = (self.hasher.clone(), self.offset);
-        }
-        self.hasher.update(bytes);
-        self.offset += bytes.len() as u64;
-    }
-
-    /// Gives up the bytes from the beginning of a run on.
-    fn leave(&mut self, run_offset: u64) {
-        if self.offset > run_offset {
-            let (hasher, offset) = std::mem::take(&mut self.before);
-            // Without a memory of that place, the bytes before it are read again at the end.
-            (self.hasher, self.offset) =
-                if offset == run_offset { (hasher, offset) } else { (Hasher::new(), 0) };
-        }
     }
 }
 

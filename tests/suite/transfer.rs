@@ -384,9 +384,9 @@ fn a_wrong_file_is_named_kept_aside_and_the_next_run_succeeds() {
     cafe.server.queue_fault("model.gguf", Fault::CorruptByte(4_500_000));
     let error = cafe.fetch(&wanted).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Damaged);
-    let TransferError::Damaged { expected, actual, suspect, .. } = cause(error) else { panic!() };
-    assert_eq!(expected, wanted.digest);
-    assert_eq!(Sha256::of(&std::fs::read(suspect).unwrap()), actual);
+    let TransferError::Damaged { mismatch, suspect, .. } = cause(error) else { panic!() };
+    assert_eq!(mismatch.expected, wanted.digest);
+    assert_eq!(Sha256::of(&std::fs::read(suspect).unwrap()), mismatch.actual);
     assert_eq!(cafe.fetch_well(&wanted).reused_bytes, 0);
 }
 
