@@ -7,7 +7,11 @@
 
 use std::collections::HashSet;
 
-/// A passage with fewer of the question's terms is no evidence, in words.
+/// A passage with fewer of the terms of a question's subject is no evidence, in words.
+///
+/// In a trial with the four best passages by BM25, 2 % of squad2's answerable questions fell below .34 and 16 %
+/// below .6; of its questions put to Cranfield's documents 63 % and 94 %, the other way round 88 % and 99.6 %.
+/// Near-miss questions on the same subject are not told apart so (4 % and 22 %); that is left to the model.
 const LEAST_COVERAGE: f32 = 0.34;
 /// A passage with so many of them very likely is.
 const GOOD_COVERAGE: f32 = 0.6;

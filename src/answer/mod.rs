@@ -5,7 +5,9 @@
 mod citation;
 mod evidence;
 mod prompt;
+mod question;
 
 pub use citation::{Citation, Support, check_citations};
 pub use evidence::{Confidence, Evidence, judge, term_coverage};
 pub use prompt::{Draft, NOT_IN_DOCUMENTS, Source, draft, says_not_in_documents};
+pub use question::subject_of;

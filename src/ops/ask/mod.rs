@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::answer::{Citation, Confidence, Evidence, judge, term_coverage};
+use crate::answer::{Citation, Confidence, Evidence, judge, subject_of, term_coverage};
 use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::index::Analyser;
@@ -185,9 +185,10 @@ fn are_indexed(home: &Home, collections: &[String]) -> bool {
 /// The best evidence among the passages.
 fn confidence(found: &FindReport) -> Confidence {
     let mut analyser = Analyser::new();
+    let subject = subject_of(&found.question);
     let judged = found.passages.iter().map(|passage| {
         let language = passage.language.as_deref();
-        let question = analyser.terms(&found.question, language);
+        let question = analyser.terms(&subject, language);
         let text = format!("{} {} {}", passage.file, passage.heading_path.join(" "), passage.text);
         let coverage = term_coverage(&question, &analyser.terms(&text, language));
         judge(&Evidence { coverage, cosine: passage.vector_score })
