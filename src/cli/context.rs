@@ -70,6 +70,30 @@ impl Context {
     }
 }
 
+impl Context {
+    /// Where ONNX Runtime may lie: what the environment names, else `lib` beside the executable, one folder up, or
+    /// in the home. Who names one wants that one, or an error that speaks of it.
+    pub(crate) fn onnx_places(&self) -> Vec<PathBuf> {
+        if let Some(named) = env::var_os("LOCALML_ONNXRUNTIME").filter(|value| !value.is_empty()) {
+            return vec![PathBuf::from(named)];
+        }
+        let program = env::current_exe().ok();
+        let folders = program.iter().flat_map(|program| program.ancestors().skip(1).take(2));
+        folders.chain([self.home.root()]).map(|folder| folder.join("lib")).collect()
+    }
+
+    /// What starting an embedder needs besides its package.
+    #[cfg(feature = "index")]
+    pub(crate) fn embedder_options(&self) -> crate::ops::EmbedderOptions {
+        crate::ops::EmbedderOptions {
+            // Without it GGUF embedders cannot start, and say so.
+            program: env::current_exe().unwrap_or_default(),
+            onnx_places: self.onnx_places(),
+            num_threads: None,
+        }
+    }
+}
+
 /// A folder `localml-home` beside the executable (a courier's stick), else the user's data folder.
 fn default_home() -> PathBuf {
     if let Some(beside) = env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join("localml-home")))

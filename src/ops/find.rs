@@ -167,7 +167,14 @@ fn question_vector(
     if !collections.iter().any(|collection| collection.embedder() == Some(&identity)) {
         return Ok(None);
     }
-    Ok(embedder.questions(&[question])?.pop().map(|vector| (identity, vector)))
+    match embedder.questions(&[question]) {
+        Ok(mut vectors) => Ok(vectors.pop().map(|vector| (identity, vector))),
+        Err(error) => {
+            // Half an answer now is better than none: the words are still there.
+            notes.push(format!("searched by words only: {}", error.in_one_line()));
+            Ok(None)
+        }
+    }
 }
 
 fn shown(analyser: &mut Analyser, question: &str, collections: &[&Collection], found: Found) -> FoundPassage {

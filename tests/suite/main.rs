@@ -8,6 +8,8 @@
 
 mod support;
 
+#[cfg(all(feature = "engine", feature = "index"))]
+mod ask;
 mod catalog;
 mod command_line;
 #[cfg(feature = "onnx")]
@@ -15,7 +17,13 @@ mod embedding;
 #[cfg(feature = "engine")]
 mod engine;
 mod house_plan;
+#[cfg(feature = "index")]
+mod knowledge;
+mod publish;
+#[cfg(feature = "index")]
+mod questions;
 mod stick;
 mod supply;
+mod transfer;
 mod trust;
 mod volumes;

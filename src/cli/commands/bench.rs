@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
     let options = BenchOptions { folder: folder.clone(), vector_weight: *vector_weight };
     let mut embedder = match words_only {
         true => None,
-        false => installed_embedder(&context.home, &context.terminal)?,
+        false => installed_embedder(&context.home, &context.embedder_options())?,
     };
     let report = bench_retrieval(&context.home, &options, embedder.as_mut(), &context.terminal)?;
     context.output.show(&report, text);

@@ -36,7 +36,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
         collections: args.collections.clone(),
         limit: usize::from(args.limit),
     };
-    let mut embedder = installed_embedder(&context.home, &context.terminal)?;
+    let mut embedder = installed_embedder(&context.home, &context.embedder_options())?;
     let report = find(&context.home, &options, embedder.as_mut(), &context.terminal)?;
     context.output.show(&report, |report| text(report, args.full));
     for note in &report.notes {
@@ -68,7 +68,7 @@ fn shown(number: usize, passage: &FoundPassage, is_full: bool) -> String {
 }
 
 /// `handbook: 12-power.md, lines 10–14` or, where there are pages, `book.pdf, page 3`.
-fn source(passage: &FoundPassage) -> String {
+pub(super) fn source(passage: &FoundPassage) -> String {
     let place = match passage.page {
         Some(page) => format!("page {page}"),
         None if passage.first_line == passage.last_line => format!("line {}", passage.first_line),

@@ -22,8 +22,11 @@ pub struct IndexReport {
     pub files: ReadCounts,
     /// How many passages can be searched.
     pub num_passages: u64,
-    /// The vectors; `None` when no embedder is installed.
+    /// The vectors; `None` when no embedder is installed, or it failed.
     pub vectors: Option<VectorCounts>,
+    /// Why there are no vectors, or not all, although there is an embedder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vector_problem: Option<String>,
     /// What was damaged or outdated, and is repaired.
     pub repairs: Vec<String>,
 }
@@ -91,11 +94,16 @@ pub(super) fn finish(
     if files.num_read > 0 {
         monitor.note(&searchable(name, &head));
     }
-    let vectors = match embedder {
-        Some(embedder) if !files.is_interrupted => Some(embed_missing(home, name, embedder, monitor)?),
-        _ => None,
+    // What is searchable by words stays so when the embedder fails.
+    let (vectors, vector_problem) = match embedder {
+        Some(embedder) if !files.is_interrupted => match embed_missing(home, name, embedder, monitor) {
+            Ok(counts) => (Some(counts), None),
+            Err(error) => (None, Some(error.in_one_line())),
+        },
+        _ => (None, None),
     };
-    Ok(IndexReport { name: name.to_owned(), files, num_passages: head.num_passages, vectors, repairs })
+    let (name, num_passages) = (name.to_owned(), head.num_passages);
+    Ok(IndexReport { name, files, num_passages, vectors, vector_problem, repairs })
 }
 
 fn searchable(name: &str, head: &Head) -> String {
