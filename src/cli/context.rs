@@ -4,6 +4,10 @@ use std::env;
 use std::path::PathBuf;
 
 use crate::home::Home;
+#[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
+use crate::ops::{EmbedderOptions, runtime_candidates};
+#[cfg(feature = "index")]
+use crate::ops::{Embedders, Error};
 
 use super::output::Output;
 use super::terminal::Terminal;
@@ -67,6 +71,25 @@ impl Context {
             is_offline: args.offline,
             is_verbose: args.verbose,
         }
+    }
+
+    /// The installed embedders; a build that can run none has none.
+    ///
+    /// # Errors
+    /// When an installed record is damaged.
+    #[cfg(feature = "index")]
+    pub(crate) fn embedders(&self) -> Result<Embedders, Error> {
+        #[cfg(any(feature = "onnx", feature = "engine"))]
+        {
+            let program = env::current_exe().unwrap_or_else(|_| PathBuf::from("localml"));
+            let named =
+                env::var_os("LOCALML_ONNXRUNTIME").filter(|value| !value.is_empty()).map(PathBuf::from);
+            let runtime_candidates = runtime_candidates(named, &program, &self.home);
+            let options = EmbedderOptions { program, runtime_candidates, num_threads: None };
+            Embedders::installed(&self.home, options)
+        }
+        #[cfg(not(any(feature = "onnx", feature = "engine")))]
+        Ok(Embedders::none())
     }
 }
 

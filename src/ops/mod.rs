@@ -4,6 +4,8 @@
 mod bench;
 mod carried;
 mod choice;
+#[cfg(any(feature = "onnx", feature = "engine"))]
+mod embedders;
 #[cfg(feature = "index")]
 mod embedding;
 mod error;
@@ -39,7 +41,7 @@ pub use adopt::{AdoptOptions, AdoptReport, adopt};
 pub use bench::{BenchOptions, BenchReport, BenchRow, bench_retrieval};
 pub use doctor::{Check, DoctorReport, Health, doctor};
 #[cfg(feature = "index")]
-pub use embedding::{AnyEmbedder, Embeds, installed_embedder};
+pub use embedding::{Embedders, Embeds};
 #[cfg(feature = "engine")]
 pub use engine_worker::engine_worker;
 pub use error::{Error, Result};
@@ -53,6 +55,8 @@ pub use index::{
 };
 // What the roof needs to call and to show of the registry room.
 pub use crate::registry::{Age, BuildOptions, Built, Freshness, Outcome as Change, show_fingerprint};
+#[cfg(any(feature = "onnx", feature = "engine"))]
+pub use embedders::{EmbedderOptions, InstalledEmbedder, embedders, open_embedder, runtime_candidates};
 pub use fetch::{FetchOptions, FetchReport, FetchedPackage, fetch};
 pub use info::{InfoReport, VariantInfo, info};
 pub use install::{InstallReport, install};

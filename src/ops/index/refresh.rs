@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::index::{Head, Update};
-use crate::ops::embedding::AnyEmbedder;
+use crate::ops::embedding::Embedders;
 use crate::ops::error::{Error, Result, While as _};
 use crate::progress::Monitor;
 
@@ -42,7 +42,7 @@ impl IndexReport {
 pub fn index_refresh(
     home: &Home,
     names: &[String],
-    embedder: Option<&mut AnyEmbedder>,
+    embedders: &mut Embedders,
     monitor: &dyn Monitor,
 ) -> Result<Vec<IndexReport>> {
     let known = collection_names(home);
@@ -51,13 +51,12 @@ pub fn index_refresh(
             .with_hint("`localml index list` shows all"));
     }
     let wanted = if names.is_empty() { &known } else { names };
-    let mut embedder = embedder;
     let mut reports = Vec::new();
     for name in wanted {
         let mut update = Update::begin(&folder_of(home, name), name, chunking())
             .while_doing(|| format!("could not refresh `{name}`"))?;
         follow_packages(home, &mut update)?;
-        reports.push(finish(home, name, update, embedder.as_deref_mut(), monitor)?);
+        reports.push(finish(home, name, update, embedders, monitor)?);
     }
     Ok(reports)
 }
@@ -79,7 +78,7 @@ pub(super) fn finish(
     home: &Home,
     name: &str,
     mut update: Update,
-    embedder: Option<&mut AnyEmbedder>,
+    embedders: &mut Embedders,
     monitor: &dyn Monitor,
 ) -> Result<IndexReport> {
     let repairs = update.repairs().to_vec();
@@ -91,11 +90,32 @@ pub(super) fn finish(
     if files.num_read > 0 {
         monitor.note(&searchable(name, &head));
     }
-    let vectors = match embedder {
-        Some(embedder) if !files.is_interrupted => Some(embed_missing(home, name, embedder, monitor)?),
-        _ => None,
+    let vectors = if files.is_interrupted || head.num_passages == 0 {
+        None
+    } else {
+        complete_vectors(home, name, &head, embedders, monitor)?
     };
     Ok(IndexReport { name: name.to_owned(), files, num_passages: head.num_passages, vectors, repairs })
+}
+
+/// Without an embedder that can be started, words are enough for now.
+fn complete_vectors(
+    home: &Home,
+    name: &str,
+    head: &Head,
+    embedders: &mut Embedders,
+    monitor: &dyn Monitor,
+) -> Result<Option<VectorCounts>> {
+    match embedders.for_languages(&head.languages, monitor) {
+        Ok(Some(embedder)) => embed_missing(home, name, embedder, monitor).map(Some),
+        Ok(None) => Ok(None),
+        Err(error) => {
+            let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+            let causes = error.causes().join(": ");
+            monitor.warn(&format!("`{name}` has no vectors: {error}: {causes}{hint}"));
+            Ok(None)
+        }
+    }
 }
 
 fn searchable(name: &str, head: &Head) -> String {
