@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
-use crate::package::{Kind, MAX_PIECE_BYTES, PackageRef, Piece, PieceList, RelativePath};
+use crate::package::{Kind, MAX_PIECE_BYTES, Manifest, PackageRef, Piece, PieceList, RelativePath};
 
 use super::error::{BundleError, Result};
 use super::layout::{self, BundleId, MAX_VOLUMES};
@@ -51,9 +51,9 @@ pub struct Item {
     pub kind: Kind,
     /// Its licence, to be shown before it is installed.
     pub license: String,
-    /// True when no registry vouches for it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub unsigned: bool,
+    /// Its whole description, when no registry vouches for it; a keeper may still want it by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsigned: Option<Manifest>,
     /// Its files.
     pub files: Vec<ItemFile>,
 }

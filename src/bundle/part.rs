@@ -78,6 +78,10 @@ impl Part {
         self.num_missing == 0
     }
 
+    pub(super) fn list(&self) -> &PieceList {
+        &self.list
+    }
+
     pub(super) fn num_missing(&self) -> usize {
         self.num_missing
     }

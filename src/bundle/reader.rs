@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::digest::Sha256;
 use crate::disk::{self, Staged};
-use crate::package::FileEntry;
+use crate::package::{FileEntry, PieceList};
 use crate::progress::{Monitor, Task, Unit};
 
 use super::description::{BlobEntry, VolumeEntry};
@@ -27,7 +27,8 @@ const MAX_CAUSES: usize = 10;
 /// The blobs that may come in: those that a verified index names.
 #[derive(Debug, Clone, Default)]
 pub struct Authorised {
-    blobs: HashMap<Sha256, u64>,
+    /// Digest → size in bytes, and the digest of the signed piece list where there is one.
+    blobs: HashMap<Sha256, (u64, Option<Sha256>)>,
 }
 
 /// A blob that is on the stick, but not all of it.
@@ -52,6 +53,9 @@ pub struct Intake {
     pub received: Vec<Sha256>,
     /// Those that the stick has, but not whole.
     pub incomplete: Vec<Incomplete>,
+    /// The signed piece lists of what was handed over, worth keeping.
+    #[serde(skip)]
+    pub piece_lists: Vec<PieceList>,
     /// Blobs on the stick that nobody authorised; they were not read.
     pub num_ignored_blobs: usize,
     /// What else is wrong with the stick.
@@ -59,14 +63,19 @@ pub struct Intake {
 }
 
 impl Authorised {
-    /// Allows a blob.
-    pub fn add(&mut self, digest: Sha256, size_bytes: u64) {
-        self.blobs.insert(digest, size_bytes);
+    /// Allows the bytes of a package's file.
+    pub fn add(&mut self, file: &FileEntry) {
+        self.blobs.insert(file.sha256, (file.size_bytes, file.pieces));
     }
 
-    /// Allows the bytes of a package's file.
-    pub fn add_file(&mut self, file: &FileEntry) {
-        self.add(file.sha256, file.size_bytes);
+    fn size_bytes(&self, digest: &Sha256) -> Option<u64> {
+        self.blobs.get(digest).map(|(size_bytes, _)| *size_bytes)
+    }
+
+    /// True when this is the list that the publisher signed.
+    fn signs(&self, digest: &Sha256, list: &PieceList) -> bool {
+        let signed = self.blobs.get(digest).and_then(|(_, pieces)| *pieces);
+        signed.is_some_and(|signed| Sha256::of(list.to_text().as_bytes()) == signed)
     }
 }
 
@@ -106,6 +115,7 @@ pub fn receive<E: From<BundleError>>(
         received: BTreeSet::new(),
         incomplete: BTreeMap::new(),
         ignored: BTreeSet::new(),
+        piece_lists: Vec::new(),
     };
     for bundle in &found.bundles {
         reception.take_bundle(bundle, deliver)?;
@@ -117,7 +127,7 @@ pub fn receive<E: From<BundleError>>(
 fn wanted_bytes(bundles: &[Bundle], authorised: &Authorised) -> u64 {
     let blobs = bundles.iter().flat_map(|bundle| &bundle.description.blobs);
     let wanted: BTreeMap<Sha256, u64> = blobs
-        .filter(|blob| authorised.blobs.get(&blob.sha256) == Some(&blob.size_bytes))
+        .filter(|blob| authorised.size_bytes(&blob.sha256) == Some(blob.size_bytes))
         .map(|blob| (blob.sha256, blob.size_bytes))
         .collect();
     wanted.values().sum()
@@ -148,6 +158,7 @@ struct Reception<'a> {
     received: BTreeSet<Sha256>,
     incomplete: BTreeMap<Sha256, Incomplete>,
     ignored: BTreeSet<Sha256>,
+    piece_lists: Vec<PieceList>,
 }
 
 /// A blob that is wanted from the bundle at hand.
@@ -188,11 +199,11 @@ impl Reception<'_> {
         let file = bundle.description.id.path_of(super::layout::DESCRIPTION);
         let mut wanted = HashMap::new();
         for (index, blob) in bundle.description.blobs.iter().enumerate() {
-            match self.authorised.blobs.get(&blob.sha256) {
+            match self.authorised.size_bytes(&blob.sha256) {
                 None => {
                     self.ignored.insert(blob.sha256);
                 }
-                Some(&size_bytes) if size_bytes != blob.size_bytes => {
+                Some(size_bytes) if size_bytes != blob.size_bytes => {
                     let text = format!(
                         "it says that {} has {} bytes, and the signed index says {size_bytes}; it is ignored",
                         blob.sha256.short(),
@@ -309,9 +320,11 @@ impl Reception<'_> {
         let Some(Wanted { blob, part, mut causes }) = wanted.remove(&blob) else {
             return Ok(());
         };
+        let signed_list = Some(part.list()).filter(|list| self.authorised.signs(&blob.sha256, list)).cloned();
         match part.finish()? {
             Ok(staged) => {
                 deliver(staged)?;
+                self.piece_lists.extend(signed_list);
                 self.received.insert(blob.sha256);
                 self.incomplete.remove(&blob.sha256);
             }
@@ -354,6 +367,7 @@ impl Reception<'_> {
         Intake {
             received: self.received.into_iter().collect(),
             incomplete: self.incomplete.into_values().collect(),
+            piece_lists: self.piece_lists,
             num_ignored_blobs: self.ignored.len(),
             remarks: self.remarks.finish(),
         }

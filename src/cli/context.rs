@@ -4,8 +4,6 @@ use std::env;
 use std::path::PathBuf;
 
 use crate::home::Home;
-#[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
-use crate::ops::{EmbedderOptions, runtime_candidates};
 #[cfg(feature = "index")]
 use crate::ops::{Embedders, Error};
 
@@ -72,6 +70,30 @@ impl Context {
             is_verbose: args.verbose,
         }
     }
+}
+
+impl Context {
+    /// Where ONNX Runtime may lie: what the environment names, else `lib` beside the executable, one folder up, or
+    /// in the home. Who names one wants that one, or an error that speaks of it.
+    pub(crate) fn onnx_places(&self) -> Vec<PathBuf> {
+        if let Some(named) = env::var_os("LOCALML_ONNXRUNTIME").filter(|value| !value.is_empty()) {
+            return vec![PathBuf::from(named)];
+        }
+        let program = env::current_exe().ok();
+        let folders = program.iter().flat_map(|program| program.ancestors().skip(1).take(2));
+        folders.chain([self.home.root()]).map(|folder| folder.join("lib")).collect()
+    }
+
+    /// What starting an embedder needs besides its package.
+    #[cfg(feature = "index")]
+    pub(crate) fn embedder_options(&self) -> crate::ops::EmbedderOptions {
+        crate::ops::EmbedderOptions {
+            // Without it GGUF embedders cannot start, and say so.
+            program: env::current_exe().unwrap_or_default(),
+            onnx_places: self.onnx_places(),
+            num_threads: None,
+        }
+    }
 
     /// The installed embedders; a build that can run none has none.
     ///
@@ -79,17 +101,7 @@ impl Context {
     /// When an installed record is damaged.
     #[cfg(feature = "index")]
     pub(crate) fn embedders(&self) -> Result<Embedders, Error> {
-        #[cfg(any(feature = "onnx", feature = "engine"))]
-        {
-            let program = env::current_exe().unwrap_or_else(|_| PathBuf::from("localml"));
-            let named =
-                env::var_os("LOCALML_ONNXRUNTIME").filter(|value| !value.is_empty()).map(PathBuf::from);
-            let runtime_candidates = runtime_candidates(named, &program, &self.home);
-            let options = EmbedderOptions { program, runtime_candidates, num_threads: None };
-            Embedders::installed(&self.home, options)
-        }
-        #[cfg(not(any(feature = "onnx", feature = "engine")))]
-        Ok(Embedders::none())
+        Embedders::installed(&self.home, &self.embedder_options())
     }
 }
 

@@ -37,7 +37,8 @@ impl Carried {
         address_in_record(&String::from_utf8(record).ok()?)
     }
 
-    fn fingerprint(&self) -> Option<Sha256> {
+    /// The sha256 of its first root; `None` when it has none.
+    pub(super) fn fingerprint(&self) -> Option<Sha256> {
         Some(Sha256::of(&self.get("1.root.json", MAX_SMALL_BYTES).ok().flatten()?))
     }
 }
@@ -71,7 +72,8 @@ pub(super) fn find(folder: &Path, name: &Name, fingerprint: Option<&Sha256>) -> 
     Ok(found)
 }
 
-fn registries_in(set: TrustSet) -> Vec<Carried> {
+/// Every registry that a set of trust files carries, by name.
+pub(super) fn registries_in(set: TrustSet) -> Vec<Carried> {
     let set = Arc::new(set);
     let names: BTreeSet<String> =
         set.names().filter_map(|name| Some(name.split_once('/')?.0.to_owned())).collect();

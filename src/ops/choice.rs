@@ -147,7 +147,8 @@ fn installed_variant<'a>(manifest: &'a Manifest, store: &Store) -> Result<Option
     Ok(installed.and_then(|installed| manifest.variant(&installed.variant)))
 }
 
-fn origin(index: &VerifiedIndex) -> Origin {
+/// Who vouches for what an index names.
+pub(super) fn origin(index: &VerifiedIndex) -> Origin {
     match index.trust() {
         registry::Trust::BuiltIn => Origin::Catalog,
         registry::Trust::Signed { .. } => Origin::Registry(index.name().clone()),

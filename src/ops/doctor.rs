@@ -1,11 +1,14 @@
 //! `doctor`: looks at this machine and at the home, and says what to mend.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::disk;
+#[cfg(feature = "onnx")]
+use crate::embedding::Runtime;
+#[cfg(feature = "onnx")]
+use crate::error::Explain as _;
 use crate::hardware::{self, Machine};
 use crate::home::Home;
 use crate::package::Kind;
@@ -142,35 +145,27 @@ fn engine() -> Check {
     }
 }
 
-fn onnx_runtime(places: &[PathBuf]) -> Check {
-    let name = "onnx runtime";
-    if !cfg!(feature = "onnx") {
-        return warning(
-            name,
-            "this build has no ONNX".to_owned(),
-            "GGUF embedders and word search do not need it",
-        );
-    }
-    match places.iter().find_map(|place| library_in(place)) {
-        Some(library) => ok(name, format!("`{}`", library.display())),
-        None => warning(
-            name,
-            "not found".to_owned(),
-            "ONNX embedders need `libonnxruntime.so` in `lib/` beside the executable; GGUF embedders and word search \
-             do not",
-        ),
-    }
+#[cfg(not(feature = "onnx"))]
+fn onnx_runtime(_places: &[PathBuf]) -> Check {
+    let hint = "GGUF embedders and word search do not need it";
+    warning("onnx runtime", "this build has no ONNX".to_owned(), hint)
 }
 
-/// The library itself, or the one in a folder.
-fn library_in(place: &Path) -> Option<PathBuf> {
-    if place.is_file() {
-        return Some(place.to_owned());
+/// Loads it, as an ONNX embedder would.
+#[cfg(feature = "onnx")]
+fn onnx_runtime(places: &[PathBuf]) -> Check {
+    let name = "onnx runtime";
+    match Runtime::load(places) {
+        Ok(runtime) => ok(name, format!("`{}`", runtime.path().display())),
+        Err(error) => {
+            let hint = error.hint().unwrap_or_default();
+            warning(
+                name,
+                error.to_string(),
+                &format!("{hint}; GGUF embedders and word search do not need it"),
+            )
+        }
     }
-    let is_library = |path: &PathBuf| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libonnxruntime."))
-    };
-    fs::read_dir(place).ok()?.filter_map(|entry| Some(entry.ok()?.path())).find(is_library)
 }
 
 /// Records that read back, files that are there, models that fit. Hashing them again is what `verify` does.
@@ -225,13 +220,15 @@ mod tests {
         assert_eq!(clock(BUILT_AFTER).health, Health::Ok);
     }
 
+    #[cfg(feature = "onnx")]
     #[test]
-    fn a_library_is_found_by_file_and_by_folder() {
+    fn a_library_that_cannot_be_loaded_is_named() {
         let folder = tempfile::tempdir().expect("a temp folder");
-        let library = folder.path().join("libonnxruntime.so.1.31.1");
-        assert_eq!(onnx_runtime(&[folder.path().to_owned()]).health, Health::Warning);
-        fs::write(&library, b"").expect("writable");
-        assert_eq!(library_in(folder.path()), Some(library.clone()));
-        assert_eq!(library_in(&library), Some(library));
+        let places = [folder.path().to_owned()];
+        assert_eq!(onnx_runtime(&places).health, Health::Warning);
+        std::fs::write(folder.path().join("libonnxruntime.so.1.31.1"), b"").expect("writable");
+        let check = onnx_runtime(&places);
+        assert_eq!(check.health, Health::Warning);
+        assert!(check.found.contains("libonnxruntime.so.1.31.1"), "{}", check.found);
     }
 }

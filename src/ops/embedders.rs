@@ -14,32 +14,23 @@ use crate::engine::{self, Engine, EngineOptions};
 use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::package::{self, Embedding, FileEntry, Kind, Name};
-use crate::progress::Monitor;
+#[cfg(feature = "engine")]
+use crate::progress::Silent;
 use crate::store::{Installed, Store};
 
-use super::error::{Error, Result, While};
+use super::embedding::EmbedderOptions;
+use super::error::{Error, Result, While as _};
 use super::site;
-
-/// What opening an embedder needs besides its package.
-#[derive(Debug, Clone, Default)]
-pub struct EmbedderOptions {
-    /// This executable; it is started again for GGUF embedders.
-    pub program: PathBuf,
-    /// Files, or folders, that may hold the ONNX Runtime library; the first that does is used.
-    pub runtime_candidates: Vec<PathBuf>,
-    /// How many threads compute; `None` means one a core.
-    pub num_threads: Option<usize>,
-}
 
 /// An installed embedder that this build can run.
 #[derive(Debug, Clone)]
-pub struct InstalledEmbedder {
+pub(super) struct InstalledEmbedder {
     /// The package.
-    pub name: Name,
+    pub(super) name: Name,
     /// What it is called in an index: backend, model digest, and a digest of the way it is used.
-    pub identity: String,
+    pub(super) identity: String,
     /// ISO 639-1 codes of the languages it is good for; empty when its publisher does not say.
-    pub languages: Vec<String>,
+    pub(super) languages: Vec<String>,
     backend: Backend,
     embedding: Option<Embedding>,
     folder: PathBuf,
@@ -60,7 +51,7 @@ enum Backend {
 ///
 /// # Errors
 /// When an installed record is damaged.
-pub fn embedders(home: &Home) -> Result<Vec<InstalledEmbedder>> {
+pub(super) fn embedders(home: &Home) -> Result<Vec<InstalledEmbedder>> {
     let store = site::store(home);
     let mut packages = store.installed()?;
     packages.retain(|installed| installed.manifest.package.kind == Kind::Embedder);
@@ -73,10 +64,9 @@ pub fn embedders(home: &Home) -> Result<Vec<InstalledEmbedder>> {
 /// # Errors
 /// When its files are missing or damaged, the ONNX Runtime library or the engine cannot be started, or the model
 /// does not do what its package says.
-pub fn open_embedder(
+pub(super) fn open_embedder(
     embedder: &InstalledEmbedder,
     options: &EmbedderOptions,
-    monitor: &dyn Monitor,
 ) -> Result<Box<dyn Embedder>> {
     let num_threads =
         options.num_threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
@@ -84,24 +74,9 @@ pub fn open_embedder(
         #[cfg(feature = "onnx")]
         Backend::Onnx => open_onnx(embedder, options, num_threads),
         #[cfg(feature = "engine")]
-        Backend::Gguf => open_gguf(embedder, options, num_threads, monitor),
+        Backend::Gguf => open_gguf(embedder, options, num_threads),
     };
-    // Only llama.cpp has something to say while it loads.
-    let _ = monitor;
     opened.while_doing(|| format!("could not start the embedder `{}`", embedder.name))
-}
-
-/// The places where the ONNX Runtime library may be, the likeliest first: the one that was named, beside the
-/// executable, one folder up, and in the home.
-pub fn runtime_candidates(named: Option<PathBuf>, program: &std::path::Path, home: &Home) -> Vec<PathBuf> {
-    let beside = program.parent().map(|folder| folder.join("lib"));
-    let above = program.parent().and_then(|folder| folder.parent()).map(|folder| folder.join("lib"));
-    let in_home = Some(home.root().join("lib"));
-    // Who names one wants that one, or an error that speaks of it.
-    match named {
-        Some(named) => vec![named],
-        None => [beside, above, in_home].into_iter().flatten().collect(),
-    }
 }
 
 fn describe(store: &Store, installed: &Installed) -> Option<InstalledEmbedder> {
@@ -172,7 +147,7 @@ fn open_onnx(
         special_tokens_map: embedder.file("special_tokens_map.json"),
         tokenizer_config: embedder.file("tokenizer_config.json"),
     };
-    let runtime = Runtime::load(&options.runtime_candidates)?;
+    let runtime = Runtime::load(&options.onnx_places)?;
     let settings = settings(&embedder.identity, embedding);
     Ok(Box::new(OnnxEmbedder::open(files, settings, &runtime, num_threads)?))
 }
@@ -182,7 +157,6 @@ fn open_gguf(
     embedder: &InstalledEmbedder,
     options: &EmbedderOptions,
     num_threads: usize,
-    monitor: &dyn Monitor,
 ) -> Result<Box<dyn Embedder>> {
     let embedding = embedder.embedding.as_ref();
     let engine_options = EngineOptions {
@@ -197,7 +171,7 @@ fn open_gguf(
         shows_log: false,
     };
     let model = embedder.folder.join(embedder.model.path.to_path());
-    let engine = Engine::start(&options.program, &model, &engine_options, monitor)?;
+    let engine = Engine::start(&options.program, &model, &engine_options, &Silent)?;
     let settings = match embedding {
         Some(embedding) => settings(&embedder.identity, embedding),
         // An adopted file has no description; a GGUF's own header says enough.
@@ -214,6 +188,11 @@ fn open_gguf(
 }
 
 impl InstalledEmbedder {
+    /// The length of its vectors, when that is known before it is loaded.
+    pub(super) fn dimensions(&self) -> Option<usize> {
+        self.embedding.as_ref().map(|embedding| embedding.dimensions)
+    }
+
     /// Where a file lies by its last name; where it should lie, when the package has none.
     #[cfg(feature = "onnx")]
     fn file(&self, name: &str) -> PathBuf {

@@ -1,15 +1,13 @@
-//! The embedders that the knowledge verbs may use: each opened when it is first needed, whichever features
-//! this build has.
+//! What the knowledge verbs need of an embedder, whichever features this build has.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-#[cfg(any(feature = "onnx", feature = "engine"))]
 use crate::home::Home;
-use crate::passage::Vector;
-use crate::progress::Monitor;
-
 #[cfg(any(feature = "onnx", feature = "engine"))]
-use super::embedders::{EmbedderOptions, InstalledEmbedder, embedders, open_embedder};
+use crate::index::Collection;
+use crate::passage::Vector;
+
 use super::error::Result;
 
 /// Makes vectors of texts.
@@ -33,20 +31,27 @@ pub trait Embeds {
     fn passages(&mut self, texts: &[&str]) -> Result<Vec<Vector>>;
 }
 
-/// Opens the embedder at a place in the list.
-type Open = Box<dyn Fn(usize, &dyn Monitor) -> Result<Box<dyn Embeds>>>;
+/// What starting an embedder needs besides its package.
+#[derive(Debug, Clone, Default)]
+pub struct EmbedderOptions {
+    /// This executable; its engine process runs GGUF embedders.
+    pub program: PathBuf,
+    /// Files, or folders, that may hold the ONNX Runtime library; the first that does is used.
+    pub onnx_places: Vec<PathBuf>,
+    /// How many threads compute; `None` means one a core.
+    pub num_threads: Option<usize>,
+}
 
-/// The embedders at hand.
+/// The embedders at hand; each is loaded when it is first asked.
 #[derive(Default)]
 pub struct Embedders {
-    candidates: Vec<Candidate>,
-    open: Option<Open>,
+    all: Vec<Candidate>,
 }
 
 struct Candidate {
-    identity: String,
+    /// ISO 639-1 codes of the languages it is good for; empty when its publisher does not say.
     languages: Vec<String>,
-    opened: Option<Box<dyn Embeds>>,
+    embedder: Box<dyn Embeds>,
 }
 
 impl Embedders {
@@ -55,69 +60,61 @@ impl Embedders {
         Self::default()
     }
 
-    /// Those that are installed and that this build can run; none is opened yet.
+    /// Those that are installed and that this build can run: in front those that most collections have
+    /// vectors of, then those that were installed first. An embedder that joins later must not make the
+    /// vectors of before worthless.
     ///
     /// # Errors
     /// When an installed record is damaged.
     #[cfg(any(feature = "onnx", feature = "engine"))]
-    pub fn installed(home: &Home, options: EmbedderOptions) -> Result<Self> {
-        let installed = embedders(home)?;
-        let candidate = |embedder: &InstalledEmbedder| Candidate {
-            identity: embedder.identity.clone(),
-            languages: embedder.languages.clone(),
-            opened: None,
-        };
-        let candidates = installed.iter().map(candidate).collect();
-        let open: Open = Box::new(move |place, monitor| {
-            let embedder = open_embedder(&installed[place], &options, monitor)?;
-            Ok(Box::new(Opened(embedder)))
-        });
-        Ok(Self { candidates, open: Some(open) })
+    pub fn installed(home: &Home, options: &EmbedderOptions) -> Result<Self> {
+        let mut installed = super::embedders::embedders(home)?;
+        if installed.len() > 1 {
+            let used = used_embedders(home);
+            // The sort is stable, so that among equals the first installed stays in front.
+            installed.sort_by_key(|one| {
+                std::cmp::Reverse(used.iter().filter(|used| **used == one.identity).count())
+            });
+        }
+        let mut all = Vec::new();
+        for one in installed {
+            let languages = one.languages.clone();
+            all.push(Candidate { languages, embedder: Box::new(lazy::Lazy::new(one, options.clone())?) });
+        }
+        Ok(Self { all })
+    }
+
+    /// This build can run none.
+    ///
+    /// # Errors
+    /// Never.
+    #[cfg(not(any(feature = "onnx", feature = "engine")))]
+    pub fn installed(_home: &Home, _options: &EmbedderOptions) -> Result<Self> {
+        Ok(Self::none())
     }
 
     /// True when there is none.
     pub fn is_empty(&self) -> bool {
-        self.candidates.is_empty()
+        self.all.is_empty()
     }
 
-    /// The first one, if any.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub fn first(&mut self, monitor: &dyn Monitor) -> Result<Option<&mut dyn Embeds>> {
-        self.open_at((!self.is_empty()).then_some(0), monitor)
+    /// The first one.
+    pub fn first(&mut self) -> Option<&mut dyn Embeds> {
+        self.all.first_mut().map(|candidate| &mut *candidate.embedder as &mut dyn Embeds)
     }
 
     /// The first one that is good for most of these passages, counted by language.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub fn for_languages(
-        &mut self,
-        counts: &BTreeMap<String, u64>,
-        monitor: &dyn Monitor,
-    ) -> Result<Option<&mut dyn Embeds>> {
-        let place = self.candidates.iter().position(|candidate| covers(&candidate.languages, counts));
-        self.open_at(place, monitor)
+    pub fn for_languages(&mut self, counts: &BTreeMap<String, u64>) -> Option<&mut dyn Embeds> {
+        let mut all = self.all.iter_mut();
+        let candidate = all.find(|candidate| covers(&candidate.languages, counts))?;
+        Some(&mut *candidate.embedder)
     }
 
     /// The one that made an index's vectors.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub fn of_identity(&mut self, identity: &str, monitor: &dyn Monitor) -> Result<Option<&mut dyn Embeds>> {
-        let place = self.candidates.iter().position(|candidate| candidate.identity == identity);
-        self.open_at(place, monitor)
-    }
-
-    fn open_at(&mut self, place: Option<usize>, monitor: &dyn Monitor) -> Result<Option<&mut dyn Embeds>> {
-        let (Some(place), Some(open)) = (place, &self.open) else { return Ok(None) };
-        let candidate = &mut self.candidates[place];
-        let embedder = match candidate.opened.take() {
-            Some(embedder) => embedder,
-            None => open(place, monitor)?,
-        };
-        Ok(Some(&mut **candidate.opened.insert(embedder)))
+    pub fn of_identity(&mut self, identity: &str) -> Option<&mut dyn Embeds> {
+        let mut all = self.all.iter_mut();
+        let candidate = all.find(|candidate| candidate.embedder.identity() == identity)?;
+        Some(&mut *candidate.embedder)
     }
 }
 
@@ -130,25 +127,70 @@ fn covers(languages: &[String], counts: &BTreeMap<String, u64>) -> bool {
     languages.is_empty() || known * 2 >= total
 }
 
+/// The embedder of each collection that can be opened and has vectors.
 #[cfg(any(feature = "onnx", feature = "engine"))]
-struct Opened(Box<dyn crate::embedding::Embedder>);
+fn used_embedders(home: &Home) -> Vec<String> {
+    let collections = super::index::collection_names(home)
+        .into_iter()
+        .filter_map(|name| Collection::open(&super::index::folder_of(home, &name)).ok());
+    collections.filter_map(|collection| collection.embedder().map(str::to_owned)).collect()
+}
 
 #[cfg(any(feature = "onnx", feature = "engine"))]
-impl Embeds for Opened {
-    fn identity(&self) -> &str {
-        self.0.identity()
+mod lazy {
+    //! An embedder that is loaded when it is first asked: many runs find every vector in the cache.
+
+    use crate::embedding::Embedder;
+    use crate::ops::embedders::{InstalledEmbedder, open_embedder};
+    use crate::ops::error::Result;
+    use crate::passage::Vector;
+
+    use super::{EmbedderOptions, Embeds};
+
+    pub(super) struct Lazy {
+        installed: InstalledEmbedder,
+        options: EmbedderOptions,
+        dimensions: usize,
+        opened: Option<Box<dyn Embedder>>,
     }
 
-    fn dimensions(&self) -> usize {
-        self.0.dimensions()
+    impl Lazy {
+        /// Loads it at once only where its package does not say how long its vectors are.
+        pub(super) fn new(installed: InstalledEmbedder, options: EmbedderOptions) -> Result<Self> {
+            let promised = installed.dimensions();
+            let mut lazy =
+                Self { installed, options, dimensions: promised.unwrap_or_default(), opened: None };
+            if promised.is_none() {
+                lazy.dimensions = lazy.open()?.dimensions();
+            }
+            Ok(lazy)
+        }
+
+        fn open(&mut self) -> Result<&mut Box<dyn Embedder>> {
+            let opened = match self.opened.take() {
+                Some(opened) => opened,
+                None => open_embedder(&self.installed, &self.options)?,
+            };
+            Ok(self.opened.insert(opened))
+        }
     }
 
-    fn questions(&mut self, texts: &[&str]) -> Result<Vec<Vector>> {
-        Ok(self.0.embed_queries(texts)?)
-    }
+    impl Embeds for Lazy {
+        fn identity(&self) -> &str {
+            &self.installed.identity
+        }
 
-    fn passages(&mut self, texts: &[&str]) -> Result<Vec<Vector>> {
-        Ok(self.0.embed_passages(texts)?)
+        fn dimensions(&self) -> usize {
+            self.dimensions
+        }
+
+        fn questions(&mut self, texts: &[&str]) -> Result<Vec<Vector>> {
+            Ok(self.open()?.embed_queries(texts)?)
+        }
+
+        fn passages(&mut self, texts: &[&str]) -> Result<Vec<Vector>> {
+            Ok(self.open()?.embed_passages(texts)?)
+        }
     }
 }
 

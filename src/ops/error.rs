@@ -50,6 +50,18 @@ impl Error {
         self.hint.clone().or_else(|| self.cause.hint())
     }
 
+    /// The error with its causes and its hint, for a warning beside a result.
+    pub fn in_one_line(&self) -> String {
+        let mut line = self.to_string();
+        for cause in self.causes() {
+            line = format!("{line}: {cause}");
+        }
+        if let Some(hint) = self.hint() {
+            line = format!("{line}; {hint}");
+        }
+        line
+    }
+
     /// Everything that led here, the nearest cause first, without what `Display` already says.
     pub fn causes(&self) -> Vec<String> {
         let mut causes = Vec::new();

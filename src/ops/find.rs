@@ -98,7 +98,7 @@ pub fn find(
     let collections = open_collections(home, &options.collections, monitor)?;
     let collections: Vec<&Collection> = collections.iter().collect();
     let mut notes = Vec::new();
-    let vectors = question_vectors(&options.question, &collections, embedders, monitor, &mut notes)?;
+    let vectors = question_vectors(&options.question, &collections, embedders, &mut notes);
     let used_vectors = !vectors.is_empty();
     let question = Question { text: options.question.clone(), vectors };
     let search_options = SearchOptions { limit: options.limit, ..SearchOptions::default() };
@@ -145,35 +145,39 @@ fn question_vectors(
     question: &str,
     collections: &[&Collection],
     embedders: &mut Embedders,
-    monitor: &dyn Monitor,
     notes: &mut Vec<String>,
-) -> Result<BTreeMap<String, Vector>> {
+) -> BTreeMap<String, Vector> {
     let mut vectors = BTreeMap::new();
     for collection in collections {
         let name = collection.name();
         let Some(identity) = collection.embedder() else {
             if !embedders.is_empty() {
-                notes.push(format!("`{name}` is searched by words only; `localml index refresh {name}` adds meaning"));
+                notes.push(format!(
+                    "`{name}` is searched by words only; `localml index refresh {name}` adds meaning"
+                ));
             }
             continue;
         };
         if !collection.has_all_vectors() {
-            notes.push(format!("some of `{name}` has no vectors yet; `localml index refresh {name}` goes on"));
+            notes
+                .push(format!("some of `{name}` has no vectors yet; `localml index refresh {name}` goes on"));
         }
         if vectors.contains_key(identity) {
             continue;
         }
-        match embedders.of_identity(identity, monitor) {
-            Ok(Some(embedder)) => {
-                vectors.extend(embedder.questions(&[question])?.pop().map(|vector| (identity.to_owned(), vector)));
-            }
-            Ok(None) => notes.push(format!(
+        let Some(embedder) = embedders.of_identity(identity) else {
+            notes.push(format!(
                 "`{name}` is searched by words only: the embedder of its vectors is not installed"
-            )),
-            Err(error) => monitor.warn(&format!("`{name}` is searched by words only: {error}")),
+            ));
+            continue;
+        };
+        match embedder.questions(&[question]) {
+            Ok(made) => vectors.extend(made.into_iter().map(|vector| (identity.to_owned(), vector))),
+            // Half an answer now is better than none: the words are still there.
+            Err(error) => notes.push(format!("searched by words only: {}", error.in_one_line())),
         }
     }
-    Ok(vectors)
+    vectors
 }
 
 fn shown(analyser: &mut Analyser, question: &str, collections: &[&Collection], found: Found) -> FoundPassage {

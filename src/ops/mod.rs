@@ -4,7 +4,7 @@
 mod bench;
 mod carried;
 mod choice;
-#[cfg(any(feature = "onnx", feature = "engine"))]
+#[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
 mod embedders;
 #[cfg(feature = "index")]
 mod embedding;
@@ -12,15 +12,22 @@ mod error;
 mod fetcher;
 mod fitting;
 mod indexes;
+mod removable;
+mod sift;
 mod site;
+mod stick_trust;
 
 mod adopt;
+#[cfg(feature = "index")]
+mod ask;
 mod doctor;
 #[cfg(feature = "engine")]
 mod engine_worker;
+mod export;
 mod fetch;
 #[cfg(feature = "index")]
 mod find;
+mod import;
 #[cfg(feature = "index")]
 mod index;
 mod info;
@@ -33,15 +40,20 @@ mod remove;
 #[cfg(feature = "engine")]
 mod run;
 mod search;
+mod stick;
 mod update;
 mod verify;
 
+#[cfg(feature = "index")]
+pub use crate::answer::{Citation, Confidence, Support};
 pub use adopt::{AdoptOptions, AdoptReport, adopt};
+#[cfg(feature = "index")]
+pub use ask::{Answer, AskEvent, AskOptions, AskReport, Suggestion, ask};
 #[cfg(feature = "index")]
 pub use bench::{BenchOptions, BenchReport, BenchRow, bench_retrieval};
 pub use doctor::{Check, DoctorReport, Health, doctor};
 #[cfg(feature = "index")]
-pub use embedding::{Embedders, Embeds};
+pub use embedding::{EmbedderOptions, Embedders, Embeds};
 #[cfg(feature = "engine")]
 pub use engine_worker::engine_worker;
 pub use error::{Error, Result};
@@ -53,11 +65,12 @@ pub use index::{
     ListedCollection, ProblemFile, ReadCounts, VectorCounts, index_add, index_list, index_refresh,
     index_remove, index_status,
 };
-// What the roof needs to call and to show of the registry room.
+// What the roof needs to call and to show of the bundle and registry rooms.
+pub use crate::bundle::DEFAULT_VOLUME_BYTES;
 pub use crate::registry::{Age, BuildOptions, Built, Freshness, Outcome as Change, show_fingerprint};
-#[cfg(any(feature = "onnx", feature = "engine"))]
-pub use embedders::{EmbedderOptions, InstalledEmbedder, embedders, open_embedder, runtime_candidates};
+pub use export::{DamagedPackage, ExportOptions, ExportReport, ExportedPackage, export};
 pub use fetch::{FetchOptions, FetchReport, FetchedPackage, fetch};
+pub use import::{ImportOptions, ImportReport, IncompleteFile, IncompletePackage, import};
 pub use info::{InfoReport, VariantInfo, info};
 pub use install::{InstallReport, install};
 pub use list::{ListReport, ListedPackage, list};
@@ -71,5 +84,8 @@ pub use remove::{RemoveOptions, RemoveReport, remove};
 #[cfg(feature = "engine")]
 pub use run::{Conversation, RunOptions, RunReport, run};
 pub use search::{FoundPackage, SearchReport, search};
+pub use sift::RefusedPackage;
+pub use stick::{StickBundle, StickReport, StickVerifyReport, stick_info, stick_verify};
+pub use stick_trust::{ImportedTrust, UnknownRoot};
 pub use update::{FailedRegistry, UpdateOptions, UpdateReport, UpdatedRegistry, update};
 pub use verify::{DamagedFile, VerifiedPackage, VerifyReport, verify};

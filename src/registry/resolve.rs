@@ -127,7 +127,7 @@ fn revocation_error(index: &VerifiedIndex, manifest: &Manifest) -> Option<Regist
 }
 
 /// The same version with the same bytes; where they come from does not matter.
-fn is_same(left: &Manifest, right: &Manifest) -> bool {
+pub(crate) fn is_same(left: &Manifest, right: &Manifest) -> bool {
     let bytes_of = |manifest: &Manifest| -> Vec<_> {
         manifest
             .variants
@@ -199,9 +199,9 @@ fn edit_distance(left: &str, right: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::index::Files;
-    use super::super::tree::{CONFIG, REVOKED};
     use super::*;
+    use crate::registry::index::Files;
+    use crate::registry::tree::{CONFIG, REVOKED};
 
     fn line(name: &str, version: &str, content: &str) -> String {
         let digest = crate::digest::Sha256::of(content.as_bytes());

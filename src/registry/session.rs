@@ -68,7 +68,7 @@ pub(crate) fn update(
     })
 }
 
-fn run(trusted_root: &[u8], scratch: &Path, transport: Asking) -> Result<(), tough::error::Error> {
+fn run(trusted_root: &[u8], scratch: &Path, transport: Asking) -> Result<(), Box<tough::error::Error>> {
     // Only a name: the transport takes the last part of each address.
     let base = Url::parse("https://registry.invalid/").expect("a constant address");
     let loader = RepositoryLoader::new(&trusted_root, base.clone(), base)
@@ -86,7 +86,7 @@ fn run(trusted_root: &[u8], scratch: &Path, transport: Asking) -> Result<(), tou
         .build()
         .expect("a runtime without drivers needs nothing");
     // The repository holds the channel's other end; dropping it ends the questions.
-    runtime.block_on(loader.load()).map(drop)
+    runtime.block_on(loader.load()).map(drop).map_err(Box::new)
 }
 
 struct Question {

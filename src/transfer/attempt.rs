@@ -137,7 +137,7 @@ impl Attempt<'_> {
                 Next::Chunk(chunk) => {
                     let count = (chunk.bytes.len() as u64).min(until - position);
                     let here = Here { source, position, begin, is_whole };
-                    self.accept(part, &here, &chunk.bytes[..count as usize], moved)?;
+                    self.accept(part, &here, chunk.slice(0..count as usize), moved)?;
                     position += count;
                 }
                 Next::Waiting => {}
@@ -152,12 +152,12 @@ impl Attempt<'_> {
         &self,
         part: &mut Part,
         here: &Here<'_>,
-        bytes: &[u8],
+        mut chunk: Chunk,
         moved: &mut Moved,
     ) -> Result<(), Failure> {
-        let (mut position, mut bytes) = (here.position, bytes);
+        let mut position = here.position;
         loop {
-            match part.accept(position, bytes).map_err(Failure::stop)? {
+            match part.accept(position, &chunk).map_err(Failure::stop)? {
                 Step::Taken { new_bytes } => {
                     moved.new_bytes += new_bytes;
                     self.task.advance(new_bytes);
@@ -167,7 +167,7 @@ impl Attempt<'_> {
                 Step::Differs { offset } if here.is_whole => {
                     self.warn_of_difference(here.source, offset);
                     part.rewind(offset, self.monitor).map_err(Failure::stop)?;
-                    bytes = &bytes[(offset - position) as usize..];
+                    chunk = chunk.slice((offset - position) as usize..chunk.bytes.len());
                     position = offset;
                 }
                 Step::Differs { offset } => {

@@ -80,6 +80,10 @@ fn fill(
         }
         last_source = Some(source.address);
         let Err(failure) = outcome else { continue };
+        if has_progressed {
+            // A long wait may follow, and the power may go in it.
+            part.pause()?;
+        }
         let failure = if is_damage(part, &failure) {
             set_aside(part, &mut sources, paths, wanted, failure)?
         } else {

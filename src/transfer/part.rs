@@ -3,17 +3,24 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::error::{Result, TransferError};
 use super::journal::{Journal, Record, read};
-use super::reply::Validator;
+use super::reply::{Chunk, Validator};
 use super::resume::{Run, check, hash, rewind};
 use super::staging::Paths;
-use super::syncer::Syncer;
+use super::writer::Writer;
 use crate::digest::{Hasher, Sha256};
 use crate::disk::{DiskError, Staged, StagingFile, rename};
-use crate::package::{MAX_PIECE_BYTES, PieceList};
+use crate::package::PieceList;
 use crate::progress::Monitor;
+
+/// How often the digest of what a run has is written down, in bytes of the run: what a kill can cost.
+const MARK_BYTES: u64 = 1024 * 1024;
+
+/// How often a sync is asked for: what came since is what a power cut can cost.
+const SYNC_EVERY: Duration = Duration::from_secs(2);
 
 /// A blob under construction.
 pub(super) struct Part {
@@ -21,8 +28,9 @@ pub(super) struct Part {
     digest: Sha256,
     size_bytes: u64,
     file: Arc<StagingFile>,
-    journal: Journal,
-    syncer: Syncer,
+    writer: Writer,
+    /// When a sync was last asked for.
+    last_sync: Instant,
     /// In file order, without gap. One run where no pieces are known.
     runs: Vec<Run>,
     /// Where there are several runs: the hash of all bytes, as far as they came in order.
@@ -72,10 +80,12 @@ impl Part {
         let (origins, wrong) = origins_in(&records);
         let journal =
             Journal::create(&paths.journal, digest, size_bytes, &records_of(&runs, &origins, &wrong))?;
-        let syncer = Syncer::start(vec![Arc::clone(&file), Arc::clone(journal.file())]);
+        let writer = Writer::start(&file, journal)?;
+        let last_sync = Instant::now();
         let whole = (runs.len() > 1).then(Whole::default);
         let paths = paths.clone();
-        let mut part = Self { paths, digest, size_bytes, file, journal, syncer, runs, whole, origins, wrong };
+        let mut part =
+            Self { paths, digest, size_bytes, file, writer, last_sync, runs, whole, origins, wrong };
         part.catch_up(monitor)?;
         Ok(part)
     }
@@ -95,7 +105,8 @@ impl Part {
 
     /// How many bytes are there and verified, or hashed on arrival.
     pub(super) fn kept_bytes(&self) -> u64 {
-        self.runs.iter().map(|run| run.filled).sum()
+        let filled_bytes: u64 = self.runs.iter().map(|run| run.filled).sum();
+        filled_bytes.saturating_sub(self.writer.unwritten_bytes())
     }
 
     /// True where one digest covers all bytes, so that a range from elsewhere could spoil them.
@@ -136,39 +147,39 @@ impl Part {
         }
         self.origins.retain(|old| old.0 != address);
         self.origins.push(origin.clone());
-        self.journal.add(&Record::From { offset, address: origin.0, validator: origin.1 })
+        self.writer.note(Record::From { offset, address: origin.0, validator: origin.1 })
     }
 
     /// Takes bytes that stand at `position` in the file.
-    pub(super) fn accept(&mut self, position: u64, bytes: &[u8]) -> Result<Step> {
-        let (mut position, mut bytes) = (position, bytes);
+    pub(super) fn accept(&mut self, mut position: u64, chunk: &Chunk) -> Result<Step> {
+        let mut chunk = chunk.clone();
         let mut new_bytes = 0;
         // The first run that ends behind the position.
         let mut index = self.runs.partition_point(|run| run.end() <= position);
-        while let Some(run) = self.runs.get(index).filter(|_| !bytes.is_empty()) {
+        while let Some(run) = self.runs.get(index).filter(|_| !chunk.bytes.is_empty()) {
             let within = position - run.offset;
             let count = if within < run.filled {
-                let count = (bytes.len() as u64).min(run.filled - within);
+                let count = (chunk.bytes.len() as u64).min(run.filled - within);
                 if !run.is_whole
-                    && let Some(at) = self.first_difference(position, &bytes[..count as usize])?
+                    && let Some(at) = self.first_difference(position, &chunk.bytes[..count as usize])?
                 {
                     return Ok(Step::Differs { offset: position + at });
                 }
                 count
             } else if within == run.filled {
                 // Up to the next place where the digest is written down.
-                let count = (bytes.len() as u64).min(next_mark(run) - within);
-                if let Some(wrong) = self.fill(index, &bytes[..count as usize])? {
+                let count = (chunk.bytes.len() as u64).min(next_mark(run) - within);
+                if let Some(wrong) = self.fill(index, chunk.slice(0..count as usize))? {
                     return Ok(wrong);
                 }
                 new_bytes += count;
                 count
             } else {
                 // The beginning of this run was lost on the way; a later request brings it.
-                (bytes.len() as u64).min(run.end() - position)
+                (chunk.bytes.len() as u64).min(run.end() - position)
             };
             position += count;
-            bytes = &bytes[count as usize..];
+            chunk = chunk.slice(count as usize..chunk.bytes.len());
             if position == self.runs[index].end() {
                 index += 1;
             }
@@ -178,6 +189,7 @@ impl Part {
 
     /// Gives up the bytes of the run from `position` on, so that others can take their place.
     pub(super) fn rewind(&mut self, position: u64, monitor: &dyn Monitor) -> Result<()> {
+        self.writer.flush()?;
         let index = self.runs.partition_point(|run| run.end() <= position);
         let Some(run) = self.runs.get_mut(index) else { return Ok(()) };
         match &mut self.whole {
@@ -192,6 +204,7 @@ impl Part {
 
     /// Keeps a whole file with the wrong digest as `.suspect`, and begins anew.
     pub(super) fn set_aside(&mut self) -> Result<()> {
+        self.writer.flush()?;
         rename(&self.paths.part, &self.paths.suspect)?;
         self.file = Arc::new(StagingFile::open(&self.paths.part)?);
         self.runs.iter_mut().for_each(Run::reset);
@@ -208,8 +221,7 @@ impl Part {
                 self.mark(index)?;
             }
         }
-        self.file.sync()?;
-        Ok(self.journal.file().sync()?)
+        self.writer.sync()
     }
 
     /// Declares the file whole. The last word is the sha256 of all bytes.
@@ -230,15 +242,16 @@ impl Part {
     }
 
     /// Writes the next bytes of a run, up to its next mark at most.
-    fn fill(&mut self, index: usize, bytes: &[u8]) -> Result<Option<Step>> {
+    fn fill(&mut self, index: usize, chunk: Chunk) -> Result<Option<Step>> {
         let run = &mut self.runs[index];
-        self.file.write_at(bytes, run.position())?;
+        let count = chunk.bytes.len() as u64;
+        self.writer.write(run.position(), chunk.clone())?;
         if let Some(whole) = &mut self.whole {
-            whole.take(run, bytes);
+            whole.take(run, &chunk.bytes);
         }
-        run.hasher.update(bytes);
-        run.filled += bytes.len() as u64;
-        let is_at_mark = run.filled.is_multiple_of(MAX_PIECE_BYTES);
+        run.hasher.update(&chunk.bytes);
+        run.filled += count;
+        let is_due = self.last_sync.elapsed() >= SYNC_EVERY;
         if run.filled == run.length {
             let (offset, length, expected, actual) = (run.offset, run.length, run.expected, run.digest());
             if actual != expected {
@@ -249,11 +262,14 @@ impl Part {
                 return Ok(Some(Step::Wrong { offset, length, expected, actual }));
             }
             run.is_whole = true;
-            self.mark(index)?;
-        } else if is_at_mark {
+        }
+        if is_due || run.is_whole || run.filled.is_multiple_of(MARK_BYTES) {
             self.mark(index)?;
         }
-        self.syncer.wrote(bytes.len() as u64)?;
+        if is_due {
+            self.writer.ask_for_sync()?;
+            self.last_sync = Instant::now();
+        }
         Ok(None)
     }
 
@@ -262,18 +278,19 @@ impl Part {
         let run = &mut self.runs[index];
         let sha256 = run.digest();
         run.marks.push((run.filled, sha256));
-        self.journal.add(&Record::Have { offset: run.offset, length: run.filled, sha256 })
+        self.writer.note(Record::Have { offset: run.offset, length: run.filled, sha256 })
     }
 
     fn rewrite_journal(&mut self) -> Result<()> {
         let records = records_of(&self.runs, &self.origins, &self.wrong);
-        self.journal = Journal::create(&self.paths.journal, self.digest, self.size_bytes, &records)?;
-        self.syncer = Syncer::start(vec![Arc::clone(&self.file), Arc::clone(self.journal.file())]);
+        let journal = Journal::create(&self.paths.journal, self.digest, self.size_bytes, &records)?;
+        self.writer = Writer::start(&self.file, journal)?;
         Ok(())
     }
 
     /// Hashes for the whole what came out of order and now has no gap before it.
     fn catch_up(&mut self, monitor: &dyn Monitor) -> Result<()> {
+        self.writer.flush()?;
         let end = self.runs.iter().find(|run| !run.is_whole).map_or(self.size_bytes, |run| run.offset);
         match &mut self.whole {
             Some(whole) if whole.offset < end => {
@@ -287,6 +304,7 @@ impl Part {
 
     /// Where `bytes` first differ from the file's at `position`.
     fn first_difference(&self, position: u64, bytes: &[u8]) -> Result<Option<u64>> {
+        self.writer.flush()?;
         let mut there = vec![0; bytes.len()];
         let count = self.file.read_at(&mut there, position)?;
         let same = there[..count].iter().zip(bytes).take_while(|(old, new)| old == new).count();
@@ -319,7 +337,7 @@ impl Whole {
 
 /// The length of a run at which its digest is written down next.
 fn next_mark(run: &Run) -> u64 {
-    run.length.min((run.filled / MAX_PIECE_BYTES + 1) * MAX_PIECE_BYTES)
+    run.length.min((run.filled / MARK_BYTES + 1) * MARK_BYTES)
 }
 
 fn origins_in(records: &[Record]) -> (Vec<(String, Option<Validator>)>, BTreeSet<String>) {

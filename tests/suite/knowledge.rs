@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::support::documents::{HTML, pdf};
 use crate::support::sandbox::{Sandbox, shared_data};
 
-const BOILING: &str = "# Water\n\n## Boiling\n\nBoil water for one minute. Above 2000 metres, boil it for three.\n";
+const BOILING: &str =
+    "# Water\n\n## Boiling\n\nBoil water for one minute. Above 2000 metres, boil it for three.\n";
 
 #[test]
 fn finds_a_passage_with_its_source_and_its_best_sentence() {
@@ -21,21 +22,31 @@ fn finds_a_passage_with_its_source_and_its_best_sentence() {
     assert!(text.contains("Water › Boiling") && text.contains("“Boil water for one minute.”"), "{text}");
     let (_, value) = sandbox.json("home", &["find", "boil"]);
     let passage = &value["passages"][0];
-    assert_eq!(passage["path"], sandbox.path("docs/guides/water.md").canonicalize().unwrap().to_str().unwrap());
+    assert_eq!(
+        passage["path"],
+        sandbox.path("docs/guides/water.md").canonicalize().unwrap().to_str().unwrap()
+    );
     assert_eq!((passage["first_line"].as_u64(), passage["page"].as_u64()), (Some(5), None));
 }
 
 #[test]
 fn reads_pdf_with_pages_and_html_without_scripts() {
     let sandbox = Sandbox::new();
-    let pages = ["Chapter one is about malaria.\nSleep under a net.", "Chapter two is about cholera.\nDrink clean water."];
+    let pages = [
+        "Chapter one is about malaria.\nSleep under a net.",
+        "Chapter two is about cholera.\nDrink clean water.",
+    ];
     sandbox.write("docs/book.pdf", pdf(&pages));
     sandbox.write("docs/cold.html", HTML);
     sandbox.ok("home", &["index", "add", "docs"]);
     let (_, value) = sandbox.json("home", &["find", "cholera"]);
     let passage = &value["passages"][0];
     assert_eq!((passage["file"].as_str(), passage["page"].as_u64()), (Some("book.pdf"), Some(2)), "{value}");
-    assert_eq!(value["passages"].as_array().unwrap().len(), 1, "a passage does not reach over a page: {value}");
+    assert_eq!(
+        value["passages"].as_array().unwrap().len(),
+        1,
+        "a passage does not reach over a page: {value}"
+    );
     let (_, value) = sandbox.json("home", &["find", "thermometer"]);
     assert_eq!(value["passages"][0]["heading_path"][0], "Keeping vaccines cold");
     assert!(value["passages"][0]["quote"].as_str().unwrap().contains("Check the thermometer twice a day."));
@@ -58,7 +69,10 @@ fn one_bad_file_never_stops_a_run_and_each_is_named_with_a_reason() {
     assert_eq!(code, Some(8), "{value}");
     let files = &value["files"];
     let count = |key: &str| files[key].as_u64().unwrap();
-    assert_eq!((count("num_indexed"), count("num_empty"), count("num_failed"), count("num_others")), (2, 1, 5, 1));
+    assert_eq!(
+        (count("num_indexed"), count("num_empty"), count("num_failed"), count("num_others")),
+        (2, 1, 5, 1)
+    );
     let status = sandbox.ok("home", &["index", "status", "docs"]);
     for said in [
         "empty    empty.txt",
@@ -197,7 +211,8 @@ fn odd_texts_are_quoted_at_their_own_lines() {
     sandbox.write("docs/crlf.md", "\u{feff}# Pump\r\n\r\nGrease the bearing\r\nevery month.\r\n");
     sandbox.write("docs/long.txt", format!("{} zanzibar {}", "word ".repeat(40_000), "word ".repeat(40_000)));
     sandbox.write("docs/deep.md", "# a\n## b\n### c\n#### d\n##### e\n###### f\n\nThe bottom is here.\n");
-    let utf16: Vec<u8> = "\u{feff}Salted fish keeps well.".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let utf16: Vec<u8> =
+        "\u{feff}Salted fish keeps well.".encode_utf16().flat_map(u16::to_le_bytes).collect();
     sandbox.write("docs/wide.txt", utf16);
     sandbox.ok("home", &["index", "add", "docs"]);
     let (_, value) = sandbox.json("home", &["find", "bearing"]);
@@ -216,9 +231,14 @@ fn other_languages_are_found_by_their_own_words() {
     let sandbox = Sandbox::new();
     sandbox.write("docs/zh.txt", "诺曼人是中世纪居住在法国北部诺曼底的人民。他们的祖先来自北欧。");
     sandbox.write("docs/th.txt", "น้ำสะอาดสำคัญต่อสุขภาพของทุกคนในหมู่บ้าน");
-    sandbox.write("docs/fr.txt", "Les réfrigérateurs solaires gardent les vaccins au froid pendant plusieurs jours.");
+    sandbox.write(
+        "docs/fr.txt",
+        "Les réfrigérateurs solaires gardent les vaccins au froid pendant plusieurs jours.",
+    );
     sandbox.ok("home", &["index", "add", "docs"]);
-    for (question, file) in [("诺曼底在哪里", "zh.txt"), ("สุขภาพ", "th.txt"), ("refrigerateur solaire", "fr.txt")] {
+    for (question, file) in
+        [("诺曼底在哪里", "zh.txt"), ("สุขภาพ", "th.txt"), ("refrigerateur solaire", "fr.txt")]
+    {
         let (code, value) = sandbox.json("home", &["find", question]);
         assert_eq!((code, value["passages"][0]["file"].as_str()), (Some(0), Some(file)), "{question}");
     }

@@ -8,6 +8,8 @@
 
 mod support;
 
+#[cfg(all(feature = "engine", feature = "index"))]
+mod ask;
 mod catalog;
 mod command_line;
 #[cfg(feature = "onnx")]
@@ -17,7 +19,11 @@ mod engine;
 mod house_plan;
 #[cfg(feature = "index")]
 mod knowledge;
+mod publish;
 #[cfg(feature = "index")]
 mod questions;
+mod stick;
 mod supply;
+mod transfer;
 mod trust;
+mod volumes;

@@ -40,8 +40,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
     let What::Retrieval { folder, words_only, vector_weight } = &args.what;
     let options = BenchOptions { folder: folder.clone(), vector_weight: *vector_weight };
     let mut embedders = if *words_only { Embedders::none() } else { context.embedders()? };
-    let embedder = embedders.first(&context.terminal)?;
-    let report = bench_retrieval(&context.home, &options, embedder, &context.terminal)?;
+    let report = bench_retrieval(&context.home, &options, embedders.first(), &context.terminal)?;
     context.output.show(&report, text);
     Ok(Outcome::Done)
 }

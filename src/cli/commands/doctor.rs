@@ -1,8 +1,5 @@
 //! `localml doctor`.
 
-use std::env;
-use std::path::PathBuf;
-
 use crate::cli::context::Context;
 use crate::cli::report::Outcome;
 use crate::ops::{Check, DoctorReport, Error, Health, doctor};
@@ -15,16 +12,9 @@ use crate::ops::{Check, DoctorReport, Error, Health, doctor};
 pub(crate) struct Args {}
 
 pub(super) fn run(_args: &Args, context: &Context) -> Result<Outcome, Error> {
-    let report = doctor(&context.home, &onnx_places())?;
+    let report = doctor(&context.home, &context.onnx_places())?;
     context.output.show(&report, text);
     Ok(if report.is_well() { Outcome::Done } else { Outcome::Problems })
-}
-
-/// The path that the environment gives, then `lib/` beside the executable.
-fn onnx_places() -> Vec<PathBuf> {
-    let given = env::var_os("LOCALML_ONNXRUNTIME").filter(|value| !value.is_empty()).map(PathBuf::from);
-    let beside = env::current_exe().ok().and_then(|program| Some(program.parent()?.join("lib")));
-    given.into_iter().chain(beside).collect()
 }
 
 fn text(report: &DoctorReport) -> String {

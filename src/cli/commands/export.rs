@@ -1,15 +1,118 @@
 //! `localml export`.
 
-use crate::error::ErrorKind;
-use crate::ops::Error;
+use std::path::PathBuf;
 
 use crate::cli::context::Context;
 use crate::cli::report::Outcome;
+use crate::cli::table::table;
+use crate::cli::terminal::size;
+use crate::ops::{DEFAULT_VOLUME_BYTES, Error, ExportOptions, ExportReport, ExportedPackage, export};
+use crate::package::PackageRef;
 
 /// Write packages to a stick
+///
+/// Everything is read back from the stick before it is called safe to remove. What an earlier export put
+/// there stays. An export that was cut off continues when it is run again.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+#[command(
+    after_help = "Example:\n  localml export /media/usb --plan\n  localml export /media/usb localml-handbook"
+)]
+pub(crate) struct Args {
+    /// The folder where the stick is mounted; may be left out when only one is
+    stick: Option<PathBuf>,
+    /// The packages; everything that is fetched or installed when none is named
+    packages: Vec<PackageRef>,
+    /// The largest volume, for example 500MB or 2GiB; FAT32 holds at most 4 GiB - 1
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value_t = DEFAULT_VOLUME_BYTES, hide_default_value = true)]
+    volume_size: u64,
+    /// Only say what would be written
+    #[arg(long)]
+    plan: bool,
+}
 
-pub(super) fn run(_args: &Args, _context: &Context) -> Result<Outcome, Error> {
-    Err(Error::new(ErrorKind::Failed, "`export` is not built yet"))
+pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
+    let options = ExportOptions {
+        stick: args.stick.clone(),
+        packages: args.packages.clone(),
+        volume_size_bytes: args.volume_size,
+        is_plan: args.plan,
+    };
+    let report = export(&context.home, &options, &context.terminal)?;
+    context.output.show(&report, text);
+    Ok(if report.damaged.is_empty() { Outcome::Done } else { Outcome::Problems })
+}
+
+fn text(report: &ExportReport) -> String {
+    let rows: Vec<Vec<String>> = report.packages.iter().map(row).collect();
+    let mut text = table(&["PACKAGE", "VERSION", "VARIANT", "SIZE", ""], &rows);
+    for package in &report.damaged {
+        text.push_str(&format!("DAMAGED {}: {}\n", package.name, package.reason));
+    }
+    for package in report.packages.iter().filter(|package| !package.requires.is_empty()) {
+        let names: Vec<String> = package.requires.iter().map(|name| format!("`{name}`")).collect();
+        text.push_str(&format!(
+            "`{}` requires {}, which the site must have\n",
+            package.name,
+            names.join(", ")
+        ));
+    }
+    let (bundle, stick) = (&report.bundle, report.stick.display());
+    text.push_str(&if report.is_plan && !report.was_there {
+        let num_files = report.files.len();
+        format!(
+            "{} bytes ({}) in {num_files} files would be written to `{stick}`",
+            report.size_bytes,
+            size(report.size_bytes)
+        )
+    } else if report.was_there {
+        format!("bundle {bundle} is on `{stick}` already, and whole; safe to remove")
+    } else {
+        format!(
+            "bundle {bundle}: {} written to `{stick}` and read back; safe to remove",
+            size(report.size_bytes)
+        )
+    });
+    text
+}
+
+fn row(package: &ExportedPackage) -> Vec<String> {
+    let label = if package.is_signed { "" } else { "unsigned" };
+    vec![
+        package.name.to_string(),
+        package.version.to_string(),
+        package.variant.to_string(),
+        size(package.size_bytes),
+        label.to_owned(),
+    ]
+}
+
+/// Reads `500MB`, `1GiB` or plain bytes.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(at);
+    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return Err("use a number with MB, GB, MiB or GiB".into()),
+    };
+    let number: u64 = digits.parse().map_err(|_| "use a number with MB, GB, MiB or GiB".to_owned())?;
+    number.checked_mul(factor).ok_or_else(|| "it is too large".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_as_people_write_them() {
+        assert_eq!(parse_size("500MB"), Ok(500_000_000));
+        assert_eq!(parse_size("1 GiB"), Ok(1 << 30));
+        assert_eq!(parse_size("4294967295"), Ok(4_294_967_295));
+        assert!(parse_size("many").is_err() && parse_size("99999999999GB").is_err());
+    }
 }

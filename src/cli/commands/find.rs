@@ -67,7 +67,7 @@ fn shown(number: usize, passage: &FoundPassage, is_full: bool) -> String {
 }
 
 /// `handbook: 12-power.md, lines 10–14` or, where there are pages, `book.pdf, page 3`.
-fn source(passage: &FoundPassage) -> String {
+pub(super) fn source(passage: &FoundPassage) -> String {
     let place = match passage.page {
         Some(page) => format!("page {page}"),
         None if passage.first_line == passage.last_line => format!("line {}", passage.first_line),

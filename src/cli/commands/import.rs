@@ -1,15 +1,101 @@
 //! `localml import`.
 
-use crate::error::ErrorKind;
-use crate::ops::Error;
+use std::path::PathBuf;
 
 use crate::cli::context::Context;
 use crate::cli::report::Outcome;
+use crate::cli::terminal::size;
+use crate::error::ErrorKind;
+use crate::ops::{Error, ImportOptions, ImportReport, IncompletePackage, import};
+use crate::package::{Name, PackageRef};
 
 /// Install packages from a stick
+///
+/// Needs no network. Only what a registry known here has signed is installed; what is whole is usable
+/// at once, and what is not is named. Ends with 4 when a package is damaged, with 8 when others
+/// were completed, and with 7 when nobody known here vouches for the stick.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+#[command(after_help = "Example:\n  localml import /media/usb\n  localml import /media/usb localml-handbook")]
+pub(crate) struct Args {
+    /// The folder where the stick is mounted; may be left out when only one is
+    stick: Option<PathBuf>,
+    /// The packages; everything on the stick when none is named
+    packages: Vec<PackageRef>,
+    /// Trust the registry on the stick that has this fingerprint, from now on
+    #[arg(long, value_name = "FINGERPRINT")]
+    fingerprint: Option<String>,
+    /// Take this package although nobody signed it; `list` labels it for ever
+    #[arg(long, value_name = "NAME")]
+    unsigned: Vec<Name>,
+    /// Install from an index that expired more than a year ago
+    #[arg(long)]
+    accept_stale: bool,
+}
 
-pub(super) fn run(_args: &Args, _context: &Context) -> Result<Outcome, Error> {
-    Err(Error::new(ErrorKind::Failed, "`import` is not built yet"))
+pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
+    let options = ImportOptions {
+        stick: args.stick.clone(),
+        packages: args.packages.clone(),
+        unsigned: args.unsigned.clone(),
+        accepts_stale: args.accept_stale,
+        fingerprint: args.fingerprint.clone(),
+    };
+    let report = import(&context.home, &options, &context.terminal)?;
+    context.output.show(&report, text);
+    Ok(outcome(&report))
+}
+
+fn outcome(report: &ImportReport) -> Outcome {
+    let has_whole = !report.installed.is_empty() || !report.unchanged.is_empty();
+    if report.is_complete() {
+        Outcome::Done
+    } else if has_whole {
+        Outcome::Problems
+    } else if report.incomplete.is_empty() {
+        Outcome::Bad(ErrorKind::Untrusted)
+    } else {
+        Outcome::Bad(ErrorKind::Damaged)
+    }
+}
+
+fn text(report: &ImportReport) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for remark in &report.remarks {
+        lines.push(format!("on the stick, {remark}"));
+    }
+    for package in &report.unchanged {
+        lines.push(format!("unchanged  {package}"));
+    }
+    for package in &report.installed {
+        lines.push(format!("installed  {package}"));
+    }
+    for package in &report.incomplete {
+        lines.extend(incomplete(package));
+    }
+    for refused in &report.refused {
+        lines.push(format!("refused    {}: {}", refused.package, refused.reason));
+    }
+    if !report.incomplete.is_empty() {
+        lines.push(
+            "what came of the incomplete packages is kept; import again, or from another copy of the stick"
+                .into(),
+        );
+    }
+    if lines.is_empty() {
+        lines.push("the stick carries no packages".into());
+    }
+    lines.join("\n")
+}
+
+fn incomplete(package: &IncompletePackage) -> Vec<String> {
+    let mut lines = vec![format!("INCOMPLETE {}: not installed", package.package)];
+    for file in &package.files {
+        lines.push(format!(
+            "           `{}`: {} are missing or damaged",
+            file.path,
+            size(file.missing_bytes)
+        ));
+        lines.extend(file.causes.iter().map(|cause| format!("           {cause}")));
+    }
+    lines
 }

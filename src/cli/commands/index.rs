@@ -107,7 +107,15 @@ fn embedders(words_only: bool, context: &Context) -> Result<Embedders, Error> {
 
 /// Failed files end with 8; a run that was stopped ends with 1.
 fn outcome(reports: &[IndexReport], words_only: bool, context: &Context) -> Outcome {
-    if !words_only && reports.iter().any(|report| report.vectors.is_none() && !report.is_interrupted()) {
+    let mut is_whole = true;
+    for report in reports {
+        if let Some(problem) = &report.vector_problem {
+            is_whole = false;
+            context.terminal.warn(&format!("`{}` is found by words only: {problem}", report.name));
+        }
+    }
+    let has_none = |report: &IndexReport| report.vectors.is_none() && !report.is_interrupted();
+    if is_whole && !words_only && reports.iter().any(has_none) {
         context
             .terminal
             .note("found by words only; to find by meaning too, install an embedder: `localml search embed`");
@@ -116,7 +124,8 @@ fn outcome(reports: &[IndexReport], words_only: bool, context: &Context) -> Outc
         context.terminal.note(&format!("stopped; `localml index refresh {}` goes on", report.name));
         return Outcome::Bad(ErrorKind::Failed);
     }
-    if reports.iter().any(|report| report.files.num_failed > 0 || !report.files.offline.is_empty()) {
+    let has_fault = |report: &IndexReport| report.files.num_failed > 0 || !report.files.offline.is_empty();
+    if !is_whole || reports.iter().any(has_fault) {
         return Outcome::Problems;
     }
     Outcome::Done

@@ -27,6 +27,7 @@ mod remove;
 #[cfg(feature = "engine")]
 mod run;
 mod search;
+mod stick;
 mod update;
 mod verify;
 
@@ -63,6 +64,7 @@ pub(crate) enum Command {
     Remove(remove::Args),
     Export(export::Args),
     Import(import::Args),
+    Stick(stick::Args),
     Adopt(adopt::Args),
     #[cfg(feature = "index")]
     Index(index::Args),
@@ -99,6 +101,7 @@ pub(crate) fn run(command: Option<&Command>, context: &Context) -> Result<Outcom
         Command::Remove(args) => remove::run(args, context),
         Command::Export(args) => export::run(args, context),
         Command::Import(args) => import::run(args, context),
+        Command::Stick(args) => stick::run(args, context),
         Command::Adopt(args) => adopt::run(args, context),
         #[cfg(feature = "index")]
         Command::Index(args) => index::run(args, context),
@@ -119,7 +122,7 @@ pub(crate) fn run(command: Option<&Command>, context: &Context) -> Result<Outcom
 }
 
 /// This executable, which the engine's process runs too.
-#[cfg(feature = "engine")]
+#[cfg(any(feature = "engine", feature = "index"))]
 fn this_program() -> Result<std::path::PathBuf, Error> {
     std::env::current_exe().map_err(|error| {
         let message = format!("the system does not say where this program lies: {error}");

@@ -22,8 +22,11 @@ pub struct IndexReport {
     pub files: ReadCounts,
     /// How many passages can be searched.
     pub num_passages: u64,
-    /// The vectors; `None` when no embedder is installed.
+    /// The vectors; `None` when no embedder is installed, or it failed.
     pub vectors: Option<VectorCounts>,
+    /// Why there are no vectors, or not all, although there is an embedder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vector_problem: Option<String>,
     /// What was damaged or outdated, and is repaired.
     pub repairs: Vec<String>,
 }
@@ -90,32 +93,18 @@ pub(super) fn finish(
     if files.num_read > 0 {
         monitor.note(&searchable(name, &head));
     }
-    let vectors = if files.is_interrupted || head.num_passages == 0 {
-        None
-    } else {
-        complete_vectors(home, name, &head, embedders, monitor)?
-    };
-    Ok(IndexReport { name: name.to_owned(), files, num_passages: head.num_passages, vectors, repairs })
-}
-
-/// Without an embedder that can be started, words are enough for now.
-fn complete_vectors(
-    home: &Home,
-    name: &str,
-    head: &Head,
-    embedders: &mut Embedders,
-    monitor: &dyn Monitor,
-) -> Result<Option<VectorCounts>> {
-    match embedders.for_languages(&head.languages, monitor) {
-        Ok(Some(embedder)) => embed_missing(home, name, embedder, monitor).map(Some),
-        Ok(None) => Ok(None),
-        Err(error) => {
-            let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-            let causes = error.causes().join(": ");
-            monitor.warn(&format!("`{name}` has no vectors: {error}: {causes}{hint}"));
-            Ok(None)
+    // What is searchable by words stays so when the embedder fails.
+    let (vectors, vector_problem) = match embedders.for_languages(&head.languages) {
+        Some(embedder) if !files.is_interrupted && head.num_passages > 0 => {
+            match embed_missing(home, name, embedder, monitor) {
+                Ok(counts) => (Some(counts), None),
+                Err(error) => (None, Some(error.in_one_line())),
+            }
         }
-    }
+        _ => (None, None),
+    };
+    let (name, num_passages) = (name.to_owned(), head.num_passages);
+    Ok(IndexReport { name, files, num_passages, vectors, vector_problem, repairs })
 }
 
 fn searchable(name: &str, head: &Head) -> String {

@@ -9,10 +9,12 @@ use crate::digest::{Hasher, Sha256};
 use crate::disk;
 use crate::package::{FileEntry, Manifest, Piece, PieceList, Variant};
 
-use super::super::error::{RegistryError, Result};
-use super::super::index::Files;
-use super::super::tree::{self, CONFIG, Config, FORMAT, MAX_INDEX_BYTES, REVOKED, Revocation, RevokedFile};
 use super::draft::{self, Draft, Shelves};
+use crate::registry::error::{RegistryError, Result};
+use crate::registry::index::Files;
+use crate::registry::tree::{
+    self, CONFIG, Config, FORMAT, MAX_INDEX_BYTES, REVOKED, Revocation, RevokedFile,
+};
 
 /// The shards of a new registry; a few, so that a small one is few files.
 const NUM_SHARDS: usize = 8;

@@ -13,7 +13,7 @@ use toml::{Table, Value};
 use crate::digest::Sha256;
 use crate::package::{InvalidManifest, Manifest};
 
-use super::super::error::{RegistryError, Result};
+use crate::registry::error::{RegistryError, Result};
 
 /// A manifest, and where its files lie on this disk.
 pub(super) struct Draft {
@@ -83,6 +83,8 @@ fn expand_folder(path: &Path, folder: &Path, variant: &mut Table, shelves: &Shel
     let Some(root) = places.into_iter().flatten().find(|place| place.is_dir()) else {
         return Err(authoring(path, format!("the folder `{relative}` is not there")));
     };
+    // Absolute, since `from` is otherwise taken relative to the manifest's folder.
+    let root = std::path::absolute(root).map_err(|error| authoring(path, error.to_string()))?;
     let mut found = Vec::new();
     walk(&root, &mut found)?;
     let files = found.iter().map(|place| {

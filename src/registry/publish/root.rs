@@ -14,9 +14,10 @@ use tough::schema::{KeyHolder, RoleKeys, RoleType, Root, Signed};
 use crate::digest::Sha256;
 use crate::disk;
 
-use super::super::error::{RegistryError, Result};
-use super::super::keys::{self, KeyRole, PrivateKey};
-use super::super::tree::root_file;
+use crate::registry::age::seconds_of;
+use crate::registry::error::{RegistryError, Result};
+use crate::registry::keys::{self, KeyRole, PrivateKey};
+use crate::registry::tree::root_file;
 
 /// How long a root is vouched for: ten years. Roots are rare, and age is only a tier.
 const ROOT_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -94,7 +95,7 @@ pub(super) fn names_key(root: &Root, role: RoleType, key: &Key) -> bool {
 
 /// A moment in the form that `tough` writes, to the second.
 pub(super) fn timestamp(time: SystemTime) -> Result<jiff::Timestamp> {
-    let seconds = super::super::age::seconds_of(time);
+    let seconds = seconds_of(time);
     jiff::Timestamp::from_second(seconds)
         .map_err(|_| RegistryError::Date { what: format!("{seconds} s after 1970") })
 }

@@ -17,13 +17,13 @@ use tough::schema::{
 use crate::digest::Sha256;
 use crate::disk;
 
-use super::super::age::{day_of, seconds_of};
-use super::super::error::{RegistryError, Result};
-use super::super::index::{Fault, Files, Trust, VerifiedIndex, read_config};
-use super::super::keys::{KeyRole, PrivateKey};
-use super::super::signed::SIGNED_AT;
-use super::super::tree::{CONFIG, SNAPSHOT, TARGETS, TIMESTAMP};
 use super::root::{SPEC_VERSION, names_key, newest_root, timestamp};
+use crate::registry::age::{day_of, seconds_of};
+use crate::registry::error::{RegistryError, Result};
+use crate::registry::index::{Fault, Files, Trust, VerifiedIndex, read_config};
+use crate::registry::keys::{KeyRole, PrivateKey};
+use crate::registry::signed::SIGNED_AT;
+use crate::registry::tree::{CONFIG, SNAPSHOT, TARGETS, TIMESTAMP};
 
 /// How to sign.
 #[derive(Debug, Clone, Copy)]

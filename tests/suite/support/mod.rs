@@ -6,4 +6,5 @@ pub(crate) mod http_server;
 pub(crate) mod publisher;
 pub(crate) mod sandbox;
 pub(crate) mod starter;
+pub(crate) mod stick;
 pub(crate) mod tiny_gguf;

@@ -26,7 +26,8 @@ pub(crate) fn install_embedder(sandbox: &Sandbox, home: &str) -> bool {
         ["model.onnx", "tokenizer.json", "config.json", "special_tokens_map.json", "tokenizer_config.json"];
     let Some(starter) = starter() else { return false };
     let manifest = include_str!("../../../scripts/starter/manifests/all-minilm-l6-v2/1.0.0.toml");
-    let read = |name: &&'static str| (*name, std::fs::read(starter.join("all-minilm-l6-v2").join(name)).unwrap());
+    let read =
+        |name: &&'static str| (*name, std::fs::read(starter.join("all-minilm-l6-v2").join(name)).unwrap());
     let files: Vec<(&str, Vec<u8>)> = FILES.iter().map(read).collect();
     let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
     let publisher = Publisher::new(sandbox, "starter");
@@ -35,6 +36,7 @@ pub(crate) fn install_embedder(sandbox: &Sandbox, home: &str) -> bool {
     let registry = publisher.registry().canonicalize().unwrap();
     publisher.introduce(home, &format!("file://{}", registry.display()));
     sandbox.ok(home, &["install", "starter/all-minilm-l6-v2"]);
-    std::os::unix::fs::symlink(starter.join("lib").canonicalize().unwrap(), sandbox.path(home).join("lib")).unwrap();
+    std::os::unix::fs::symlink(starter.join("lib").canonicalize().unwrap(), sandbox.path(home).join("lib"))
+        .unwrap();
     true
 }

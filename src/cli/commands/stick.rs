@@ -1,0 +1,75 @@
+//! `localml stick`.
+
+use std::path::PathBuf;
+
+use crate::cli::context::Context;
+use crate::cli::report::Outcome;
+use crate::cli::terminal::size;
+use crate::error::ErrorKind;
+use crate::ops::{Error, StickReport, StickVerifyReport, stick_info, stick_verify};
+
+/// Look at a stick: what it holds, and whether every byte is still there
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  localml stick info /media/usb\n  localml stick verify /media/usb")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    deed: Deed,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Deed {
+    /// List the bundles and packages on a stick
+    Info {
+        /// The folder where the stick is mounted; may be left out when only one is
+        stick: Option<PathBuf>,
+    },
+    /// Read every file back; best after unplugging the stick and plugging it in again
+    Verify {
+        /// The folder where the stick is mounted; may be left out when only one is
+        stick: Option<PathBuf>,
+    },
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
+    match &args.deed {
+        Deed::Info { stick } => {
+            context.output.show(&stick_info(stick.as_deref(), &context.terminal)?, info_text);
+            Ok(Outcome::Done)
+        }
+        Deed::Verify { stick } => {
+            let report = stick_verify(stick.as_deref(), &context.terminal)?;
+            context.output.show(&report, verify_text);
+            Ok(if report.is_whole() { Outcome::Done } else { Outcome::Bad(ErrorKind::Damaged) })
+        }
+    }
+}
+
+fn info_text(report: &StickReport) -> String {
+    let mut lines = Vec::new();
+    if let (Some(id), Some(generation)) = (&report.stick_id, report.generation) {
+        lines.push(format!("stick {id}, written {generation} times"));
+    }
+    lines.extend(report.remarks.iter().map(ToString::to_string));
+    for bundle in &report.bundles {
+        let label = if bundle.is_committed { "" } else { ", not in the stick's record" };
+        lines.push(format!("bundle {} of {}: {}{label}", bundle.id, bundle.created, size(bundle.size_bytes)));
+        lines.extend(bundle.packages.iter().map(|package| format!("  {package}")));
+    }
+    lines.extend(report.refused.iter().cloned());
+    if report.bundles.is_empty() {
+        lines.push("no bundle that can be read is on it".into());
+    }
+    lines.push("nothing of this is verified; `localml import` does that".into());
+    lines.join("\n")
+}
+
+fn verify_text(report: &StickVerifyReport) -> String {
+    let bad = report.files.iter().filter(|file| !file.is_whole);
+    let mut lines: Vec<String> = bad.map(|file| format!("DAMAGED {}", file.file)).collect();
+    let all_bytes = report.files.iter().map(|file| file.size_bytes).sum();
+    lines.push(match lines.is_empty() {
+        true => format!("{} in {} files read back, all as written", size(all_bytes), report.files.len()),
+        false => "export to the stick again, or use another one".to_owned(),
+    });
+    lines.join("\n")
+}

@@ -1,0 +1,222 @@
+//! What of a stick may come in: its own list says what it carries, the verified indexes say what that is.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::Serialize;
+
+use crate::bundle::{Bundles, Item};
+use crate::error::ErrorKind;
+use crate::package::{Manifest, Name, PackageRef, VariantId, Version};
+use crate::progress::Monitor;
+use crate::registry::VerifiedIndex;
+use crate::store::{Installed, Origin, Store};
+
+use super::choice::origin;
+use super::error::{Error, Result};
+use super::import::ImportOptions;
+use super::indexes;
+use super::site;
+use super::stick_trust::UnknownRoot;
+
+/// A package that may come in.
+pub(super) struct Candidate {
+    pub(super) package: PackageRef,
+    /// Its record, as a verified index describes it.
+    pub(super) installed: Installed,
+}
+
+/// A package that may not come in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RefusedPackage {
+    /// The package, as the stick names it.
+    pub package: PackageRef,
+    /// Why not.
+    pub reason: String,
+}
+
+/// The packages of a stick, sorted by what may happen to them.
+#[derive(Default)]
+pub(super) struct Sifted {
+    pub(super) candidates: Vec<Candidate>,
+    pub(super) unchanged: Vec<PackageRef>,
+    pub(super) refused: Vec<RefusedPackage>,
+}
+
+/// On which terms packages may come in.
+pub(super) struct Terms<'a> {
+    pub(super) options: &'a ImportOptions,
+    pub(super) unknown_roots: &'a [UnknownRoot],
+    pub(super) monitor: &'a dyn Monitor,
+}
+
+/// Judges every package that the stick lists, or those that were asked for.
+///
+/// # Errors
+/// When a package that was asked for is not on the stick, or an index is too old to install from.
+pub(super) fn sift(
+    bundles: &Bundles,
+    indexes: &[VerifiedIndex],
+    store: &Store,
+    terms: &Terms<'_>,
+) -> Result<Sifted> {
+    let all: Vec<&Item> = bundles.bundles.iter().flat_map(|bundle| &bundle.description.items).collect();
+    check_asked(&terms.options.packages, &all)?;
+    let mut judged: HashSet<Name> = HashSet::new();
+    let mut best: BTreeMap<Name, Candidate> = BTreeMap::new();
+    let mut refused: Vec<RefusedPackage> = Vec::new();
+    for item in all.into_iter().filter(|item| is_asked(&terms.options.packages, item)) {
+        match judge(item, indexes, terms) {
+            Err(reason) => refused.push(RefusedPackage { package: item.package.clone(), reason }),
+            Ok((candidate, index)) => {
+                if let Some(index) = index.filter(|index| judged.insert(index.name().clone())) {
+                    indexes::check_age(index, terms.options.accepts_stale, terms.monitor)?;
+                }
+                let name = candidate.installed.name().clone();
+                let is_better = best.get(&name).is_none_or(|known| version(known) < version(&candidate));
+                if is_better {
+                    best.insert(name, candidate);
+                }
+            }
+        }
+    }
+    // The same package may stand in several bundles, as an older version too.
+    refused.retain(|refused| !best.contains_key(&refused.package.name));
+    refused.dedup();
+    let mut sifted = Sifted { refused, ..Sifted::default() };
+    for candidate in best.into_values() {
+        compare_with_installed(candidate, store, terms, &mut sifted)?;
+    }
+    // Small ones first, so that something is usable soon.
+    sifted.candidates.sort_by_key(|candidate| candidate.installed.size_bytes());
+    Ok(sifted)
+}
+
+fn version(candidate: &Candidate) -> &Version {
+    &candidate.installed.manifest.package.version
+}
+
+fn check_asked(asked: &[PackageRef], all: &[&Item]) -> Result<()> {
+    let is_absent = |package: &&PackageRef| all.iter().all(|item| !matches(package, item));
+    let Some(absent) = asked.iter().find(is_absent) else {
+        return Ok(());
+    };
+    let mut names: Vec<String> = all.iter().map(|item| format!("`{}`", item.package)).collect();
+    names.sort();
+    names.dedup();
+    let error = Error::new(ErrorKind::NotFound, format!("`{absent}` is not on this stick"));
+    Err(match names.is_empty() {
+        true => error,
+        false => error.with_hint(format!("on it are {}", names.join(", "))),
+    })
+}
+
+fn is_asked(asked: &[PackageRef], item: &Item) -> bool {
+    asked.is_empty() || asked.iter().any(|package| matches(package, item))
+}
+
+fn matches(asked: &PackageRef, item: &Item) -> bool {
+    let is_other_version = asked.version.is_some() && asked.version != item.package.version;
+    let is_other_variant = asked.variant.is_some() && asked.variant != item.package.variant;
+    asked.name == item.package.name && !is_other_version && !is_other_variant
+}
+
+/// Finds who vouches for a package; the error is the reason why nobody does.
+fn judge<'a>(
+    item: &Item,
+    indexes: &'a [VerifiedIndex],
+    terms: &Terms<'_>,
+) -> std::result::Result<(Candidate, Option<&'a VerifiedIndex>), String> {
+    let (Some(version), Some(variant)) = (&item.package.version, &item.package.variant) else {
+        return Err("the stick does not say which version and build it is".into());
+    };
+    if let Some(manifest) = &item.unsigned {
+        return unsigned(item, manifest, variant, terms).map(|candidate| (candidate, None));
+    }
+    let mut reason = unknown_reason(item, terms);
+    for index in indexes {
+        let name = &item.package.name;
+        let manifest = index.versions_of(name).iter().find(|manifest| manifest.package.version == *version);
+        let Some(manifest) = manifest else {
+            continue;
+        };
+        if let Some(revocation) = index.revocation_of(name, version) {
+            reason = format!("its publisher took it back: {}", revocation.reason);
+        } else if !describes(manifest, variant, item) {
+            reason = format!("the registry `{}` describes other bytes under this name", index.name());
+        } else {
+            let installed = Installed::new(manifest.clone(), variant.clone(), origin(index), site::now());
+            return Ok((Candidate { package: item.package.clone(), installed }, Some(index)));
+        }
+    }
+    Err(reason)
+}
+
+fn unknown_reason(item: &Item, terms: &Terms<'_>) -> String {
+    let registry = item.package.registry.as_ref().map(Name::as_str);
+    match terms.unknown_roots.iter().find(|root| Some(root.name.as_str()) == registry) {
+        Some(root) => {
+            format!("its registry `{}` is not known here (fingerprint {})", root.name, root.fingerprint)
+        }
+        None => "no registry known here names it".into(),
+    }
+}
+
+/// True when the signed manifest means the very files that the stick lists.
+fn describes(manifest: &Manifest, variant: &VariantId, item: &Item) -> bool {
+    manifest.variant(variant).is_some_and(|variant| {
+        variant.files.iter().all(|file| item.files.iter().any(|listed| listed.sha256 == file.sha256))
+    })
+}
+
+fn unsigned(
+    item: &Item,
+    manifest: &Manifest,
+    variant: &VariantId,
+    terms: &Terms<'_>,
+) -> std::result::Result<Candidate, String> {
+    let name = &item.package.name;
+    if !terms.options.unsigned.contains(name) {
+        return Err(format!("nobody signed it; `--unsigned {name}` takes it all the same"));
+    }
+    let is_itself =
+        manifest.package.name == *name && Some(&manifest.package.version) == item.package.version.as_ref();
+    if !is_itself || manifest.variant(variant).is_none() || manifest.check().is_err() {
+        return Err("its own description contradicts itself".into());
+    }
+    let installed = Installed::new(manifest.clone(), variant.clone(), Origin::Unsigned, site::now());
+    Ok(Candidate { package: item.package.clone(), installed })
+}
+
+/// What is installed already stays; a newer version stays too, unless the older one was asked for.
+fn compare_with_installed(
+    candidate: Candidate,
+    store: &Store,
+    terms: &Terms<'_>,
+    sifted: &mut Sifted,
+) -> Result<()> {
+    let here = store.find(candidate.installed.name())?;
+    let wanted = &candidate.installed;
+    let is_whole = |here: &Installed| {
+        here.files().iter().all(|file| store.blob_path(&file.sha256, file.size_bytes).is_some())
+    };
+    let is_same = |here: &Installed| {
+        here.variant == wanted.variant
+            && here.manifest.package.version == wanted.manifest.package.version
+            && is_whole(here)
+    };
+    let is_version_asked = terms
+        .options
+        .packages
+        .iter()
+        .any(|package| package.name == *wanted.name() && package.version.is_some());
+    match here {
+        Some(here) if is_same(&here) => sifted.unchanged.push(candidate.package),
+        Some(here) if here.manifest.package.version > *version(&candidate) && !is_version_asked => {
+            let newer = &here.manifest.package.version;
+            terms.monitor.note(&format!("`{}` stays: {newer} is installed here", candidate.package));
+            sifted.unchanged.push(candidate.package);
+        }
+        _ => sifted.candidates.push(candidate),
+    }
+    Ok(())
+}

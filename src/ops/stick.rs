@@ -1,0 +1,95 @@
+//! `stick`: what a stick holds, and whether it still holds it.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::bundle::{self, BundleId, FileHealth, Remark, Stick};
+use crate::package::PackageRef;
+use crate::progress::Monitor;
+
+use super::error::Result;
+use super::removable;
+
+/// What a stick says that it holds; nothing of it is verified.
+#[derive(Debug, Serialize)]
+pub struct StickReport {
+    /// The stick's folder.
+    pub stick: PathBuf,
+    /// The stick's own name.
+    pub stick_id: Option<String>,
+    /// How often it was written.
+    pub generation: Option<u64>,
+    /// The bundles, the newest first.
+    pub bundles: Vec<StickBundle>,
+    /// Bundles that cannot be read, and why.
+    pub refused: Vec<String>,
+    /// What is wrong with the commit record.
+    pub remarks: Vec<Remark>,
+}
+
+/// One bundle.
+#[derive(Debug, Serialize)]
+pub struct StickBundle {
+    /// Its id.
+    pub id: BundleId,
+    /// When it was written, by the writer's clock.
+    pub created: String,
+    /// The packages in it.
+    pub packages: Vec<PackageRef>,
+    /// The bytes of its volumes.
+    pub size_bytes: u64,
+    /// False when the stick's record does not know it.
+    pub is_committed: bool,
+}
+
+/// How a stick's files are.
+#[derive(Debug, Serialize)]
+pub struct StickVerifyReport {
+    /// The stick's folder.
+    pub stick: PathBuf,
+    /// Every file of the record.
+    pub files: Vec<FileHealth>,
+}
+
+impl StickVerifyReport {
+    /// True when every byte is as it was written.
+    pub fn is_whole(&self) -> bool {
+        self.files.iter().all(|file| file.is_whole)
+    }
+}
+
+/// Lists what a stick says that it holds.
+///
+/// # Errors
+/// When it is not a stick.
+pub fn stick_info(folder: Option<&Path>, monitor: &dyn Monitor) -> Result<StickReport> {
+    let folder = removable::stick(folder, monitor)?;
+    let stick = Stick::open(&folder)?;
+    let found = stick.bundles()?;
+    let bundles = found.bundles.into_iter().map(|bundle| StickBundle {
+        packages: bundle.description.items.iter().map(|item| item.package.clone()).collect(),
+        size_bytes: bundle.description.volumes.iter().map(|volume| volume.size_bytes).sum(),
+        is_committed: bundle.is_committed,
+        created: bundle.description.created,
+        id: bundle.description.id,
+    });
+    Ok(StickReport {
+        stick_id: stick.record().map(|record| record.stick_id.clone()),
+        generation: stick.record().map(|record| record.generation),
+        bundles: bundles.collect(),
+        refused: found.refused.iter().map(ToString::to_string).collect(),
+        remarks: stick.remarks(),
+        stick: folder,
+    })
+}
+
+/// Reads every file of the stick from the medium and compares it with the record.
+///
+/// # Errors
+/// When it is not a stick, or has no record to compare with.
+pub fn stick_verify(folder: Option<&Path>, monitor: &dyn Monitor) -> Result<StickVerifyReport> {
+    let folder = removable::stick(folder, monitor)?;
+    let files = bundle::verify(&Stick::open(&folder)?, monitor)?;
+    Ok(StickVerifyReport { stick: folder, files })
+}

@@ -1,0 +1,122 @@
+//! The trust that a stick carries, judged by what is known here: newer is taken, older ignored,
+//! damaged or forged refused, unknown shown by its fingerprint.
+
+use serde::Serialize;
+
+use crate::bundle::Stick;
+use crate::digest::Sha256;
+use crate::error::ErrorKind;
+use crate::home::Home;
+use crate::package::Name;
+use crate::registry::{self, Addition, Known, Outcome, Updated, show_fingerprint};
+
+use super::carried::{Carried, registries_in};
+use super::error::{Error, Result, While as _};
+
+/// What a stick did to one registry known here.
+#[derive(Debug, Serialize)]
+pub struct ImportedTrust {
+    /// What it is called here.
+    pub name: Name,
+    /// What changed.
+    pub outcome: Outcome,
+}
+
+/// A registry on a stick that nobody here accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnknownRoot {
+    /// What the stick calls it.
+    pub name: String,
+    /// The sha256 of its first root.
+    pub fingerprint: Sha256,
+}
+
+/// Brings known registries up to date from every trust set on the stick.
+///
+/// # Errors
+/// `Untrusted` when a set is damaged, or a known registry's files on the stick do not hold.
+pub(super) fn update_from(stick: &Stick, home: &Home) -> Result<(Vec<ImportedTrust>, Vec<UnknownRoot>)> {
+    let (sets, damaged) = stick.trust_sets();
+    if let Some(error) = damaged.into_iter().next() {
+        return Err(error.into());
+    }
+    let known = registry::known(&home.registries())?;
+    let mut imported: Vec<ImportedTrust> = Vec::new();
+    let mut unknown: Vec<UnknownRoot> = Vec::new();
+    for carried in sets.into_iter().flat_map(registries_in) {
+        let Some(fingerprint) = carried.fingerprint() else {
+            continue;
+        };
+        match known.iter().find(|known| known.fingerprint == fingerprint) {
+            Some(known) => note(&mut imported, known, update(known, &carried)?),
+            None if unknown.iter().any(|other| other.fingerprint == fingerprint) => {}
+            None => unknown.push(UnknownRoot { name: carried.name, fingerprint }),
+        }
+    }
+    Ok((imported, unknown))
+}
+
+fn update(known: &Known, carried: &Carried) -> Result<Outcome> {
+    let updated = registry::update_from_stick(&known.folder, carried)
+        .while_doing(|| format!("the stick's copy of the registry `{}` cannot be trusted", known.name))?;
+    Ok(updated.outcome)
+}
+
+/// Several sets may bring one registry; anything newer is the news.
+fn note(imported: &mut Vec<ImportedTrust>, known: &Known, outcome: Outcome) {
+    match imported.iter_mut().find(|entry| entry.name == known.name) {
+        Some(entry) if outcome == Outcome::Newer => entry.outcome = outcome,
+        Some(_) => {}
+        None => imported.push(ImportedTrust { name: known.name.clone(), outcome }),
+    }
+}
+
+/// Accepts a registry that the stick carries, by the fingerprint that a person compared.
+///
+/// Its address for later refreshes comes from the stick too: whoever answers there must have its keys.
+///
+/// # Errors
+/// `Untrusted` when no registry on the stick has this fingerprint, or its files do not hold.
+pub(super) fn accept(stick: &Stick, home: &Home, fingerprint: &Sha256) -> Result<Updated> {
+    let mut found: Vec<String> = Vec::new();
+    for carried in stick.trust_sets().0.into_iter().flat_map(registries_in) {
+        match carried.fingerprint() {
+            Some(other) if other == *fingerprint => return add(home, *fingerprint, &carried),
+            Some(other) => found.push(format!("`{}`:\n{}", carried.name, show_fingerprint(&other))),
+            None => {}
+        }
+    }
+    found.dedup();
+    let message = match found.is_empty() {
+        true => "there is no registry on this stick".to_owned(),
+        false => {
+            format!("no registry on this stick has the fingerprint given; on it is {}", found.join("\nand "))
+        }
+    };
+    Err(Error::new(ErrorKind::Untrusted, message)
+        .with_hint("do not go on: ask the publisher, by telephone for example, which fingerprint is right"))
+}
+
+fn add(home: &Home, fingerprint: Sha256, carried: &Carried) -> Result<Updated> {
+    let untrusted = |reason: String| Error::new(ErrorKind::Untrusted, reason);
+    let name: Name = carried.name.parse().map_err(|error| untrusted(format!("{error}")))?;
+    let address = carried.address();
+    let url =
+        address.ok_or_else(|| untrusted(format!("the stick names no address of the registry `{name}`")))?;
+    let folder = home.registries().join(name.as_str());
+    Ok(registry::add(&folder, &Addition { name, url, fingerprint: Some(fingerprint) }, carried)?)
+}
+
+/// The error that an unknown root ends with.
+pub(super) fn unknown(root: &UnknownRoot) -> Error {
+    let message = format!(
+        "the packages on this stick come from the registry `{}`, which is not known here; its fingerprint is\n{}",
+        root.name,
+        show_fingerprint(&root.fingerprint)
+    );
+    Error::new(ErrorKind::Untrusted, message).with_hint(format!(
+        "compare the fingerprint with the publisher, by telephone for example; if all of it agrees, \
+         `localml import DIR --fingerprint {}`",
+        root.fingerprint
+    ))
+}
