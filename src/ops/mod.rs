@@ -53,7 +53,7 @@ pub use ask::{Answer, AskEvent, AskOptions, AskReport, Suggestion, ask};
 pub use bench::{BenchOptions, BenchReport, BenchRow, bench_retrieval};
 pub use doctor::{Check, DoctorReport, Health, doctor};
 #[cfg(feature = "index")]
-pub use embedding::{AnyEmbedder, EmbedderOptions, Embeds, installed_embedder};
+pub use embedding::{EmbedderOptions, Embedders, Embeds};
 #[cfg(feature = "engine")]
 pub use engine_worker::engine_worker;
 pub use error::{Error, Result};

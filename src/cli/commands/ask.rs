@@ -9,7 +9,7 @@ use crate::cli::report::Outcome;
 use crate::cli::terminal::size;
 use crate::ops::{
     Answer, AskEvent, AskOptions, AskReport, Citation, Confidence, Error, FoundPassage, Suggestion, Support,
-    ask, installed_embedder,
+    ask,
 };
 use crate::package::PackageRef;
 use crate::progress::Monitor as _;
@@ -58,13 +58,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
         threads: args.threads,
         is_verbose: context.is_verbose,
     };
-    let mut embedder = installed_embedder(&context.home, &context.embedder_options())?;
+    let mut embedders = context.embedders()?;
     let mut hear = |event: AskEvent<'_>| {
         if !context.output.is_json() {
             context.output.write(&heard(&event));
         }
     };
-    let report = ask(&context.home, &options, embedder.as_mut(), &context.terminal, &mut hear)?;
+    let report = ask(&context.home, &options, &mut embedders, &context.terminal, &mut hear)?;
     context.output.show(&report, closing);
     for note in &report.notes {
         context.terminal.note(note);

@@ -15,7 +15,7 @@ use crate::index::Analyser;
 use crate::package::{Name, PackageRef};
 use crate::progress::Monitor;
 
-use super::embedding::AnyEmbedder;
+use super::embedding::Embedders;
 use super::error::Result;
 use super::find::{FindOptions, FindReport, FoundPassage, find};
 use super::index::collection_names;
@@ -102,11 +102,11 @@ pub struct Answer {
 pub fn ask(
     home: &Home,
     options: &AskOptions,
-    embedder: Option<&mut AnyEmbedder>,
+    embedders: &mut Embedders,
     monitor: &dyn Monitor,
     hear: &mut dyn FnMut(AskEvent<'_>),
 ) -> Result<AskReport> {
-    let found = search(home, options, embedder, monitor)?;
+    let found = search(home, options, embedders, monitor)?;
     let confidence = confidence(&found);
     hear(AskEvent::Quotes(&found.passages, confidence));
     let mut report = AskReport {
@@ -155,7 +155,7 @@ fn write_answer(
 fn search(
     home: &Home,
     options: &AskOptions,
-    embedder: Option<&mut AnyEmbedder>,
+    embedders: &mut Embedders,
     monitor: &dyn Monitor,
 ) -> Result<FindReport> {
     let find_options = FindOptions {
@@ -163,7 +163,7 @@ fn search(
         collections: options.collections.clone(),
         limit: options.limit,
     };
-    match find(home, &find_options, embedder, monitor) {
+    match find(home, &find_options, embedders, monitor) {
         Err(error) if error.kind() == ErrorKind::NotFound && are_indexed(home, &options.collections) => {
             Ok(FindReport {
                 question: options.question.clone(),
