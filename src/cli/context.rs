@@ -63,7 +63,7 @@ impl Context {
             Color::Auto => {}
         }
         Self {
-            home: Home::at(args.home.clone().unwrap_or_else(default_home)),
+            home: Home::at(from_anywhere(args.home.clone().unwrap_or_else(default_home))),
             output: Output::new(args.json),
             terminal: Terminal::new(args.quiet, args.json),
             is_offline: args.offline,
@@ -103,6 +103,12 @@ impl Context {
     pub(crate) fn embedders(&self) -> Result<Embedders, Error> {
         Embedders::installed(&self.home, &self.embedder_options())
     }
+}
+
+/// Spells the path out: a collection remembers where its documents lie, also inside the home, and must
+/// find them when the next command runs in another folder.
+fn from_anywhere(home: PathBuf) -> PathBuf {
+    std::path::absolute(&home).unwrap_or(home)
 }
 
 /// A folder `localml-home` beside the executable (a courier's stick), else the user's data folder.

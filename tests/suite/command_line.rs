@@ -40,6 +40,15 @@ fn an_empty_home_lists_nothing_and_says_what_comes_next() {
 }
 
 #[test]
+fn a_home_that_was_named_from_here_is_the_same_from_elsewhere() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.command("home").env("LOCALML_HOME", "near").arg("--json").output().unwrap();
+    let overview: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let home = std::path::Path::new(overview["home"].as_str().unwrap());
+    assert!(home.is_absolute() && home.ends_with("near"), "{}", home.display());
+}
+
+#[test]
 fn an_absent_package_ends_with_3_and_a_hint_also_as_json() {
     let sandbox = Sandbox::new();
     for verb in ["path", "verify", "remove"] {
