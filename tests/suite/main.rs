@@ -17,6 +17,8 @@ mod engine;
 mod house_plan;
 #[cfg(feature = "index")]
 mod knowledge;
+#[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
+mod meaning;
 mod publish;
 #[cfg(feature = "index")]
 mod questions;
