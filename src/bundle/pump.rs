@@ -1,10 +1,11 @@
-//! Two threads for one volume: one reads the stick and hashes pieces, the other hashes wholes and writes.
+//! Two threads for one volume: one reads the stick and hashes pieces, the other writes (and a third hashes
+//! the whole blob).
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crate::digest::Sha256;
@@ -16,6 +17,9 @@ use super::scan::{Sighting, Walk, shown};
 
 /// How many pieces may wait between the threads; with one at each end, 4 × 4 MiB are in use.
 const NUM_WAITING: usize = 2;
+
+/// How many used buffers are kept.
+const MAX_SPARE: usize = 4;
 
 /// What is needed of one blob.
 pub(super) struct Need {
@@ -36,7 +40,7 @@ enum State {
 /// What the reading thread found.
 pub(super) enum Message {
     /// A piece whose digest is right.
-    Piece { blob: usize, index: usize, bytes: Vec<u8> },
+    Piece { blob: usize, index: usize, bytes: Arc<Vec<u8>> },
     /// A piece that is not.
     Bad { blob: usize, text: String },
     /// Something that belongs to no wanted blob.
@@ -58,19 +62,17 @@ pub(super) fn pump<E>(
     file: &File,
     size_bytes: u64,
     needs: HashMap<Sha256, Need>,
-    mut take: impl FnMut(Message) -> Result<Option<Vec<u8>>, E>,
+    mut take: impl FnMut(Message) -> Result<Option<Arc<Vec<u8>>>, E>,
 ) -> Result<(), E> {
-    let spare: Mutex<Vec<Vec<u8>>> = Mutex::default();
+    let spare = Spare::default();
     let (sender, receiver): (SyncSender<Message>, Receiver<Message>) = mpsc::sync_channel(NUM_WAITING);
     thread::scope(|scope| {
         let spare = &spare;
         scope.spawn(move || read_pieces(file, size_bytes, needs, spare, &sender));
         // Moved in here, so that it is gone when `take` fails: then the reader stops too.
         for message in receiver {
-            if let Some(buffer) = take(message)?
-                && let Ok(mut spare) = spare.lock()
-            {
-                spare.push(buffer);
+            if let Some(buffer) = take(message)? {
+                spare.give(buffer);
             }
         }
         Ok(())
@@ -81,22 +83,45 @@ fn read_pieces(
     file: &File,
     size_bytes: u64,
     mut needs: HashMap<Sha256, Need>,
-    spare: &Mutex<Vec<Vec<u8>>>,
+    spare: &Spare,
     sender: &SyncSender<Message>,
 ) {
     for sighting in Walk::new(file, size_bytes) {
         let message = match sighting {
             Sighting::Refused(text) => Some(Message::Remark(text)),
-            Sighting::Piece { name, data_at, length } => needs.get_mut(&name.blob).and_then(|need| {
-                let buffer = spare.lock().ok().and_then(|mut spare| spare.pop()).unwrap_or_default();
-                need.look_at(file, &name, data_at, length, buffer)
-            }),
+            Sighting::Piece { name, data_at, length } => needs
+                .get_mut(&name.blob)
+                .and_then(|need| need.look_at(file, &name, data_at, length, spare.take())),
         };
         if let Some(message) = message
             && sender.send(message).is_err()
         {
             return;
         }
+    }
+}
+
+/// Buffers that were used before: fresh ones would have to be cleared, 4 MiB each time.
+#[derive(Default)]
+struct Spare(Mutex<Vec<Arc<Vec<u8>>>>);
+
+impl Spare {
+    fn give(&self, buffer: Arc<Vec<u8>>) {
+        if let Ok(mut buffers) = self.0.lock() {
+            buffers.push(buffer);
+        }
+    }
+
+    /// A buffer that nobody hashes any more, else a new one.
+    fn take(&self) -> Vec<u8> {
+        let Ok(mut buffers) = self.0.lock() else {
+            return Vec::new();
+        };
+        let free = buffers.iter().position(|buffer| Arc::strong_count(buffer) == 1);
+        let buffer = free.and_then(|index| Arc::into_inner(buffers.swap_remove(index)));
+        // Those still in use are let go; otherwise they would pile up.
+        buffers.truncate(MAX_SPARE);
+        buffer.unwrap_or_default()
     }
 }
 
@@ -129,7 +154,7 @@ impl Need {
         match read_piece(file, &piece, data_at, length, buffer) {
             Ok(bytes) => {
                 self.states[name.piece] = State::Taken;
-                Some(Message::Piece { blob: self.blob, index: name.piece, bytes })
+                Some(Message::Piece { blob: self.blob, index: name.piece, bytes: Arc::new(bytes) })
             }
             Err(reason) => bad(format!("{} is damaged: {reason}", shown(name))),
         }

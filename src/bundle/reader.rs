@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -252,7 +253,7 @@ impl Reception<'_> {
                     if let Some(before) = current.replace(blob).filter(|&before| before != blob)
                         && let Some(wanted) = wanted.get_mut(&before)
                     {
-                        wanted.part.rest();
+                        wanted.part.rest()?;
                     }
                     self.take_piece(wanted, blob, index, &bytes, deliver)?;
                     Ok(Some(bytes))
@@ -299,7 +300,7 @@ impl Reception<'_> {
         wanted: &mut HashMap<usize, Wanted<'_>>,
         blob: usize,
         index: usize,
-        bytes: &[u8],
+        bytes: &Arc<Vec<u8>>,
         deliver: &mut dyn FnMut(Staged) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let Some(entry) = wanted.get_mut(&blob) else {

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use crate::digest::Sha256;
-use crate::disk::{self, StagingFile};
+use crate::disk::{self, Flusher, StagingFile};
 use crate::package::PieceList;
 use crate::progress::{Monitor, Task};
 
@@ -16,6 +16,9 @@ use super::description::{BlobEntry, Run, VolumeEntry};
 use super::entry::{BLOCK_BYTES, EntryName, TRAILER_BYTES, padding_bytes};
 use super::error::{BundleError, Result, io_error};
 use super::plan::OutgoingBlob;
+
+/// How much is written before the medium is asked to take it, in bytes.
+const FLUSH_EVERY_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Reads blobs piece by piece and proves on the way that they are what they are called.
 pub(super) struct Copier<'a> {
@@ -143,6 +146,8 @@ pub(super) struct Sink {
     at: u64,
     is_comparing: bool,
     found: Vec<u8>,
+    unsynced_bytes: u64,
+    flusher: Option<Flusher>,
 }
 
 impl Sink {
@@ -151,7 +156,7 @@ impl Sink {
         let is_comparing = file.size_bytes()? > 0;
         // What the page cache believes of a stick that was pulled out is worth nothing.
         disk::drop_cached_pages(file.file());
-        Ok(Self { file, at: 0, is_comparing, found: Vec::new() })
+        Ok(Self { file, at: 0, is_comparing, found: Vec::new(), unsynced_bytes: 0, flusher: None })
     }
 
     fn put_entry(&mut self, name: &EntryName, bytes: &[u8]) -> Result<()> {
@@ -172,13 +177,30 @@ impl Sink {
         }
         if !self.is_comparing {
             self.file.write_at(bytes, self.at)?;
+            self.flush_behind(bytes.len() as u64)?;
         }
         self.at += bytes.len() as u64;
         Ok(())
     }
 
+    /// Keeps the medium busy while the next pieces are read.
+    fn flush_behind(&mut self, num_written: u64) -> Result<()> {
+        self.unsynced_bytes += num_written;
+        if self.unsynced_bytes >= FLUSH_EVERY_BYTES {
+            self.unsynced_bytes = 0;
+            match &self.flusher {
+                Some(flusher) => flusher.flush(),
+                None => self.flusher = Some(Flusher::start(&self.file)?),
+            }
+        }
+        Ok(())
+    }
+
     /// Cuts off what is too much, and brings all to the medium.
     pub(super) fn finish(self) -> Result<()> {
+        if let Some(flusher) = self.flusher {
+            flusher.finish()?;
+        }
         if self.file.size_bytes()? != self.at {
             self.file.truncate(self.at)?;
         }

@@ -4,6 +4,8 @@ use std::env;
 use std::path::PathBuf;
 
 use crate::home::Home;
+#[cfg(feature = "index")]
+use crate::ops::{Embedders, Error};
 
 use super::output::Output;
 use super::terminal::Terminal;
@@ -91,6 +93,15 @@ impl Context {
             onnx_places: self.onnx_places(),
             num_threads: None,
         }
+    }
+
+    /// The installed embedders; a build that can run none has none.
+    ///
+    /// # Errors
+    /// When an installed record is damaged.
+    #[cfg(feature = "index")]
+    pub(crate) fn embedders(&self) -> Result<Embedders, Error> {
+        Embedders::installed(&self.home, &self.embedder_options())
     }
 }
 

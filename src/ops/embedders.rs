@@ -29,6 +29,8 @@ pub(super) struct InstalledEmbedder {
     pub(super) name: Name,
     /// What it is called in an index: backend, model digest, and a digest of the way it is used.
     pub(super) identity: String,
+    /// ISO 639-1 codes of the languages it is good for; empty when its publisher does not say.
+    pub(super) languages: Vec<String>,
     backend: Backend,
     embedding: Option<Embedding>,
     folder: PathBuf,
@@ -84,6 +86,7 @@ fn describe(store: &Store, installed: &Installed) -> Option<InstalledEmbedder> {
     Some(InstalledEmbedder {
         name: installed.name().clone(),
         identity: identity(backend, &model.sha256, embedding.as_ref(), files),
+        languages: installed.manifest.package.languages.clone(),
         backend,
         embedding,
         folder: store.package_folder(installed),

@@ -1,5 +1,6 @@
 //! What the knowledge verbs need of an embedder, whichever features this build has.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::home::Home;
@@ -30,9 +31,6 @@ pub trait Embeds {
     fn passages(&mut self, texts: &[&str]) -> Result<Vec<Vector>>;
 }
 
-/// An embedder of any kind.
-pub type AnyEmbedder = Box<dyn Embeds>;
-
 /// What starting an embedder needs besides its package.
 #[derive(Debug, Clone, Default)]
 pub struct EmbedderOptions {
@@ -44,32 +42,89 @@ pub struct EmbedderOptions {
     pub num_threads: Option<usize>,
 }
 
-/// Chooses the installed embedder, if there is one that this build can run. It is loaded when it is first asked.
-///
-/// Among several it is the one that most collections have vectors of, else the one that was installed first: an
-/// embedder that joins later must not make the vectors of before worthless.
-///
-/// # Errors
-/// When an installed record is damaged.
-#[cfg(any(feature = "onnx", feature = "engine"))]
-pub fn installed_embedder(home: &Home, options: &EmbedderOptions) -> Result<Option<AnyEmbedder>> {
-    let mut all = super::embedders::embedders(home)?;
-    if all.len() > 1 {
-        let used = used_embedders(home);
-        // The sort is stable, so that among equals the first installed stays in front.
-        all.sort_by_key(|one| std::cmp::Reverse(used.iter().filter(|used| **used == one.identity).count()));
-    }
-    let Some(chosen) = all.into_iter().next() else { return Ok(None) };
-    Ok(Some(Box::new(lazy::Lazy::new(chosen, options.clone())?)))
+/// The embedders at hand; each is loaded when it is first asked.
+#[derive(Default)]
+pub struct Embedders {
+    all: Vec<Candidate>,
 }
 
-/// This build can run none.
-///
-/// # Errors
-/// Never.
-#[cfg(not(any(feature = "onnx", feature = "engine")))]
-pub fn installed_embedder(_home: &Home, _options: &EmbedderOptions) -> Result<Option<AnyEmbedder>> {
-    Ok(None)
+struct Candidate {
+    /// ISO 639-1 codes of the languages it is good for; empty when its publisher does not say.
+    languages: Vec<String>,
+    embedder: Box<dyn Embeds>,
+}
+
+impl Embedders {
+    /// None at all: word search only.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Those that are installed and that this build can run: in front those that most collections have
+    /// vectors of, then those that were installed first. An embedder that joins later must not make the
+    /// vectors of before worthless.
+    ///
+    /// # Errors
+    /// When an installed record is damaged.
+    #[cfg(any(feature = "onnx", feature = "engine"))]
+    pub fn installed(home: &Home, options: &EmbedderOptions) -> Result<Self> {
+        let mut installed = super::embedders::embedders(home)?;
+        if installed.len() > 1 {
+            let used = used_embedders(home);
+            // The sort is stable, so that among equals the first installed stays in front.
+            installed.sort_by_key(|one| {
+                std::cmp::Reverse(used.iter().filter(|used| **used == one.identity).count())
+            });
+        }
+        let mut all = Vec::new();
+        for one in installed {
+            let languages = one.languages.clone();
+            all.push(Candidate { languages, embedder: Box::new(lazy::Lazy::new(one, options.clone())?) });
+        }
+        Ok(Self { all })
+    }
+
+    /// This build can run none.
+    ///
+    /// # Errors
+    /// Never.
+    #[cfg(not(any(feature = "onnx", feature = "engine")))]
+    pub fn installed(_home: &Home, _options: &EmbedderOptions) -> Result<Self> {
+        Ok(Self::none())
+    }
+
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// The first one.
+    pub fn first(&mut self) -> Option<&mut dyn Embeds> {
+        self.all.first_mut().map(|candidate| &mut *candidate.embedder as &mut dyn Embeds)
+    }
+
+    /// The first one that is good for most of these passages, counted by language.
+    pub fn for_languages(&mut self, counts: &BTreeMap<String, u64>) -> Option<&mut dyn Embeds> {
+        let mut all = self.all.iter_mut();
+        let candidate = all.find(|candidate| covers(&candidate.languages, counts))?;
+        Some(&mut *candidate.embedder)
+    }
+
+    /// The one that made an index's vectors.
+    pub fn of_identity(&mut self, identity: &str) -> Option<&mut dyn Embeds> {
+        let mut all = self.all.iter_mut();
+        let candidate = all.find(|candidate| candidate.embedder.identity() == identity)?;
+        Some(&mut *candidate.embedder)
+    }
+}
+
+/// True when the embedder knows the language of at least half of the passages whose language is known. A
+/// vector of a text that the model cannot read is worse than none.
+fn covers(languages: &[String], counts: &BTreeMap<String, u64>) -> bool {
+    let total: u64 = counts.values().sum();
+    let known: u64 =
+        counts.iter().filter(|(language, _)| languages.contains(language)).map(|(_, count)| count).sum();
+    languages.is_empty() || known * 2 >= total
 }
 
 /// The embedder of each collection that can be opened and has vectors.
@@ -136,5 +191,20 @@ mod lazy {
         fn passages(&mut self, texts: &[&str]) -> Result<Vec<Vector>> {
             Ok(self.open()?.embed_passages(texts)?)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_embedder_must_know_the_language_of_half_of_the_passages() {
+        let counts: BTreeMap<String, u64> = [("en".to_owned(), 5), ("sw".to_owned(), 6)].into();
+        let knows = |languages: &[&str]| {
+            covers(&languages.iter().map(|language| (*language).to_owned()).collect::<Vec<_>>(), &counts)
+        };
+        assert!(!knows(&["en"]) && knows(&["sw"]) && knows(&["en", "sw"]) && knows(&[]));
+        assert!(covers(&["en".to_owned()], &BTreeMap::new()), "nothing is known of the passages");
     }
 }

@@ -1,5 +1,6 @@
 //! `find`: the passages that answer a question, each with its source and its best sentence.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -12,7 +13,7 @@ use crate::passage::Vector;
 use crate::progress::Monitor;
 use crate::retrieval::{Found, Question, SearchOptions, best_sentence, search};
 
-use super::embedding::AnyEmbedder;
+use super::embedding::Embedders;
 use super::error::{Error, Result};
 use super::index::{collection_names, folder_of};
 
@@ -91,15 +92,15 @@ pub struct FoundPassage {
 pub fn find(
     home: &Home,
     options: &FindOptions,
-    embedder: Option<&mut AnyEmbedder>,
+    embedders: &mut Embedders,
     monitor: &dyn Monitor,
 ) -> Result<FindReport> {
     let collections = open_collections(home, &options.collections, monitor)?;
     let collections: Vec<&Collection> = collections.iter().collect();
     let mut notes = Vec::new();
-    let vector = question_vector(&options.question, &collections, embedder, &mut notes)?;
-    let used_vectors = vector.is_some();
-    let question = Question { text: options.question.clone(), vector };
+    let vectors = question_vectors(&options.question, &collections, embedders, &mut notes);
+    let used_vectors = !vectors.is_empty();
+    let question = Question { text: options.question.clone(), vectors };
     let search_options = SearchOptions { limit: options.limit, ..SearchOptions::default() };
     let found = search(&collections, &question, &search_options)?;
     if found.is_empty() {
@@ -139,42 +140,44 @@ fn open_collections(home: &Home, names: &[String], monitor: &dyn Monitor) -> Res
     }
 }
 
-/// The question's vector, when a collection has vectors of the embedder that is at hand.
-fn question_vector(
+/// The question's vector for each embedder that the collections have vectors of.
+fn question_vectors(
     question: &str,
     collections: &[&Collection],
-    embedder: Option<&mut AnyEmbedder>,
+    embedders: &mut Embedders,
     notes: &mut Vec<String>,
-) -> Result<Option<(String, Vector)>> {
-    let Some(embedder) = embedder else {
-        if collections.iter().any(|collection| collection.embedder().is_some()) {
-            notes.push("searched by words only: the embedder of the index cannot be used here".into());
-        }
-        return Ok(None);
-    };
-    let identity = embedder.identity().to_owned();
-    let mut without = Vec::new();
+) -> BTreeMap<String, Vector> {
+    let mut vectors = BTreeMap::new();
     for collection in collections {
-        if collection.embedder() != Some(&identity) || !collection.has_all_vectors() {
-            without.push(collection.name());
+        let name = collection.name();
+        let Some(identity) = collection.embedder() else {
+            if !embedders.is_empty() {
+                notes.push(format!(
+                    "`{name}` is searched by words only; `localml index refresh {name}` adds meaning"
+                ));
+            }
+            continue;
+        };
+        if !collection.has_all_vectors() {
+            notes
+                .push(format!("some of `{name}` has no vectors yet; `localml index refresh {name}` goes on"));
         }
-    }
-    if let Some(first) = without.first() {
-        notes.push(format!(
-            "meaning is not yet searched everywhere: `localml index refresh {first}` completes the vectors"
-        ));
-    }
-    if !collections.iter().any(|collection| collection.embedder() == Some(&identity)) {
-        return Ok(None);
-    }
-    match embedder.questions(&[question]) {
-        Ok(mut vectors) => Ok(vectors.pop().map(|vector| (identity, vector))),
-        Err(error) => {
+        if vectors.contains_key(identity) {
+            continue;
+        }
+        let Some(embedder) = embedders.of_identity(identity) else {
+            notes.push(format!(
+                "`{name}` is searched by words only: the embedder of its vectors is not installed"
+            ));
+            continue;
+        };
+        match embedder.questions(&[question]) {
+            Ok(made) => vectors.extend(made.into_iter().map(|vector| (identity.to_owned(), vector))),
             // Half an answer now is better than none: the words are still there.
-            notes.push(format!("searched by words only: {}", error.in_one_line()));
-            Ok(None)
+            Err(error) => notes.push(format!("searched by words only: {}", error.in_one_line())),
         }
     }
+    vectors
 }
 
 fn shown(analyser: &mut Analyser, question: &str, collections: &[&Collection], found: Found) -> FoundPassage {

@@ -18,6 +18,8 @@ mod site;
 mod stick_trust;
 
 mod adopt;
+#[cfg(feature = "index")]
+mod ask;
 mod doctor;
 #[cfg(feature = "engine")]
 mod engine_worker;
@@ -42,12 +44,16 @@ mod stick;
 mod update;
 mod verify;
 
+#[cfg(feature = "index")]
+pub use crate::answer::{Citation, Confidence, Support};
 pub use adopt::{AdoptOptions, AdoptReport, adopt};
+#[cfg(feature = "index")]
+pub use ask::{Answer, AskEvent, AskOptions, AskReport, Suggestion, ask};
 #[cfg(feature = "index")]
 pub use bench::{BenchOptions, BenchReport, BenchRow, bench_retrieval};
 pub use doctor::{Check, DoctorReport, Health, doctor};
 #[cfg(feature = "index")]
-pub use embedding::{AnyEmbedder, EmbedderOptions, Embeds, installed_embedder};
+pub use embedding::{EmbedderOptions, Embedders, Embeds};
 #[cfg(feature = "engine")]
 pub use engine_worker::engine_worker;
 pub use error::{Error, Result};

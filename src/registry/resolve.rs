@@ -127,7 +127,7 @@ fn revocation_error(index: &VerifiedIndex, manifest: &Manifest) -> Option<Regist
 }
 
 /// The same version with the same bytes; where they come from does not matter.
-fn is_same(left: &Manifest, right: &Manifest) -> bool {
+pub(crate) fn is_same(left: &Manifest, right: &Manifest) -> bool {
     let bytes_of = |manifest: &Manifest| -> Vec<_> {
         manifest
             .variants

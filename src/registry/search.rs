@@ -3,7 +3,7 @@
 use crate::package::Manifest;
 
 use super::index::VerifiedIndex;
-use super::resolve::newest;
+use super::resolve::{is_same, newest};
 
 /// Languages by the word that a person types; a code of two letters works too.
 const LANGUAGES: &[(&str, &str)] = &[
@@ -39,8 +39,8 @@ pub struct Found<'a> {
 
 /// Finds the packages whose name, title, kind, licence, languages or note hold every word.
 ///
-/// Words are compared without case. No word finds everything. By name; a package that two registries
-/// hold in the same version stands once, with the first of them.
+/// Words are compared without case. No word finds everything. By name; the same bytes under one name in two
+/// registries stand once, with the first of them.
 pub fn search<'a>(indexes: &'a [VerifiedIndex], words: &[String]) -> Vec<Found<'a>> {
     let words: Vec<String> = words.iter().map(|word| word.to_lowercase()).collect();
     let mut found: Vec<Found<'a>> = Vec::new();
@@ -52,7 +52,10 @@ pub fn search<'a>(indexes: &'a [VerifiedIndex], words: &[String]) -> Vec<Found<'
         }
     }
     found.sort_by(|left, right| left.manifest.package.name.cmp(&right.manifest.package.name));
-    found.dedup_by(|later, earlier| later.manifest == earlier.manifest);
+    found.dedup_by(|later, earlier| {
+        let is_one_name = later.manifest.package.name == earlier.manifest.package.name;
+        is_one_name && is_same(later.manifest, earlier.manifest)
+    });
     found
 }
 

@@ -10,8 +10,9 @@ use std::collections::HashMap;
 
 use crate::index::Hit;
 
-/// How much a vector's score counts against a word's: tuned on cranfield and squad2.
-const VECTOR_WEIGHT: f32 = 0.5;
+/// How much a vector's score counts against a word's. With all-MiniLM-L6-v2, nDCG@10 of cranfield and squad2:
+/// 0.3 .408 .919 · 0.4 .413 .918 · 0.5 .414 .915 · 0.6 .412 .908.
+const VECTOR_WEIGHT: f32 = 0.45;
 /// Smooths ranks, as in Cormack et al. 2009.
 const RANK_CONSTANT: f32 = 60.0;
 

@@ -17,8 +17,8 @@ const MAX_LANGUAGES: usize = 4;
 pub struct Question {
     /// The words.
     pub text: String,
-    /// The vector and the embedder that made it, when one is installed.
-    pub vector: Option<(String, Vector)>,
+    /// Its vectors, by the embedder that made them.
+    pub vectors: BTreeMap<String, Vector>,
 }
 
 /// How to search.
@@ -81,22 +81,40 @@ fn nearest(
     question: &Question,
     limit: usize,
 ) -> Result<(Vec<Hit>, bool), IndexError> {
-    let Some((embedder, vector)) = &question.vector else { return Ok((Vec::new(), true)) };
     let mut hits = Vec::new();
     let mut is_complete = true;
-    for (place, collection) in collections.iter().enumerate() {
-        let fits = collection.embedder() == Some(embedder.as_str());
-        is_complete &= fits && collection.has_all_vectors();
-        if fits {
-            let list = collection.search_vector(vector, limit)?;
-            hits.extend(list.into_iter().map(|(id, score)| Hit { collection: place, id, score }));
+    for (embedder, vector) in &question.vectors {
+        let mut list = Vec::new();
+        for (place, collection) in collections.iter().enumerate() {
+            if collection.embedder() == Some(embedder.as_str()) {
+                is_complete &= collection.has_all_vectors();
+                let nearest = collection.search_vector(vector, limit)?;
+                list.extend(nearest.into_iter().map(|(id, score)| Hit { collection: place, id, score }));
+            }
         }
+        if question.vectors.len() > 1 {
+            to_unit_range(&mut list);
+        }
+        hits.extend(list);
     }
+    let has_vector = |collection: &&Collection| {
+        collection.embedder().is_some_and(|embedder| question.vectors.contains_key(embedder))
+    };
+    is_complete &= question.vectors.is_empty() || collections.iter().all(has_vector);
     hits.sort_unstable_by(|left, right| {
         right.score.total_cmp(&left.score).then((left.collection, left.id).cmp(&(right.collection, right.id)))
     });
     hits.truncate(limit);
     Ok((hits, is_complete))
+}
+
+/// Cosines of two embedders cannot be compared: each list is brought to 0..1.
+fn to_unit_range(hits: &mut [Hit]) {
+    let most = hits.iter().fold(f32::MIN, |most, hit| most.max(hit.score));
+    let least = hits.iter().fold(f32::MAX, |least, hit| least.min(hit.score));
+    for hit in hits {
+        hit.score = if most > least { (hit.score - least) / (most - least) } else { 1.0 };
+    }
 }
 
 /// The languages that a question is read in: those of most passages, the commonest first.

@@ -137,7 +137,7 @@ impl Attempt<'_> {
                 Next::Chunk(chunk) => {
                     let count = (chunk.bytes.len() as u64).min(until - position);
                     let here = Here { source, position, begin, is_whole };
-                    self.accept(part, &here, &chunk.bytes[..count as usize], moved)?;
+                    self.accept(part, &here, chunk.slice(0..count as usize), moved)?;
                     position += count;
                 }
                 Next::Waiting => {}
@@ -152,12 +152,12 @@ impl Attempt<'_> {
         &self,
         part: &mut Part,
         here: &Here<'_>,
-        bytes: &[u8],
+        mut chunk: Chunk,
         moved: &mut Moved,
     ) -> Result<(), Failure> {
-        let (mut position, mut bytes) = (here.position, bytes);
+        let mut position = here.position;
         loop {
-            match part.accept(position, bytes).map_err(Failure::stop)? {
+            match part.accept(position, &chunk).map_err(Failure::stop)? {
                 Step::Taken { new_bytes } => {
                     moved.new_bytes += new_bytes;
                     self.task.advance(new_bytes);
@@ -167,16 +167,17 @@ impl Attempt<'_> {
                 Step::Differs { offset } if here.is_whole => {
                     self.warn_of_difference(here.source, offset);
                     part.rewind(offset, self.monitor).map_err(Failure::stop)?;
-                    bytes = &bytes[(offset - position) as usize..];
+                    chunk = chunk.slice((offset - position) as usize..chunk.bytes.len());
                     position = offset;
                 }
                 Step::Differs { offset } => {
                     let address = here.source.address.clone();
                     return Err(Failure::without_ranges(TransferError::Changed { address, offset }));
                 }
-                Step::Wrong { offset, length, expected, actual } => {
+                Step::Wrong { offset, length, mismatch } => {
                     let (name, address) = (self.wanted.name.clone(), here.source.address.clone());
-                    let error = TransferError::WrongPiece { name, address, offset, length, expected, actual };
+                    let mismatch = Box::new(mismatch);
+                    let error = TransferError::WrongPiece { name, address, offset, length, mismatch };
                     // A piece that was begun earlier may be another source's fault.
                     let is_ours = offset >= here.begin;
                     return Err(if is_ours { Failure::leave(error) } else { Failure::retry(error) });

@@ -82,19 +82,32 @@ impl Client {
         if network.is_none() && url.scheme() != "file" {
             return Err(TransferError::Offline { name: shown(url) });
         }
+        self.get_with_patience(network, url, max_bytes, monitor).map_err(|error| match error {
+            TransferError::Cancelled { .. } => {
+                TransferError::Cancelled { name: shown(url), kept_bytes: 0, size_bytes: 0 }
+            }
+            error => error,
+        })
+    }
+
+    fn get_with_patience(
+        &self,
+        network: Option<&Network>,
+        url: &url::Url,
+        max_bytes: u64,
+        monitor: &dyn Monitor,
+    ) -> Result<Vec<u8>> {
         let mut sources = Sources::new(std::slice::from_ref(url), &self.options, |_| false);
         let mut last_error = TransferError::NoSource { name: shown(url) };
         while let Some((source, delay)) = sources.next(Instant::now()) {
             wait(delay, monitor)?;
-            match get_once(network, &source.url, max_bytes, monitor) {
+            let failure = match get_once(network, &source.url, max_bytes, monitor) {
                 Ok(bytes) => return Ok(bytes),
-                Err(failure) => {
-                    let goes_on = sources.failed(failure.remedy, false, Instant::now(), jitter());
-                    last_error = failure.error;
-                    if !goes_on {
-                        break;
-                    }
-                }
+                Err(failure) => failure,
+            };
+            last_error = failure.error;
+            if !sources.failed(failure.remedy, false, Instant::now(), jitter()) {
+                break;
             }
         }
         Err(last_error)
@@ -142,7 +155,7 @@ fn get_once(
     let mut bytes = Vec::new();
     loop {
         if monitor.is_cancelled() {
-            return Err(Failure::stop(stopped_at(&name, bytes.len() as u64)));
+            return Err(Failure::stop(stopped()));
         }
         match reply.body.next() {
             Next::Chunk(chunk) => bytes.extend_from_slice(&chunk.bytes),
@@ -156,14 +169,5 @@ fn get_once(
         if bytes.len() as u64 > max_bytes {
             return Err(too_large());
         }
-    }
-}
-
-fn stopped_at(name: &str, size_bytes: u64) -> TransferError {
-    match stopped() {
-        TransferError::Cancelled { .. } => {
-            TransferError::Cancelled { name: name.into(), kept_bytes: 0, size_bytes }
-        }
-        other => other,
     }
 }

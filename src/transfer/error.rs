@@ -143,7 +143,7 @@ pub enum TransferError {
         max_bytes: u64,
     },
     /// One piece differs from its digest.
-    #[error("`{address}` sent a wrong piece of `{name}`: {length} bytes at {offset} have sha256 {}, the piece list says {}", actual.short(), expected.short())]
+    #[error("`{address}` sent a wrong piece of `{name}`: {length} bytes at {offset} have sha256 {}, the piece list says {}", mismatch.actual.short(), mismatch.expected.short())]
     WrongPiece {
         /// The file.
         name: String,
@@ -153,20 +153,16 @@ pub enum TransferError {
         offset: u64,
         /// How many bytes it has.
         length: u64,
-        /// What the piece list says.
-        expected: Sha256,
-        /// What came.
-        actual: Sha256,
+        /// The digests.
+        mismatch: Box<Mismatch>,
     },
     /// The whole file differs from its digest.
-    #[error("`{name}` has sha256 {actual}, the package says {expected}")]
+    #[error("`{name}` has sha256 {}, the package says {}", mismatch.actual, mismatch.expected)]
     Damaged {
         /// The file.
         name: String,
-        /// What the package says.
-        expected: Sha256,
-        /// What came.
-        actual: Sha256,
+        /// The digests.
+        mismatch: Box<Mismatch>,
         /// Where the bytes are kept.
         suspect: PathBuf,
     },
@@ -201,6 +197,15 @@ pub enum TransferError {
     /// The staging folder, or a `file:` source, could not be read or written.
     #[error(transparent)]
     Disk(#[from] DiskError),
+}
+
+/// Two digests that should be one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mismatch {
+    /// What was promised.
+    pub expected: Sha256,
+    /// What came.
+    pub actual: Sha256,
 }
 
 impl TransferError {

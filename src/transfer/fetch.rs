@@ -80,6 +80,10 @@ fn fill(
         }
         last_source = Some(source.address);
         let Err(failure) = outcome else { continue };
+        if has_progressed {
+            // A long wait may follow, and the power may go in it.
+            part.pause()?;
+        }
         let failure = if is_damage(part, &failure) {
             set_aside(part, &mut sources, paths, wanted, failure)?
         } else {
@@ -110,11 +114,11 @@ fn set_aside(
     wanted: &Wanted,
     failure: Failure,
 ) -> Result<Failure> {
-    let TransferError::WrongPiece { expected, actual, .. } = failure.error else { return Ok(failure) };
+    let TransferError::WrongPiece { mismatch, .. } = failure.error else { return Ok(failure) };
     sources.leave(|address| part.has_bytes_from(address));
     part.set_aside()?;
     let (name, suspect) = (wanted.name.clone(), paths.suspect.clone());
-    Ok(Failure::leave(TransferError::Damaged { name, expected, actual, suspect }))
+    Ok(Failure::leave(TransferError::Damaged { name, mismatch, suspect }))
 }
 
 fn refuse_contradictions(wanted: &Wanted) -> Result<()> {

@@ -24,8 +24,8 @@ use crate::disk::{DiskError, StagingFile, write_atomic};
 const FIRST_WORDS: &str = "localml journal ";
 const VERSION: u32 = 1;
 
-/// Larger ones are not ours: 4 MiB a line, that would be a blob of more than a terabyte.
-const MAX_JOURNAL_BYTES: u64 = 64 * 1024 * 1024;
+/// Larger ones are not ours: at 1 MiB a line, that would be a blob of more than a terabyte.
+const MAX_JOURNAL_BYTES: u64 = 256 * 1024 * 1024;
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Journal {
     }
 
     /// Adds a line, after the bytes that it speaks of.
-    pub(super) fn add(&mut self, record: &Record) -> Result<()> {
+    pub(super) fn add(&mut self, record: &Record) -> std::result::Result<(), DiskError> {
         let line = line_of(record);
         self.file.write_at(line.as_bytes(), self.end)?;
         self.end += line.len() as u64;

@@ -2,11 +2,11 @@
 //!
 //! # What is promised
 //!
-//! * **Killed at any instant** (`kill -9`, Ctrl-C, the session closed): the next run fetches at most 4 MiB
-//!   again. After every 4 MiB a line goes into the journal beside the part file, after the bytes it speaks of.
-//! * **Power cut**: the next run fetches again at most what came in the last 2 seconds plus 4 MiB, and never
-//!   more than 260 MiB: part file and journal are synced in the background that often, and once more when
-//!   a fetch ends early. On a line slower than 2 MB/s that is one piece.
+//! * **Killed at any instant** (`kill -9`, Ctrl-C, the session closed): the next run fetches at most 4 MiB again. After every
+//!   1 MiB a line goes into the journal beside the part file, after the bytes it speaks of; 2 MiB more may be waiting in memory
+//!   (and some in the kernel's socket) when the disk is slower than the line.
+//! * **Power cut**: what came since the last sync is fetched again. Part file and journal are synced in the background every
+//!   2 seconds in which something comes, and at once when a connection breaks or a fetch ends early.
 //! * **The journal is never trusted.** Each line says what a run of bytes hashed to; on resume the part file is
 //!   read and hashed again (disk, not data), and only what still hashes to its line is kept.
 //! * **Nothing is mixed.** A range is asked for with `If-Range`, and overlaps what is there by 1 KiB, which is compared. A
@@ -28,7 +28,7 @@
 //! # How the work is split
 //!
 //! One thread of the client drives all sockets (a current-thread runtime); the thread that called `fetch` compares,
-//! hashes, writes and decides. At most 8 MiB wait between them, so memory does not grow with the file.
+//! hashes and decides; a third one writes behind it, strictly in order. At most 2 MiB wait between them, so memory does not grow with the file.
 
 mod client;
 mod error;
@@ -43,6 +43,7 @@ mod part;
 mod resume;
 mod staging;
 mod syncer;
+mod writer;
 
 mod judge;
 mod local;
@@ -51,5 +52,5 @@ mod rate;
 mod reply;
 
 pub use client::{Client, Fetched, Wanted};
-pub use error::{Result, TransferError};
+pub use error::{Mismatch, Result, TransferError};
 pub use options::Options;

@@ -14,8 +14,8 @@ use super::options::Options;
 use super::rate::Bucket;
 use super::reply::{Ask, Chunk, Event, Head, HttpBody, Validator};
 
-/// How many received bytes may wait for the caller.
-const BUFFER_BYTES: usize = 8 * 1024 * 1024;
+/// How many received bytes may wait for the caller; a kill loses them.
+const BUFFER_BYTES: usize = 2 * 1024 * 1024;
 
 /// How many redirects are followed.
 const MAX_REDIRECTS: usize = 10;

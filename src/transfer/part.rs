@@ -3,17 +3,24 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::error::{Result, TransferError};
+use super::error::{Mismatch, Result, TransferError};
 use super::journal::{Journal, Record, read};
-use super::reply::Validator;
-use super::resume::{Run, check, hash, rewind};
+use super::reply::{Chunk, Validator};
+use super::resume::{Run, check, rewind, stopped};
 use super::staging::Paths;
-use super::syncer::Syncer;
-use crate::digest::{Hasher, Sha256};
+use super::writer::Writer;
+use crate::digest::Sha256;
 use crate::disk::{DiskError, Staged, StagingFile, rename};
-use crate::package::{MAX_PIECE_BYTES, PieceList};
+use crate::package::PieceList;
 use crate::progress::Monitor;
+
+/// How often the digest of what a run has is written down, in bytes of the run: what a kill can cost.
+const MARK_BYTES: u64 = 1024 * 1024;
+
+/// How often a sync is asked for: what came since is what a power cut can cost.
+const SYNC_EVERY: Duration = Duration::from_secs(2);
 
 /// A blob under construction.
 pub(super) struct Part {
@@ -21,24 +28,15 @@ pub(super) struct Part {
     digest: Sha256,
     size_bytes: u64,
     file: Arc<StagingFile>,
-    journal: Journal,
-    syncer: Syncer,
+    writer: Writer,
+    /// When a sync was last asked for.
+    last_sync: Instant,
     /// In file order, without gap. One run where no pieces are known.
     runs: Vec<Run>,
-    /// Where there are several runs: the hash of all bytes, as far as they came in order.
-    whole: Option<Whole>,
     /// Who sent bytes that are in the part file, and in which version.
     origins: Vec<(String, Option<Validator>)>,
     /// Who once sent a whole file with the wrong digest.
     wrong: BTreeSet<String>,
-}
-
-/// The hash of the first `offset` bytes, and what it was before the run that is being filled.
-#[derive(Default)]
-struct Whole {
-    hasher: Hasher,
-    offset: u64,
-    before: (Hasher, u64),
 }
 
 /// What became of the bytes handed in.
@@ -49,7 +47,7 @@ pub(super) enum Step {
     /// The byte at this offset differs from the one that is there; none from here on was taken.
     Differs { offset: u64 },
     /// A run is full and has the wrong digest; it is empty again (a sole run stays full, for `set_aside`).
-    Wrong { offset: u64, length: u64, expected: Sha256, actual: Sha256 },
+    Wrong { offset: u64, length: u64, mismatch: Mismatch },
 }
 
 impl Part {
@@ -72,10 +70,10 @@ impl Part {
         let (origins, wrong) = origins_in(&records);
         let journal =
             Journal::create(&paths.journal, digest, size_bytes, &records_of(&runs, &origins, &wrong))?;
-        let syncer = Syncer::start(vec![Arc::clone(&file), Arc::clone(journal.file())]);
-        let whole = (runs.len() > 1).then(Whole::default);
+        let writer = Writer::start(&file, journal, runs.len() > 1)?;
+        let last_sync = Instant::now();
         let paths = paths.clone();
-        let mut part = Self { paths, digest, size_bytes, file, journal, syncer, runs, whole, origins, wrong };
+        let mut part = Self { paths, digest, size_bytes, file, writer, last_sync, runs, origins, wrong };
         part.catch_up(monitor)?;
         Ok(part)
     }
@@ -95,12 +93,13 @@ impl Part {
 
     /// How many bytes are there and verified, or hashed on arrival.
     pub(super) fn kept_bytes(&self) -> u64 {
-        self.runs.iter().map(|run| run.filled).sum()
+        let filled_bytes: u64 = self.runs.iter().map(|run| run.filled).sum();
+        filled_bytes.saturating_sub(self.writer.unwritten_bytes())
     }
 
     /// True where one digest covers all bytes, so that a range from elsewhere could spoil them.
     pub(super) fn is_one_run(&self) -> bool {
-        self.whole.is_none()
+        self.runs.len() == 1
     }
 
     /// What the file will still take on the disk.
@@ -136,39 +135,39 @@ impl Part {
         }
         self.origins.retain(|old| old.0 != address);
         self.origins.push(origin.clone());
-        self.journal.add(&Record::From { offset, address: origin.0, validator: origin.1 })
+        self.writer.note(Record::From { offset, address: origin.0, validator: origin.1 })
     }
 
     /// Takes bytes that stand at `position` in the file.
-    pub(super) fn accept(&mut self, position: u64, bytes: &[u8]) -> Result<Step> {
-        let (mut position, mut bytes) = (position, bytes);
+    pub(super) fn accept(&mut self, mut position: u64, chunk: &Chunk) -> Result<Step> {
+        let mut chunk = chunk.clone();
         let mut new_bytes = 0;
         // The first run that ends behind the position.
         let mut index = self.runs.partition_point(|run| run.end() <= position);
-        while let Some(run) = self.runs.get(index).filter(|_| !bytes.is_empty()) {
+        while let Some(run) = self.runs.get(index).filter(|_| !chunk.bytes.is_empty()) {
             let within = position - run.offset;
             let count = if within < run.filled {
-                let count = (bytes.len() as u64).min(run.filled - within);
+                let count = (chunk.bytes.len() as u64).min(run.filled - within);
                 if !run.is_whole
-                    && let Some(at) = self.first_difference(position, &bytes[..count as usize])?
+                    && let Some(at) = self.first_difference(position, &chunk.bytes[..count as usize])?
                 {
                     return Ok(Step::Differs { offset: position + at });
                 }
                 count
             } else if within == run.filled {
                 // Up to the next place where the digest is written down.
-                let count = (bytes.len() as u64).min(next_mark(run) - within);
-                if let Some(wrong) = self.fill(index, &bytes[..count as usize])? {
+                let count = (chunk.bytes.len() as u64).min(next_mark(run) - within);
+                if let Some(wrong) = self.fill(index, chunk.slice(0..count as usize))? {
                     return Ok(wrong);
                 }
                 new_bytes += count;
                 count
             } else {
                 // The beginning of this run was lost on the way; a later request brings it.
-                (bytes.len() as u64).min(run.end() - position)
+                (chunk.bytes.len() as u64).min(run.end() - position)
             };
             position += count;
-            bytes = &bytes[count as usize..];
+            chunk = chunk.slice(count as usize..chunk.bytes.len());
             if position == self.runs[index].end() {
                 index += 1;
             }
@@ -178,20 +177,22 @@ impl Part {
 
     /// Gives up the bytes of the run from `position` on, so that others can take their place.
     pub(super) fn rewind(&mut self, position: u64, monitor: &dyn Monitor) -> Result<()> {
+        self.writer.flush()?;
+        let is_one_run = self.is_one_run();
         let index = self.runs.partition_point(|run| run.end() <= position);
         let Some(run) = self.runs.get_mut(index) else { return Ok(()) };
-        match &mut self.whole {
-            None => rewind(&self.file, run, position, monitor)?,
-            Some(whole) => {
-                whole.leave(run.offset);
-                run.reset();
-            }
+        if is_one_run {
+            rewind(&self.file, run, position, monitor)?;
+            return self.rewrite_journal();
         }
-        self.rewrite_journal()
+        // Its lines in the journal no longer hold, and are found out when they are checked.
+        run.reset();
+        self.writer.leave(run.offset)
     }
 
     /// Keeps a whole file with the wrong digest as `.suspect`, and begins anew.
     pub(super) fn set_aside(&mut self) -> Result<()> {
+        self.writer.flush()?;
         rename(&self.paths.part, &self.paths.suspect)?;
         self.file = Arc::new(StagingFile::open(&self.paths.part)?);
         self.runs.iter_mut().for_each(Run::reset);
@@ -208,17 +209,13 @@ impl Part {
                 self.mark(index)?;
             }
         }
-        self.file.sync()?;
-        Ok(self.journal.file().sync()?)
+        self.writer.sync()
     }
 
     /// Declares the file whole. The last word is the sha256 of all bytes.
     pub(super) fn finish(mut self, name: &str, monitor: &dyn Monitor) -> Result<Staged> {
         self.catch_up(monitor)?;
-        let actual = match self.whole.take() {
-            Some(whole) => whole.hasher.finish(),
-            None => self.runs[0].digest(),
-        };
+        let actual = if self.is_one_run() { self.runs[0].digest() } else { self.writer.digest()? };
         if actual != self.digest {
             let reason = format!("its pieces make a file with sha256 {actual}, not {}", self.digest);
             return Err(TransferError::WrongPieceList { name: name.into(), reason });
@@ -230,30 +227,32 @@ impl Part {
     }
 
     /// Writes the next bytes of a run, up to its next mark at most.
-    fn fill(&mut self, index: usize, bytes: &[u8]) -> Result<Option<Step>> {
+    fn fill(&mut self, index: usize, chunk: Chunk) -> Result<Option<Step>> {
+        let is_one_run = self.is_one_run();
         let run = &mut self.runs[index];
-        self.file.write_at(bytes, run.position())?;
-        if let Some(whole) = &mut self.whole {
-            whole.take(run, bytes);
-        }
-        run.hasher.update(bytes);
-        run.filled += bytes.len() as u64;
-        let is_at_mark = run.filled.is_multiple_of(MAX_PIECE_BYTES);
+        self.writer.write(run.position(), chunk.clone(), run.filled == 0)?;
+        run.hasher.update(&chunk.bytes);
+        run.filled += chunk.bytes.len() as u64;
         if run.filled == run.length {
-            let (offset, length, expected, actual) = (run.offset, run.length, run.expected, run.digest());
-            if actual != expected {
-                if let Some(whole) = &mut self.whole {
-                    whole.leave(offset);
+            let (offset, length) = (run.offset, run.length);
+            let mismatch = Mismatch { expected: run.expected, actual: run.digest() };
+            if mismatch.actual != mismatch.expected {
+                if !is_one_run {
                     run.reset();
+                    self.writer.leave(offset)?;
                 }
-                return Ok(Some(Step::Wrong { offset, length, expected, actual }));
+                return Ok(Some(Step::Wrong { offset, length, mismatch }));
             }
             run.is_whole = true;
-            self.mark(index)?;
-        } else if is_at_mark {
+        }
+        let is_due = self.last_sync.elapsed() >= SYNC_EVERY;
+        if is_due || run.is_whole || run.filled.is_multiple_of(MARK_BYTES) {
             self.mark(index)?;
         }
-        self.syncer.wrote(bytes.len() as u64)?;
+        if is_due {
+            self.writer.ask_for_sync()?;
+            self.last_sync = Instant::now();
+        }
         Ok(None)
     }
 
@@ -262,31 +261,34 @@ impl Part {
         let run = &mut self.runs[index];
         let sha256 = run.digest();
         run.marks.push((run.filled, sha256));
-        self.journal.add(&Record::Have { offset: run.offset, length: run.filled, sha256 })
+        self.writer.note(Record::Have { offset: run.offset, length: run.filled, sha256 })
     }
 
     fn rewrite_journal(&mut self) -> Result<()> {
         let records = records_of(&self.runs, &self.origins, &self.wrong);
-        self.journal = Journal::create(&self.paths.journal, self.digest, self.size_bytes, &records)?;
-        self.syncer = Syncer::start(vec![Arc::clone(&self.file), Arc::clone(self.journal.file())]);
+        let journal = Journal::create(&self.paths.journal, self.digest, self.size_bytes, &records)?;
+        self.writer = Writer::start(&self.file, journal, !self.is_one_run())?;
         Ok(())
     }
 
     /// Hashes for the whole what came out of order and now has no gap before it.
     fn catch_up(&mut self, monitor: &dyn Monitor) -> Result<()> {
-        let end = self.runs.iter().find(|run| !run.is_whole).map_or(self.size_bytes, |run| run.offset);
-        match &mut self.whole {
-            Some(whole) if whole.offset < end => {
-                hash(&self.file, &mut whole.hasher, whole.offset, end, monitor)?;
-                whole.offset = end;
-                Ok(())
-            }
-            _ => Ok(()),
+        self.writer.flush()?;
+        if self.is_one_run() {
+            return Ok(());
         }
+        let end = self.runs.iter().find(|run| !run.is_whole).map_or(self.size_bytes, |run| run.offset);
+        while self.writer.catch_up(end)? < end {
+            if monitor.is_cancelled() {
+                return Err(stopped());
+            }
+        }
+        Ok(())
     }
 
     /// Where `bytes` first differ from the file's at `position`.
     fn first_difference(&self, position: u64, bytes: &[u8]) -> Result<Option<u64>> {
+        self.writer.flush()?;
         let mut there = vec![0; bytes.len()];
         let count = self.file.read_at(&mut there, position)?;
         let same = there[..count].iter().zip(bytes).take_while(|(old, new)| old == new).count();
@@ -294,32 +296,9 @@ impl Part {
     }
 }
 
-impl Whole {
-    fn take(&mut self, run: &Run, bytes: &[u8]) {
-        if self.offset != run.position() {
-            return;
-        }
-        if run.filled == 0 {
-            self.before = (self.hasher.clone(), self.offset);
-        }
-        self.hasher.update(bytes);
-        self.offset += bytes.len() as u64;
-    }
-
-    /// Gives up the bytes from the beginning of a run on.
-    fn leave(&mut self, run_offset: u64) {
-        if self.offset > run_offset {
-            let (hasher, offset) = std::mem::take(&mut self.before);
-            // Without a memory of that place, the bytes before it are read again at the end.
-            (self.hasher, self.offset) =
-                if offset == run_offset { (hasher, offset) } else { (Hasher::new(), 0) };
-        }
-    }
-}
-
 /// The length of a run at which its digest is written down next.
 fn next_mark(run: &Run) -> u64 {
-    run.length.min((run.filled / MAX_PIECE_BYTES + 1) * MAX_PIECE_BYTES)
+    run.length.min((run.filled / MARK_BYTES + 1) * MARK_BYTES)
 }
 
 fn origins_in(records: &[Record]) -> (Vec<(String, Option<Validator>)>, BTreeSet<String>) {

@@ -1,5 +1,6 @@
 //! What a source answers: a head, then chunks of the body as they come.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -100,15 +101,21 @@ pub(super) enum Next {
     Failed(Failure),
 }
 
-/// Bytes of a body; dropping it makes room for more.
+/// Bytes of a body; dropping it and all its slices makes room for more.
+#[derive(Clone)]
 pub(super) struct Chunk {
     pub(super) bytes: Bytes,
-    _room: Option<OwnedSemaphorePermit>,
+    room: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Chunk {
     pub(super) fn new(bytes: Bytes, room: Option<OwnedSemaphorePermit>) -> Self {
-        Self { bytes, _room: room }
+        Self { bytes, room: room.map(Arc::new) }
+    }
+
+    /// A part of it, which holds the room of the whole.
+    pub(super) fn slice(&self, range: std::ops::Range<usize>) -> Self {
+        Self { bytes: self.bytes.slice(range), room: self.room.clone() }
     }
 }
 

@@ -19,8 +19,13 @@ fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_localml"))
 }
 
+/// One thread: the models are tiny, and several tests share the cores.
+fn options() -> EngineOptions {
+    EngineOptions { threads: Some(1), ..EngineOptions::default() }
+}
+
 fn start(model: &Path) -> Result<Engine, EngineError> {
-    Engine::start(program(), model, &EngineOptions::default(), &Silent)
+    Engine::start(program(), model, &options(), &Silent)
 }
 
 fn greedy(prompt: Prompt, max_tokens: u32) -> GenerateRequest {
@@ -98,7 +103,7 @@ fn it_stops_when_the_listener_has_heard_enough() {
     let sandbox = Sandbox::new();
     let file = sandbox.path("tiny.gguf");
     tiny_llama(8192, None).write(&file);
-    let options = EngineOptions { context_tokens: Some(8192), ..EngineOptions::default() };
+    let options = EngineOptions { context_tokens: Some(8192), ..options() };
     let mut engine = Engine::start(program(), &file, &options, &Silent).unwrap();
     let mut text = String::new();
     let request = GenerateRequest { max_tokens: None, ..greedy(Prompt::Raw("x".into()), 0) };
@@ -175,7 +180,7 @@ fn a_gguf_embedder_makes_vectors_of_length_1_that_do_not_depend_on_their_neighbo
     let sandbox = Sandbox::new();
     let file = sandbox.path("bert.gguf");
     tiny_bert().write(&file);
-    let options = EngineOptions { is_embedder: true, ..EngineOptions::default() };
+    let options = EngineOptions { is_embedder: true, ..options() };
     let mut engine = Engine::start(program(), &file, &options, &Silent).unwrap();
     assert_eq!(engine.facts().dimensions, 32);
     let long = "water ".repeat(300);
@@ -220,7 +225,7 @@ fn a_faultless_header_that_llama_refuses_is_an_error() {
 fn a_killed_engine_ends_run_with_1_a_clear_error_and_no_orphan() {
     let sandbox = sandbox_with_tiny(65536, None);
     let mut command = sandbox.command("home");
-    command.args(["run", "tiny", "hello", "--context", "65536", "--temperature", "0"]);
+    command.args(["run", "tiny", "hello", "--context", "65536", "--temperature", "0", "--threads", "1"]);
     let mut parent = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdout = parent.stdout.take().unwrap();
     stdout.read_exact(&mut [0; 8]).unwrap();
@@ -240,7 +245,7 @@ fn a_killed_engine_ends_run_with_1_a_clear_error_and_no_orphan() {
 fn the_engine_ends_when_its_parent_is_killed() {
     let sandbox = sandbox_with_tiny(65536, None);
     let mut command = sandbox.command("home");
-    command.args(["run", "tiny", "hello", "--context", "65536"]);
+    command.args(["run", "tiny", "hello", "--context", "65536", "--threads", "1"]);
     let mut parent = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     parent.stdout.as_mut().unwrap().read_exact(&mut [0; 8]).unwrap();
     let child = only_child_of(parent.id());
@@ -260,7 +265,7 @@ fn the_engine_ends_when_its_parent_is_killed() {
 fn interrupting_keeps_what_was_said_and_ends_well() {
     let sandbox = sandbox_with_tiny(65536, None);
     let mut command = sandbox.command("home");
-    command.args(["run", "tiny", "hello", "--context", "65536"]);
+    command.args(["run", "tiny", "hello", "--context", "65536", "--threads", "1"]);
     let mut parent = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdout = parent.stdout.take().unwrap();
     stdout.read_exact(&mut [0; 8]).unwrap();
@@ -323,7 +328,7 @@ fn stories260k_tells_its_story() {
         let file = folder.join(format!("stories260K-{name}.gguf"));
         let package = format!("stories260k-{}", name.replace('_', "-"));
         sandbox.ok("home", &["adopt", file.to_str().unwrap(), "--name", &package, "--kind", "chat-model"]);
-        let args = ["run", &package, "", "--temperature", "0", "--max-tokens", "20"];
+        let args = ["run", &package, "", "--temperature", "0", "--max-tokens", "20", "--threads", "1"];
         let said = sandbox.ok("home", &args);
         assert!(said.starts_with(STORY), "{name}: {said:?}");
         let (code, report) = sandbox.json("home", &args);

@@ -1,7 +1,7 @@
 //! Documents become searchable: every format, every kind of bad file, changes, damage, several collections.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -129,47 +129,35 @@ fn damage_is_named_and_refresh_repairs_it() {
     sandbox.write("docs/a.md", BOILING);
     sandbox.write("docs/b.txt", "The well is deep.");
     sandbox.ok("home", &["index", "add", "docs"]);
-    for file in index_files(&sandbox) {
-        let bytes = fs::read(&file).unwrap();
-        let mut damaged = bytes.clone();
-        damaged[bytes.len() / 2] ^= 0x55;
-        replace(&file, &damaged);
-        let said = sandbox.run("home", &["find", "--in", "docs", "well"]);
+    for kind in ["head.json", "passages-", "files-", ".idx", ".term", ".store"] {
+        let Some(file) = index_file(&sandbox, kind) else { continue };
+        flip_middle_byte(&file);
+        let run = sandbox.run("home", &["find", "--in", "docs", "well"]);
         // A damaged list of files does not touch the search; all else must be noticed.
-        let is_list = file.file_name().unwrap().to_str().unwrap().starts_with("files-");
-        if !is_list {
-            let said = said.failed_with(4);
-            assert!(said.contains("localml index refresh docs"), "{}: {said}", file.display());
+        if kind != "files-" {
+            let said = run.failed_with(4);
+            assert!(said.contains("localml index refresh docs"), "{kind}: {said}");
         }
         let run = sandbox.run("home", &["index", "refresh", "docs"]);
-        assert_eq!(run.code, Some(0), "{}: {}", file.display(), run.stderr);
-        assert!(run.stderr.contains("rebuilding"), "{}: {}", file.display(), run.stderr);
+        assert_eq!(run.code, Some(0), "{kind}: {}", run.stderr);
+        assert!(run.stderr.contains("rebuilding"), "{kind}: {}", run.stderr);
         assert!(sandbox.ok("home", &["find", "--in", "docs", "well"]).contains("The well is deep."));
     }
 }
 
-/// The index's files that carry data, by name.
-fn index_files(sandbox: &Sandbox) -> Vec<PathBuf> {
+/// A file of the index whose name contains `kind`.
+fn index_file(sandbox: &Sandbox, kind: &str) -> Option<PathBuf> {
     let folder = sandbox.path("home/collections/docs");
-    let mut files = vec![folder.join("head.json")];
-    for entry in fs::read_dir(&folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        if name.starts_with("passages-") || name.starts_with("files-") {
-            files.push(path);
-        }
-    }
-    let is_data = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "idx");
-    let words = fs::read_dir(folder.join("words")).unwrap().map(|entry| entry.unwrap().path());
-    files.extend(words.filter(is_data).take(1));
-    files.retain(|file| file.exists());
-    files
+    let entries = fs::read_dir(&folder).unwrap().chain(fs::read_dir(folder.join("words")).unwrap());
+    entries.map(|entry| entry.unwrap().path()).find(|path| path.to_str().unwrap().contains(kind))
 }
 
-fn replace(file: &PathBuf, bytes: &[u8]) {
-    if file.exists() {
-        fs::remove_file(file).unwrap();
-    }
+fn flip_middle_byte(file: &Path) {
+    let mut bytes = fs::read(file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x55;
+    // The file may be read-only; its folder is not.
+    fs::remove_file(file).unwrap();
     fs::write(file, bytes).unwrap();
 }
 

@@ -8,6 +8,8 @@
 
 mod support;
 
+#[cfg(all(feature = "engine", feature = "index"))]
+mod ask;
 mod catalog;
 mod command_line;
 #[cfg(feature = "onnx")]
@@ -24,5 +26,6 @@ mod publish;
 mod questions;
 mod stick;
 mod supply;
+mod transfer;
 mod trust;
 mod volumes;

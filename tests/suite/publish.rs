@@ -123,8 +123,8 @@ fn a_gguf_tells_its_shape_and_a_damaged_one_is_refused() {
     let shape = variant.shape.as_ref().unwrap();
     assert_eq!((shape.architecture.as_str(), shape.assumed), ("llama", false));
     assert!(variant.files[0].pieces.is_some(), "the tensor data begins a piece of its own");
-    let mangled = fs::read_dir(damaged).unwrap().map(|entry| entry.unwrap().path());
-    let mangled = mangled.filter(|path| fs::read(path).unwrap().starts_with(b"GGUF")).next().unwrap();
+    let mut mangled = fs::read_dir(damaged).unwrap().map(|entry| entry.unwrap().path());
+    let mangled = mangled.find(|path| fs::read(path).unwrap().starts_with(b"GGUF")).unwrap();
     sandbox.write("files/tiny/model.gguf", fs::read(mangled).unwrap());
     let said = sandbox.run("home", &BUILD).failed_with(1);
     assert!(said.contains("model.gguf"), "{said}");

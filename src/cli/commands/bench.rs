@@ -7,7 +7,7 @@ use clap::Subcommand;
 use crate::cli::context::Context;
 use crate::cli::report::Outcome;
 use crate::cli::table::table;
-use crate::ops::{BenchOptions, BenchReport, BenchRow, Error, bench_retrieval, installed_embedder};
+use crate::ops::{BenchOptions, BenchReport, BenchRow, Embedders, Error, bench_retrieval};
 
 /// Measure search quality on a test collection
 #[derive(Debug, clap::Args)]
@@ -39,11 +39,8 @@ enum What {
 pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
     let What::Retrieval { folder, words_only, vector_weight } = &args.what;
     let options = BenchOptions { folder: folder.clone(), vector_weight: *vector_weight };
-    let mut embedder = match words_only {
-        true => None,
-        false => installed_embedder(&context.home, &context.embedder_options())?,
-    };
-    let report = bench_retrieval(&context.home, &options, embedder.as_mut(), &context.terminal)?;
+    let mut embedders = if *words_only { Embedders::none() } else { context.embedders()? };
+    let report = bench_retrieval(&context.home, &options, embedders.first(), &context.terminal)?;
     context.output.show(&report, text);
     Ok(Outcome::Done)
 }

@@ -6,7 +6,7 @@ use owo_colors::OwoColorize as _;
 
 use crate::cli::context::Context;
 use crate::cli::report::Outcome;
-use crate::ops::{Error, FindOptions, FindReport, FoundPassage, find, installed_embedder};
+use crate::ops::{Error, FindOptions, FindReport, FoundPassage, find};
 use crate::progress::Monitor as _;
 
 /// Find passages in indexed documents
@@ -36,8 +36,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
         collections: args.collections.clone(),
         limit: usize::from(args.limit),
     };
-    let mut embedder = installed_embedder(&context.home, &context.embedder_options())?;
-    let report = find(&context.home, &options, embedder.as_mut(), &context.terminal)?;
+    let report = find(&context.home, &options, &mut context.embedders()?, &context.terminal)?;
     context.output.show(&report, |report| text(report, args.full));
     for note in &report.notes {
         context.terminal.note(note);
@@ -68,7 +67,7 @@ fn shown(number: usize, passage: &FoundPassage, is_full: bool) -> String {
 }
 
 /// `handbook: 12-power.md, lines 10–14` or, where there are pages, `book.pdf, page 3`.
-fn source(passage: &FoundPassage) -> String {
+pub(super) fn source(passage: &FoundPassage) -> String {
     let place = match passage.page {
         Some(page) => format!("page {page}"),
         None if passage.first_line == passage.last_line => format!("line {}", passage.first_line),

@@ -10,8 +10,8 @@ use crate::cli::report::Outcome;
 use crate::cli::table::table;
 use crate::error::ErrorKind;
 use crate::ops::{
-    AnyEmbedder, CollectionStatus, Error, IndexAddOptions, IndexListReport, IndexReport, IndexStatusReport,
-    ProblemFile, index_add, index_list, index_refresh, index_remove, index_status, installed_embedder,
+    CollectionStatus, Embedders, Error, IndexAddOptions, IndexListReport, IndexReport, IndexStatusReport,
+    ProblemFile, index_add, index_list, index_refresh, index_remove, index_status,
 };
 use crate::progress::Monitor as _;
 
@@ -71,15 +71,15 @@ enum Deed {
 pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
     match &args.deed {
         Deed::Add { paths, name, words_only } => {
-            let mut embedder = embedder(*words_only, context)?;
+            let mut embedders = embedders(*words_only, context)?;
             let options = IndexAddOptions { paths: paths.clone(), name: name.clone() };
-            let report = index_add(&context.home, &options, embedder.as_mut(), &context.terminal)?;
+            let report = index_add(&context.home, &options, &mut embedders, &context.terminal)?;
             context.output.show(&report, reported);
             Ok(outcome(std::slice::from_ref(&report), *words_only, context))
         }
         Deed::Refresh { names, words_only } => {
-            let mut embedder = embedder(*words_only, context)?;
-            let reports = index_refresh(&context.home, names, embedder.as_mut(), &context.terminal)?;
+            let mut embedders = embedders(*words_only, context)?;
+            let reports = index_refresh(&context.home, names, &mut embedders, &context.terminal)?;
             context.output.show(&reports, |reports| reports.iter().map(reported).collect());
             Ok(outcome(&reports, *words_only, context))
         }
@@ -101,8 +101,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
     }
 }
 
-fn embedder(words_only: bool, context: &Context) -> Result<Option<AnyEmbedder>, Error> {
-    if words_only { Ok(None) } else { installed_embedder(&context.home, &context.embedder_options()) }
+fn embedders(words_only: bool, context: &Context) -> Result<Embedders, Error> {
+    if words_only { Ok(Embedders::none()) } else { context.embedders() }
 }
 
 /// Failed files end with 8; a run that was stopped ends with 1.

@@ -122,7 +122,7 @@ pub(crate) fn run(command: Option<&Command>, context: &Context) -> Result<Outcom
 }
 
 /// This executable, which the engine's process runs too.
-#[cfg(feature = "engine")]
+#[cfg(any(feature = "engine", feature = "index"))]
 fn this_program() -> Result<std::path::PathBuf, Error> {
     std::env::current_exe().map_err(|error| {
         let message = format!("the system does not say where this program lies: {error}");

@@ -28,19 +28,20 @@ fn text(report: &SearchReport, words: &[String]) -> String {
         let words = words.join(" ");
         return format!("no package fits `{words}`\n`localml find {words}` looks in your documents");
     }
-    let rows: Vec<Vec<String>> = report.packages.iter().map(row).collect();
+    let rows: Vec<Vec<String>> =
+        report.packages.iter().map(|package| row(package, &report.packages)).collect();
     let heading = ["PACKAGE", "VERSION", "KIND", "SIZE", "LICENCE", "LANGUAGES", ""];
     table(&heading, &rows) + "`localml info PACKAGE` tells all about one; * its licence forbids some uses"
 }
 
-fn row(package: &FoundPackage) -> Vec<String> {
+fn row(package: &FoundPackage, all: &[FoundPackage]) -> Vec<String> {
     let mut builds = size(package.size_bytes);
     if package.num_variants > 1 {
         builds = format!("from {builds}");
     }
     let restricted = if package.restricted { " *" } else { "" };
     vec![
-        package.name.to_string(),
+        name(package, all),
         package.version.to_string(),
         package.kind.to_string(),
         builds,
@@ -48,6 +49,12 @@ fn row(package: &FoundPackage) -> Vec<String> {
         languages(&package.languages),
         package.installed.as_ref().map(|_| "installed".to_owned()).unwrap_or_default(),
     ]
+}
+
+/// The name as it must be typed: with its registry where another one holds something else under it.
+fn name(package: &FoundPackage, all: &[FoundPackage]) -> String {
+    let num_holders = all.iter().filter(|other| other.name == package.name).count();
+    if num_holders > 1 { format!("{}/{}", package.registry, package.name) } else { package.name.to_string() }
 }
 
 /// The first few languages, and how many more there are.

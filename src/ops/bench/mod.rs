@@ -22,7 +22,7 @@ use crate::passage::{Passage, SourceSpan, Vector};
 use crate::progress::{Monitor, Unit};
 use crate::retrieval::{FusionOptions, Measures, languages_of, measure, rank};
 
-use super::embedding::AnyEmbedder;
+use super::embedding::Embeds;
 use super::error::Result;
 use dataset::Dataset;
 
@@ -72,7 +72,7 @@ pub struct BenchRow {
 pub fn bench_retrieval(
     home: &Home,
     options: &BenchOptions,
-    embedder: Option<&mut AnyEmbedder>,
+    embedder: Option<&mut dyn Embeds>,
     monitor: &dyn Monitor,
 ) -> Result<BenchReport> {
     let dataset = Dataset::read(&options.folder)?;
@@ -137,7 +137,7 @@ fn search_vectors(
     home: &Home,
     dataset: &Dataset,
     passages: &[Passage],
-    embedder: &mut AnyEmbedder,
+    embedder: &mut dyn Embeds,
     monitor: &dyn Monitor,
 ) -> Result<Vec<Vec<Hit>>> {
     let texts: Vec<String> = passages.iter().map(embedded_text).collect();
@@ -160,7 +160,7 @@ enum Role {
 fn embedded(
     home: &Home,
     texts: &[String],
-    embedder: &mut AnyEmbedder,
+    embedder: &mut dyn Embeds,
     role: &Role,
     monitor: &dyn Monitor,
 ) -> Result<Vec<Vector>> {

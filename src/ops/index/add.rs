@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::index::{Collection, Update};
-use crate::ops::embedding::AnyEmbedder;
+use crate::ops::embedding::Embedders;
 use crate::ops::error::{Error, Result, While as _};
 use crate::ops::site;
 use crate::package::{Kind, Name};
@@ -31,7 +31,7 @@ pub struct IndexAddOptions {
 pub fn index_add(
     home: &Home,
     options: &IndexAddOptions,
-    embedder: Option<&mut AnyEmbedder>,
+    embedders: &mut Embedders,
     monitor: &dyn Monitor,
 ) -> Result<IndexReport> {
     let sources: Vec<Source> =
@@ -50,7 +50,7 @@ pub fn index_add(
         let is_file = source.path.is_file();
         update.roots_mut().add(&source.path, is_file, source.package.clone());
     }
-    finish(home, &name, update, embedder, monitor)
+    finish(home, &name, update, embedders, monitor)
 }
 
 /// Something to index.

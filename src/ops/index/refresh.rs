@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::index::{Head, Update};
-use crate::ops::embedding::AnyEmbedder;
+use crate::ops::embedding::Embedders;
 use crate::ops::error::{Error, Result, While as _};
 use crate::progress::Monitor;
 
@@ -45,7 +45,7 @@ impl IndexReport {
 pub fn index_refresh(
     home: &Home,
     names: &[String],
-    embedder: Option<&mut AnyEmbedder>,
+    embedders: &mut Embedders,
     monitor: &dyn Monitor,
 ) -> Result<Vec<IndexReport>> {
     let known = collection_names(home);
@@ -54,13 +54,12 @@ pub fn index_refresh(
             .with_hint("`localml index list` shows all"));
     }
     let wanted = if names.is_empty() { &known } else { names };
-    let mut embedder = embedder;
     let mut reports = Vec::new();
     for name in wanted {
         let mut update = Update::begin(&folder_of(home, name), name, chunking())
             .while_doing(|| format!("could not refresh `{name}`"))?;
         follow_packages(home, &mut update)?;
-        reports.push(finish(home, name, update, embedder.as_deref_mut(), monitor)?);
+        reports.push(finish(home, name, update, embedders, monitor)?);
     }
     Ok(reports)
 }
@@ -82,7 +81,7 @@ pub(super) fn finish(
     home: &Home,
     name: &str,
     mut update: Update,
-    embedder: Option<&mut AnyEmbedder>,
+    embedders: &mut Embedders,
     monitor: &dyn Monitor,
 ) -> Result<IndexReport> {
     let repairs = update.repairs().to_vec();
@@ -95,11 +94,13 @@ pub(super) fn finish(
         monitor.note(&searchable(name, &head));
     }
     // What is searchable by words stays so when the embedder fails.
-    let (vectors, vector_problem) = match embedder {
-        Some(embedder) if !files.is_interrupted => match embed_missing(home, name, embedder, monitor) {
-            Ok(counts) => (Some(counts), None),
-            Err(error) => (None, Some(error.in_one_line())),
-        },
+    let (vectors, vector_problem) = match embedders.for_languages(&head.languages) {
+        Some(embedder) if !files.is_interrupted && head.num_passages > 0 => {
+            match embed_missing(home, name, embedder, monitor) {
+                Ok(counts) => (Some(counts), None),
+                Err(error) => (None, Some(error.in_one_line())),
+            }
+        }
         _ => (None, None),
     };
     let (name, num_passages) = (name.to_owned(), head.num_passages);

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::home::Home;
 use crate::index::{Collection, VectorCache, VectorKey, attach_vectors, embedded_text};
-use crate::ops::embedding::AnyEmbedder;
+use crate::ops::embedding::Embeds;
 use crate::ops::error::Result;
 use crate::progress::{Monitor, Unit};
 
@@ -36,7 +36,7 @@ pub struct VectorCounts {
 pub(in crate::ops) fn embed_missing(
     home: &Home,
     name: &str,
-    embedder: &mut AnyEmbedder,
+    embedder: &mut dyn Embeds,
     monitor: &dyn Monitor,
 ) -> Result<VectorCounts> {
     let folder = folder_of(home, name);
@@ -70,7 +70,7 @@ pub(in crate::ops) fn embed_missing(
     Ok(counts)
 }
 
-fn embed(batch: &[(VectorKey, String)], embedder: &mut AnyEmbedder, cache: &mut VectorCache) -> Result<()> {
+fn embed(batch: &[(VectorKey, String)], embedder: &mut dyn Embeds, cache: &mut VectorCache) -> Result<()> {
     let texts: Vec<&str> = batch.iter().map(|(_, text)| text.as_str()).collect();
     let vectors = embedder.passages(&texts)?;
     let rows: Vec<_> = batch.iter().map(|(key, _)| *key).zip(vectors).collect();

@@ -34,8 +34,15 @@ impl<'a> Publisher<'a> {
         let mut toml = format!(
             "[package]\nname = \"{package}\"\nversion = \"{version}\"\nkind = \"{kind}\"\ntitle = \"A test package\"\nlicense = \"MIT\"\n[[variant]]\nid = \"plain\"\n"
         );
-        for (path, bytes) in files {
+        for (path, _) in files {
             writeln!(toml, "[[variant.file]]\npath = \"{path}\"").unwrap();
+        }
+        self.add_manifest(package, version, &toml, files);
+    }
+
+    /// Takes a manifest as it is, and the files that it names.
+    pub(crate) fn add_manifest(&self, package: &str, version: &str, toml: &str, files: &[(&str, &[u8])]) {
+        for (path, bytes) in files {
             self.sandbox.write(format!("publisher/{}/files/{package}/{path}", self.name), bytes);
         }
         self.sandbox.write(format!("publisher/{}/manifests/{package}/{version}.toml", self.name), toml);

@@ -50,16 +50,26 @@ impl Desk {
         bundle::write(&self.stick(), self.plan(volume_size_bytes), &Silent).unwrap()
     }
 
-    pub(crate) fn authorised(&self) -> Authorised {
-        let mut authorised = Authorised::default();
-        for blob in &self.blobs {
-            authorised.add(&entry(blob));
-        }
-        authorised
+    /// Reads every blob from the stick into `site/`; each that is handed over must be what it is called.
+    pub(crate) fn receive(&self, monitor: &dyn Monitor) -> bundle::Result<Intake> {
+        self.receive_some(|_| true, monitor)
     }
 
-    /// Reads the stick into `site/`; every blob handed over must be what it is called.
-    pub(crate) fn receive(&self, monitor: &dyn Monitor) -> bundle::Result<Intake> {
+    /// As `receive`, for the blobs that are not in `site/` yet.
+    pub(crate) fn receive_missing(&self, monitor: &dyn Monitor) -> bundle::Result<Intake> {
+        let site = self.folder.path().join("site");
+        self.receive_some(|blob| !site.join(blob.digest.to_string()).exists(), monitor)
+    }
+
+    fn receive_some(
+        &self,
+        is_wanted: impl Fn(&OutgoingBlob) -> bool,
+        monitor: &dyn Monitor,
+    ) -> bundle::Result<Intake> {
+        let mut authorised = Authorised::default();
+        for blob in self.blobs.iter().filter(|blob| is_wanted(blob)) {
+            authorised.add(&entry(blob));
+        }
         let site = self.folder.path().join("site");
         let mut deliver = |staged: Staged| {
             assert_eq!(Sha256::of(&fs::read(&staged.path).unwrap()), staged.digest);
@@ -67,7 +77,7 @@ impl Desk {
             Ok::<(), BundleError>(())
         };
         let staging = site.join("staging");
-        bundle::receive(&Stick::open(&self.stick())?, &self.authorised(), &staging, &mut deliver, monitor)
+        bundle::receive(&Stick::open(&self.stick())?, &authorised, &staging, &mut deliver, monitor)
     }
 
     /// Every volume of the stick, sorted.
