@@ -2,7 +2,7 @@
 //!
 //! Each text is run alone. Int8 models find the range of their activations as they run, over the whole batch: in a
 //! batch, a vector would depend on the texts beside it (measured: cosine down to .99), and short texts would be
-//! padded to the longest. Two sessions of one thread each keep two cores as busy as one large batch does.
+//! padded to the longest. A session for each core keeps the cores busy all the same.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -118,7 +118,7 @@ impl OnnxEmbedder {
         let model = UserDefinedEmbeddingModel::new(read(&self.files.model)?, files).with_pooling(pooling);
         let options = InitOptionsUserDefined::new()
             .with_environment(self.runtime.environment())
-            // The arena keeps the largest text's memory for ever; without it nothing was slower.
+            // The arena would keep the memory that the longest text took, for as long as the session lives.
             .with_execution_providers(vec![ort::ep::CPU::default().with_arena_allocator(false).build()])
             .with_max_length(self.settings.max_tokens)
             .with_intra_threads(self.threads_each)

@@ -12,6 +12,7 @@ use crate::embedding::{OnnxEmbedder, OnnxFiles, Runtime};
 #[cfg(feature = "engine")]
 use crate::engine::{self, Engine, EngineOptions};
 use crate::error::ErrorKind;
+use crate::gguf::Shape;
 use crate::home::Home;
 use crate::package::{self, Embedding, FileEntry, Kind, Name};
 #[cfg(feature = "engine")]
@@ -33,6 +34,7 @@ pub(super) struct InstalledEmbedder {
     pub(super) languages: Vec<String>,
     backend: Backend,
     embedding: Option<Embedding>,
+    shape: Option<Shape>,
     folder: PathBuf,
     files: Vec<FileEntry>,
     model: FileEntry,
@@ -83,12 +85,14 @@ fn describe(store: &Store, installed: &Installed) -> Option<InstalledEmbedder> {
     let files = installed.files();
     let (backend, model) = files.iter().find_map(|file| Some((backend_of(file)?, file.clone())))?;
     let embedding = installed.manifest.package.embedding.clone();
+    let variant = installed.manifest.variant(&installed.variant);
     Some(InstalledEmbedder {
         name: installed.name().clone(),
         identity: identity(backend, &model.sha256, embedding.as_ref(), files),
         languages: installed.manifest.package.languages.clone(),
         backend,
         embedding,
+        shape: variant.and_then(|variant| variant.shape.clone()),
         folder: store.package_folder(installed),
         files: files.to_vec(),
         model,
@@ -188,9 +192,12 @@ fn open_gguf(
 }
 
 impl InstalledEmbedder {
-    /// The length of its vectors, when that is known before it is loaded.
-    pub(super) fn dimensions(&self) -> Option<usize> {
-        self.embedding.as_ref().map(|embedding| embedding.dimensions)
+    /// The length of its vectors, before it is loaded: as its package says, or as a GGUF's header does. Where
+    /// neither speaks it is 0, and loading it will say what is missing.
+    pub(super) fn dimensions(&self) -> usize {
+        let from_header = || self.shape.as_ref().map(|shape| shape.embedding_width.try_into().unwrap_or(0));
+        let from_package = self.embedding.as_ref().map(|embedding| embedding.dimensions);
+        from_package.or_else(from_header).unwrap_or_default()
     }
 
     /// Where a file lies by its last name; where it should lie, when the package has none.

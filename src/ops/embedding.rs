@@ -79,7 +79,7 @@ impl Embedders {
         let mut all = Vec::new();
         for one in installed {
             let languages = one.languages.clone();
-            all.push(Candidate { languages, embedder: Box::new(lazy::Lazy::new(one, options.clone())?) });
+            all.push(Candidate { languages, embedder: Box::new(lazy::Lazy::new(one, options.clone())) });
         }
         Ok(Self { all })
     }
@@ -150,20 +150,12 @@ mod lazy {
     pub(super) struct Lazy {
         installed: InstalledEmbedder,
         options: EmbedderOptions,
-        dimensions: usize,
         opened: Option<Box<dyn Embedder>>,
     }
 
     impl Lazy {
-        /// Loads it at once only where its package does not say how long its vectors are.
-        pub(super) fn new(installed: InstalledEmbedder, options: EmbedderOptions) -> Result<Self> {
-            let promised = installed.dimensions();
-            let mut lazy =
-                Self { installed, options, dimensions: promised.unwrap_or_default(), opened: None };
-            if promised.is_none() {
-                lazy.dimensions = lazy.open()?.dimensions();
-            }
-            Ok(lazy)
+        pub(super) fn new(installed: InstalledEmbedder, options: EmbedderOptions) -> Self {
+            Self { installed, options, opened: None }
         }
 
         fn open(&mut self) -> Result<&mut Box<dyn Embedder>> {
@@ -181,7 +173,7 @@ mod lazy {
         }
 
         fn dimensions(&self) -> usize {
-            self.dimensions
+            self.installed.dimensions()
         }
 
         fn questions(&mut self, texts: &[&str]) -> Result<Vec<Vector>> {
