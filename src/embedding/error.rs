@@ -96,7 +96,7 @@ impl Explain for EmbeddingError {
                 "`localml verify` tells whether the package's files are damaged"
             }
             Self::Dimensions { .. } | Self::NotFinite | Self::LastToken => {
-                "tell the package's publisher, and install another embedder: `localml search --kind embedder`"
+                "tell the package's publisher, and install another embedder: `localml search embedder`"
             }
             Self::Failed { .. } => return None,
             #[cfg(feature = "engine")]
