@@ -19,6 +19,9 @@ use super::words::{WordIndex, search_together};
 pub(super) const ROOTS_FILE: &str = "collection.json";
 pub(super) const WORDS_FOLDER: &str = "words";
 pub(super) const TEXTS_FOLDER: &str = "texts";
+/// Files of passages are read whole at opening while they are small together; passages of larger ones are
+/// checked one by one, when they are read.
+const MAX_CHECKED_BYTES: u64 = 16 * 1024 * 1024;
 /// A reader that meets a writer's commit tries again so often.
 const NUM_TRIES: usize = 3;
 
@@ -63,6 +66,9 @@ impl Collection {
         let name = roots.name.clone();
         let head =
             Head::read(folder, &name)?.ok_or_else(|| damage(&name, HEAD_FILE, "it is missing".into()))?;
+        if head.segments.iter().map(|segment| segment.seal.size_bytes).sum::<u64>() <= MAX_CHECKED_BYTES {
+            head.segments.iter().try_for_each(|segment| segment.seal.check(folder, &name))?;
+        }
         let words = open_words(folder, &head, &name)?;
         let open = |segment: &SegmentHead| Ok((segment.number, PassageReader::open(folder, segment, &name)?));
         let readers = head.segments.iter().map(open).collect::<Result<_>>()?;

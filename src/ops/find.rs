@@ -1,11 +1,11 @@
 //! `find`: the passages that answer a question, each with its source and its best sentence.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::document;
+use crate::document::{self, Format};
 use crate::error::{ErrorKind, Explain as _};
 use crate::home::Home;
 use crate::index::{Analyser, Collection};
@@ -59,7 +59,10 @@ pub struct FoundPassage {
     pub first_line: u32,
     /// The passage's last line.
     pub last_line: u32,
-    /// Where it begins, in bytes; in the file, or in the extracted text of PDF and HTML files.
+    /// True when lines and bytes count in the text that was extracted of a PDF or HTML file.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_extracted: bool,
+    /// Where it begins, in bytes.
     pub start_byte: u64,
     /// One past where it ends, in bytes.
     pub end_byte: u64,
@@ -194,6 +197,7 @@ fn shown(analyser: &mut Analyser, question: &str, collections: &[&Collection], f
         quote_last_line: quote_first_line + num_breaks(&quote),
         quote_first_line,
         quote,
+        is_extracted: is_extracted(&passage.span.file),
         file: passage.span.file,
         heading_path: passage.heading_path,
         page: passage.span.page,
@@ -207,6 +211,10 @@ fn shown(analyser: &mut Analyser, question: &str, collections: &[&Collection], f
         text: passage.text,
         language: passage.language,
     }
+}
+
+fn is_extracted(file: &str) -> bool {
+    matches!(document::format_of(Path::new(file)), Some(Format::Html | Format::Pdf))
 }
 
 fn num_breaks(text: &str) -> u32 {

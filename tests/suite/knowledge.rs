@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::support::documents::{HTML, pdf};
+use crate::support::publisher::Publisher;
 use crate::support::sandbox::{Sandbox, shared_data};
+#[cfg(feature = "onnx")]
+use crate::support::starter::install_embedder;
 
 const BOILING: &str =
     "# Water\n\n## Boiling\n\nBoil water for one minute. Above 2000 metres, boil it for three.\n";
@@ -263,4 +266,63 @@ fn a_folder_that_is_no_test_collection_is_refused_by_name() {
     let sandbox = Sandbox::new();
     let said = sandbox.run("home", &["bench", "retrieval", "nowhere"]).failed_with(3);
     assert!(said.contains("corpus.jsonl"), "{said}");
+}
+
+#[test]
+fn an_installed_knowledge_package_is_indexed_by_its_name() {
+    let sandbox = Sandbox::new();
+    let publisher = Publisher::new(&sandbox, "ngo");
+    publisher.add("water-book", "1.0.0", &[("boiling.md", BOILING.as_bytes())]);
+    publisher.publish();
+    let registry = publisher.registry().canonicalize().unwrap();
+    publisher.introduce("home", &format!("file://{}", registry.display()));
+    sandbox.ok("home", &["install", "water-book"]);
+    assert!(sandbox.ok("home", &["index", "add", "water-book"]).starts_with("water-book: 1 passages"));
+    let text = sandbox.ok("home", &["find", "boil water"]);
+    assert!(text.contains("water-book: boiling.md, line 5"), "{text}");
+}
+
+#[test]
+#[cfg(feature = "onnx")]
+fn meaning_is_searched_too_and_no_text_is_embedded_twice() {
+    let sandbox = Sandbox::new();
+    if !install_embedder(&sandbox, "home") {
+        return;
+    }
+    sandbox.write("docs/fever.md", "A raised temperature in infants is a reason to see the nurse at once.");
+    sandbox.write("docs/roof.md", "The roof was painted blue last summer, and it still keeps out the rain.");
+    let vectors = |args: &[&str]| {
+        let (code, value) = sandbox.json("home", args);
+        assert_eq!(code, Some(0), "{value}");
+        let report = value.get(0).unwrap_or(&value).clone();
+        ["num_new", "num_reused", "num_vectors"].map(|key| report["vectors"][key].as_u64().unwrap())
+    };
+    assert_eq!(vectors(&["index", "add", "docs"]), [2, 0, 2]);
+    let (_, value) = sandbox.json("home", &["find", "my baby is hot and has fever"]);
+    assert_eq!(value["used_vectors"], true);
+    assert_eq!(value["passages"][0]["file"], "fever.md");
+    assert!(value["passages"][0]["vector_score"].as_f64().unwrap() > 0.3, "{value}");
+
+    fs::create_dir(sandbox.path("docs/moved")).unwrap();
+    fs::rename(sandbox.path("docs/fever.md"), sandbox.path("docs/moved/fever.md")).unwrap();
+    assert_eq!(vectors(&["index", "refresh"]), [0, 2, 2], "a moved file costs nothing");
+    fs::remove_file(sandbox.path("docs/roof.md")).unwrap();
+    assert_eq!(vectors(&["index", "refresh"]), [0, 1, 1], "what is gone is not found by its meaning");
+    sandbox.ok("home", &["index", "remove", "docs"]);
+    assert_eq!(vectors(&["index", "add", "docs"]), [0, 1, 1], "what comes back costs nothing");
+}
+
+#[test]
+#[cfg(feature = "onnx")]
+fn fused_search_reaches_the_numbers_that_are_promised() {
+    let sandbox = Sandbox::new();
+    let Some(folder) = shared_data("retrieval/cranfield") else { return };
+    if !install_embedder(&sandbox, "home") {
+        return;
+    }
+    let (code, value) = sandbox.json("home", &["bench", "retrieval", folder.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{value}");
+    let ndcg = |row: usize| value["rows"][row]["ndcg_at_10"].as_f64().unwrap();
+    println!("cranfield: words {:.3}, vectors {:.3}, fused {:.3}", ndcg(0), ndcg(1), ndcg(2));
+    assert!(ndcg(2) >= 0.38 && ndcg(2) > ndcg(0) && ndcg(2) > ndcg(1));
 }

@@ -19,6 +19,8 @@ mod engine;
 mod house_plan;
 #[cfg(feature = "index")]
 mod knowledge;
+#[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
+mod meaning;
 mod publish;
 #[cfg(feature = "index")]
 mod questions;

@@ -69,9 +69,11 @@ fn shown(number: usize, passage: &FoundPassage, is_full: bool) -> String {
 /// `handbook: 12-power.md, lines 10–14` or, where there are pages, `book.pdf, page 3`.
 pub(super) fn source(passage: &FoundPassage) -> String {
     let place = match passage.page {
-        Some(page) => format!("page {page}"),
-        None if passage.first_line == passage.last_line => format!("line {}", passage.first_line),
-        None => format!("lines {}–{}", passage.first_line, passage.last_line),
+        Some(page) => format!(", page {page}"),
+        // Nobody can count lines in a web page.
+        None if passage.is_extracted => String::new(),
+        None if passage.first_line == passage.last_line => format!(", line {}", passage.first_line),
+        None => format!(", lines {}–{}", passage.first_line, passage.last_line),
     };
-    format!("{}: {}, {place}", passage.collection, passage.file)
+    format!("{}: {}{place}", passage.collection, passage.file)
 }
