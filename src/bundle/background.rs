@@ -48,7 +48,7 @@ pub(super) struct Buffers {
 
 impl Buffers {
     pub(super) fn new() -> Self {
-        Self { ring: vec![Arc::new(Vec::new()); NUM_BUFFERS], next: 0 }
+        Self { ring: std::iter::repeat_with(Arc::default).take(NUM_BUFFERS).collect(), next: 0 }
     }
 
     /// A buffer of `length` bytes that `fill` fills; shared with whoever still hashes it.

@@ -4,7 +4,7 @@
 //! anyone hears "safe to remove"; what is read from it counts only when it hashes to a digest that the
 //! caller authorised. This room knows digests, sizes and pieces; whom to trust is the caller's business.
 //!
-//! Writing: [`Plan::new`], then [`write`]. Reading: [`Stick::open`], its trust sets to whoever verifies
+//! Writing: [`Plan::new`], then [`write()`]. Reading: [`Stick::open`], its trust sets to whoever verifies
 //! them, then [`receive`] with the digests that came out of that.
 
 mod description;

@@ -11,9 +11,9 @@ use std::ops::Range;
 use crate::passage::{Passage, SourceSpan};
 
 use super::blocks::{Block, BlockKind, lines};
-use super::document::Document;
 use super::format::Format;
 use super::sentences::sentences;
+use super::text::Document;
 use super::tokens::estimate_tokens;
 use super::{markdown, plain};
 
@@ -124,7 +124,7 @@ impl Chunker<'_> {
         let block = &self.document.text[range.clone()];
         let parts: Vec<Range<usize>> = match kind {
             BlockKind::Lines => lines(block).collect(),
-            _ if tokens <= self.max_tokens => vec![0..block.len()],
+            _ if tokens <= self.max_tokens => std::iter::once(0..block.len()).collect(),
             _ => sentences(block),
         };
         for part in parts {

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use htmd::HtmlToMarkdown;
 
-use super::document::Document;
 use super::encoding::decode;
 use super::error::DocumentError;
 use super::format::Format;
 use super::guarded::guarded;
 use super::read::extracted;
+use super::text::Document;
 
 /// How long one page may take.
 const TIME_LIMIT: Duration = Duration::from_secs(30);

@@ -11,13 +11,13 @@
 
 mod format;
 
-mod document;
 mod encoding;
 mod error;
 mod guarded;
 mod html;
 mod pdf;
 mod read;
+mod text;
 
 mod blocks;
 mod chunk;
@@ -28,11 +28,11 @@ mod sentences;
 mod tokens;
 
 pub use chunk::{CHUNKER_VERSION, ChunkOptions, chunk};
-pub use document::Document;
 pub use encoding::Encoding;
 pub use error::DocumentError;
 pub use format::{Format, format_of};
 pub use language::language_of;
 pub use read::{MAX_FILE_BYTES, read, read_bytes};
 pub use sentences::sentences;
+pub use text::Document;
 pub use tokens::estimate_tokens;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use pdf_inspector::{PagesExtractionResult, extract_pages_markdown_mem};
 
-use super::document::Document;
 use super::encoding::Encoding;
 use super::error::DocumentError;
 use super::format::Format;
 use super::guarded::guarded;
 use super::read::extracted;
+use super::text::Document;
 
 /// How long one file may take: a book of a thousand pages takes seconds.
 const TIME_LIMIT: Duration = Duration::from_secs(120);

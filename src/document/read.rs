@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use super::document::Document;
 use super::encoding::{Encoding, decode};
 use super::error::DocumentError;
 use super::format::Format;
+use super::text::Document;
 use super::{html, language, pdf};
 
 /// The most that is read of one file, in bytes. Text of that size has 50,000 passages.

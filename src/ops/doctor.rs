@@ -159,11 +159,7 @@ fn onnx_runtime(places: &[PathBuf]) -> Check {
         Ok(runtime) => ok(name, format!("`{}`", runtime.path().display())),
         Err(error) => {
             let hint = error.hint().unwrap_or_default();
-            warning(
-                name,
-                error.to_string(),
-                &format!("{hint}; GGUF embedders and word search do not need it"),
-            )
+            warning(name, error.to_string(), format!("{hint}; GGUF embedders and word search do not need it"))
         }
     }
 }
