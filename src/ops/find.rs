@@ -111,6 +111,9 @@ pub fn find(
             "try other words, in the language of the documents; `localml search` looks for packages instead",
         ));
     }
+    if found.iter().all(|found| found.ranked.word_score.is_none()) {
+        notes.push("no passage has a word of the question; these are the nearest in meaning".to_owned());
+    }
     let mut analyser = Analyser::new();
     let passages =
         found.into_iter().map(|found| shown(&mut analyser, &question.text, &collections, found)).collect();

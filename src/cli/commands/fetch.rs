@@ -60,10 +60,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
 /// The packages and what they cost, for `fetch` and `install`.
 pub(super) fn text(report: &FetchReport) -> String {
     let mut text: String = report.packages.iter().map(line).collect();
-    if report.is_plan {
-        text.push_str(&format!("would fetch {}", size(report.missing_bytes)));
-    } else {
-        text.push_str(&format!("fetched {}", size(report.wire_bytes)));
+    let deed = if report.is_plan { "would fetch" } else { "fetched" };
+    text.push_str(&format!("{deed} {}", size(report.missing_bytes)));
+    if !report.is_plan && report.wire_bytes != report.missing_bytes {
+        // Less after a resume or from a folder, more after a retry: what the data plan pays is said.
+        text.push_str(&format!(" ({} over the network)", size(report.wire_bytes)));
     }
     text.push_str(&format!(", {} were here already\n", size(report.saved_bytes)));
     text

@@ -27,7 +27,8 @@ pub struct Suggestion {
     pub license: String,
 }
 
-/// Takes the catalog's largest chat model that fits this PC's memory and patience.
+/// Takes the catalog's largest chat model that fits this PC's memory and patience. A build whose source may change
+/// under its digest is never suggested: the data would be spent for nothing.
 pub(super) fn suggest() -> Option<Suggestion> {
     let catalog = registry::catalog();
     let machine = hardware::probe();
@@ -47,7 +48,8 @@ fn largest_that_fits<'a>(
     let builds = models.flat_map(|manifest| manifest.variants.iter().map(move |variant| (manifest, variant)));
     let fits = |variant: &Variant| {
         let need = hardware::need(variant.size_bytes(), variant.shape.as_ref(), DEFAULT_CONTEXT_TOKENS);
-        hardware::fit(&need, machine) == Verdict::Fits && variant.size_bytes() <= patience
+        let is_pinned = variant.files.iter().all(|file| !file.unpinned);
+        is_pinned && hardware::fit(&need, machine) == Verdict::Fits && variant.size_bytes() <= patience
     };
     let (manifest, variant) =
         builds.filter(|(_, variant)| fits(variant)).max_by_key(|(_, variant)| variant.size_bytes())?;
