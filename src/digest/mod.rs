@@ -1,7 +1,9 @@
 //! SHA-256, the one name that bytes have here, whatever carried them.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 use std::str::FromStr;
 
 use sha2::Digest as _;
@@ -44,6 +46,14 @@ impl Sha256 {
             hasher.update(&buffer[..count]);
             size_bytes += count as u64;
         }
+    }
+
+    /// Hashes a file.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of_file(path: &Path) -> io::Result<Self> {
+        Ok(Self::of_reader(&mut File::open(path)?)?.0)
     }
 
     /// The 32 bytes of the digest.

@@ -102,18 +102,24 @@ pub fn remove_dir_all(path: &Path) -> Result<()> {
     }
 }
 
-/// Gives a file a second name: a hard link where the file system has them, else a synced copy.
+/// Gives a file a second name: a hard link where the file system has them, else a synced copy. A file
+/// that has the name already is replaced in one step.
 ///
 /// # Errors
 /// When neither can be made.
 pub fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
-    create_dir_all(&parent_of(to))?;
-    remove_file(to)?;
-    if fs::hard_link(from, to).is_ok() {
-        return Ok(());
+    let parent = parent_of(to);
+    create_dir_all(&parent)?;
+    let temporary = parent.join(format!(".{}.{}.new", file_name(to), std::process::id()));
+    remove_file(&temporary)?;
+    if fs::hard_link(from, &temporary).is_err() {
+        fs::copy(from, &temporary).on(&temporary)?;
+        File::open(&temporary).and_then(|file| file.sync_all()).on(&temporary)?;
     }
-    fs::copy(from, to).on(to)?;
-    File::open(to).and_then(|file| file.sync_all()).on(to)
+    fs::rename(&temporary, to).on(to)?;
+    // Renaming one name of a file onto another of its names does nothing, and leaves both.
+    remove_file(&temporary)?;
+    sync_dir(&parent)
 }
 
 pub(super) fn parent_of(path: &Path) -> PathBuf {

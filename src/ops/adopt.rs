@@ -71,6 +71,7 @@ pub fn adopt(home: &Home, options: &AdoptOptions, monitor: &dyn Monitor) -> Resu
     let size_bytes = metadata.len();
     let header = check(&mut file, size_bytes, options)?;
     let store = site::store(home);
+    let _lock = if options.is_plan { None } else { Some(site::lock(home)?) };
     check_name_and_room(home, &store, options, size_bytes)?;
     let shape = header.as_ref().map(Header::shape);
     let mut report = AdoptReport {
@@ -84,9 +85,14 @@ pub fn adopt(home: &Home, options: &AdoptOptions, monitor: &dyn Monitor) -> Resu
     if options.is_plan {
         return Ok(report);
     }
-    let _lock = site::lock(home)?;
     let boundaries = header.as_ref().map(Header::piece_boundaries).unwrap_or_default();
-    let (staged, pieces) = stage(home, &mut file, size_bytes, &boundaries, options, monitor)?;
+    let part = home.staging().join(format!("adopt-{}.part", options.name));
+    let staged = stage(&part, &mut file, size_bytes, &boundaries, options, monitor);
+    if staged.is_err() {
+        // The original is still where it was; its half copy only takes room.
+        disk::remove_file(&part)?;
+    }
+    let (staged, pieces) = staged?;
     let digest = staged.digest;
     let manifest = manifest(options, header.as_ref(), &staged, store.keep_piece_list(&pieces)?)?;
     store.adopt(&staged, &digest)?;
@@ -178,7 +184,7 @@ fn check_name_and_room(home: &Home, store: &Store, options: &AdoptOptions, size_
 
 /// Copies the file into staging, hashing the whole and each piece on the way.
 fn stage(
-    home: &Home,
+    part: &Path,
     file: &mut File,
     size_bytes: u64,
     boundaries: &[u64],
@@ -186,7 +192,7 @@ fn stage(
     monitor: &dyn Monitor,
 ) -> Result<(Staged, PieceList)> {
     let on = |source| DiskError::Io { path: options.file.clone(), source };
-    let staging = StagingFile::open(&home.staging().join(format!("adopt-{}.part", options.name)))?;
+    let staging = StagingFile::open(part)?;
     staging.truncate(0)?;
     file.seek(SeekFrom::Start(0)).map_err(on)?;
     let task = monitor.start("copying", Some(size_bytes), Unit::Bytes);
@@ -195,7 +201,6 @@ fn stage(
     let mut buffer = Vec::new();
     for (offset, length) in PieceList::grid(size_bytes, boundaries) {
         if monitor.is_cancelled() {
-            disk::remove_file(staging.path())?;
             return Err(Error::new(ErrorKind::Failed, "stopped; nothing was adopted"));
         }
         // A piece has at most 4 MiB.

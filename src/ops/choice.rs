@@ -27,7 +27,7 @@ pub(super) struct Choice {
     pub(super) origin: Origin,
     /// Where each file can be had, in the order of the variant's files.
     pub(super) sources: Vec<Sources>,
-    /// True when exactly this version and build is installed already.
+    /// True when exactly this is installed already, and its bytes are all here.
     pub(super) is_installed: bool,
 }
 
@@ -120,10 +120,7 @@ fn choice(resolved: &registry::Resolved<'_>, store: &Store, fitting: &Fitting) -
     };
     fitting.check(manifest, variant)?;
     let wanted = Installed::new(manifest.clone(), variant.id.clone(), origin(resolved.index), 0);
-    let installed = store.find(&manifest.package.name)?;
-    let is_installed = installed.is_some_and(|installed| {
-        installed.variant == wanted.variant && installed.manifest.package.version == manifest.package.version
-    });
+    let is_installed = store.has_installed(&wanted)?;
     let sources = variant
         .files
         .iter()

@@ -1,5 +1,8 @@
 //! `fetch`: bring packages' bytes into the store, verified, and nothing more.
 
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt as _;
+
 use serde::Serialize;
 
 use crate::digest::Sha256;
@@ -81,42 +84,41 @@ pub fn fetch(
     options: &FetchOptions,
     monitor: &dyn Monitor,
 ) -> Result<FetchReport> {
-    let (choices, report) = fetch_choices(home, packages, options, monitor)?;
-    if !options.is_plan {
-        let store = site::store(home);
-        let _lock = site::lock(home)?;
-        for choice in choices.iter().filter(|choice| !choice.is_installed) {
-            store.keep(&choice.to_installed())?;
-        }
-    }
-    Ok(report)
+    let mut keep = |store: &Store, choice: &Choice| Ok(store.keep(&choice.to_installed())?);
+    fetch_choices(home, packages, options, &mut keep, monitor)
 }
+
+/// What becomes of a package whose bytes are all here; called under the lock, as soon as they are.
+pub(super) type Arrive<'a> = &'a mut dyn FnMut(&Store, &Choice) -> Result<()>;
 
 pub(super) fn fetch_choices(
     home: &Home,
     packages: &[PackageRef],
     options: &FetchOptions,
+    arrive: Arrive<'_>,
     monitor: &dyn Monitor,
-) -> Result<(Vec<Choice>, FetchReport)> {
+) -> Result<FetchReport> {
     let store = site::store(home);
+    // Held from the choice to the last record, so that nobody removes in between what this counts on.
+    let _lock = if options.is_plan { None } else { Some(site::lock(home)?) };
     let fitting = Fitting::here(options.ignores_fit);
     let terms = Terms { fitting, accepts_stale: options.accepts_stale, monitor };
     let choices = choose(packages, &indexes::load(home)?, &store, &terms)?;
     let mut report = report_of(&choices, &store, options.is_plan);
-    if options.is_plan || report.missing_bytes == 0 {
-        return Ok((choices, report));
+    if options.is_plan {
+        return Ok(report);
     }
-    check_room(home, report.missing_bytes)?;
-    let _lock = site::lock(home)?;
+    check_room(home, &choices, &store)?;
     let client = Client::new(transfer::Options { is_offline: options.is_offline, ..Default::default() });
-    for choice in &choices {
+    for choice in choices.iter().filter(|choice| !choice.is_installed) {
         for (file, sources) in choice.missing(&store) {
             let deed = || format!("could not fetch `{}`", choice.name());
             report.wire_bytes +=
                 fetch_file(home, &store, &client, file, sources, monitor).while_doing(deed)?;
         }
+        arrive(&store, choice)?;
     }
-    Ok((choices, report))
+    Ok(report)
 }
 
 fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> FetchReport {
@@ -143,8 +145,14 @@ fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> FetchReport {
     }
 }
 
-/// Says no before the first byte, not at the last.
-fn check_room(home: &Home, missing_bytes: u64) -> Result<()> {
+/// Says no before the first byte, not at the last. What an earlier try left in staging needs no room again.
+fn check_room(home: &Home, choices: &[Choice], store: &Store) -> Result<()> {
+    let missing = choices.iter().flat_map(|choice| choice.missing(store)).map(|(file, _)| file);
+    let staged: HashMap<Sha256, u64> = missing.map(|file| (file.sha256, staged_bytes(home, file))).collect();
+    let missing_bytes = missing_bytes(choices, store).saturating_sub(staged.values().sum());
+    if missing_bytes == 0 {
+        return Ok(());
+    }
     let free_bytes = disk::free_bytes(home.root())?;
     let needed_bytes = missing_bytes.saturating_add(SPARE_BYTES);
     if free_bytes >= needed_bytes {
@@ -153,6 +161,13 @@ fn check_room(home: &Home, missing_bytes: u64) -> Result<()> {
     let message = format!("the disk has {free_bytes} bytes free where {needed_bytes} are needed");
     Err(Error::new(ErrorKind::NoRoom, message)
         .with_hint("remove a package with `localml remove`, or use a larger disk with `--home`"))
+}
+
+/// The room that the part file of an earlier try takes on the disk; holes in it take none.
+fn staged_bytes(home: &Home, file: &FileEntry) -> u64 {
+    let part = home.staging().join(format!("{}.part", file.sha256));
+    let allocated = std::fs::metadata(part).map_or(0, |metadata| metadata.blocks().saturating_mul(512));
+    allocated.min(file.size_bytes)
 }
 
 fn fetch_file(
@@ -187,13 +202,15 @@ fn piece_list(
     let (Some(digest), Some(url)) = (file.pieces, &sources.piece_list) else {
         return Ok(None);
     };
-    if let Some(list) = store.piece_list(&digest)? {
+    // A damaged one is fetched again.
+    if let Some(list) = store.piece_list(&digest).ok().flatten() {
         return Ok(Some(list));
     }
     let bytes = match client.get(url, MAX_PIECE_LIST_BYTES, monitor) {
         Ok(bytes) => bytes,
-        Err(error) if error.is_missing() => return Ok(None),
-        Err(error) => return Err(error.into()),
+        Err(error) if monitor.is_cancelled() => return Err(error.into()),
+        // It only saves data later; the file itself does not need it.
+        Err(_) => return Ok(None),
     };
     match parse_piece_list(&bytes, &digest, file.size_bytes) {
         Some(list) => {

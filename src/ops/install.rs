@@ -5,11 +5,11 @@ use serde::Serialize;
 use crate::home::Home;
 use crate::package::{Name, PackageRef};
 use crate::progress::Monitor;
+use crate::store::Store;
 
-use super::choice::is_usable;
+use super::choice::{Choice, is_usable};
 use super::error::{Result, While as _};
 use super::fetch::{FetchOptions, FetchReport, fetch_choices};
-use super::site;
 
 /// What was installed, or would be.
 #[derive(Debug, Serialize)]
@@ -31,23 +31,20 @@ pub fn install(
     options: &FetchOptions,
     monitor: &dyn Monitor,
 ) -> Result<InstallReport> {
-    let (choices, fetch) = fetch_choices(home, packages, options, monitor)?;
     let mut installed = Vec::new();
-    if !options.is_plan {
-        let store = site::store(home);
-        let _lock = site::lock(home)?;
-        for choice in choices.iter().filter(|choice| !choice.is_installed) {
-            if !is_usable(&choice.manifest.package.kind) {
-                monitor.warn(&format!(
-                    "`{}` is of kind `{}`, which this localml can keep but not use",
-                    choice.name(),
-                    choice.manifest.package.kind
-                ));
-            }
-            let deed = || format!("could not install `{}`", choice.name());
-            store.record(&choice.to_installed()).while_doing(deed)?;
-            installed.push(choice.name().clone());
+    let mut install = |store: &Store, choice: &Choice| {
+        if !is_usable(&choice.manifest.package.kind) {
+            monitor.warn(&format!(
+                "`{}` is of kind `{}`, which this localml can keep but not use",
+                choice.name(),
+                choice.manifest.package.kind
+            ));
         }
-    }
+        let deed = || format!("could not install `{}`", choice.name());
+        store.record(&choice.to_installed()).while_doing(deed)?;
+        installed.push(choice.name().clone());
+        Ok(())
+    };
+    let fetch = fetch_choices(home, packages, options, &mut install, monitor)?;
     Ok(InstallReport { fetch, installed })
 }

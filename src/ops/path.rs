@@ -43,11 +43,11 @@ pub fn path(home: &Home, package: &PackageRef, file: Option<&str>) -> Result<Pat
     Ok(PathReport { path, files })
 }
 
-/// Finds the installed or fetched package that a reference means.
+/// Finds the installed or fetched package that a reference means; the installed one when both match.
 pub(super) fn find_held(store: &Store, package: &PackageRef) -> Result<Installed> {
     match find_installed(store, package) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let fetched = store.fetched()?.into_iter().find(|fetched| *fetched.name() == package.name);
+            let fetched = store.kept(&package.name)?.filter(|fetched| is_meant(fetched, package));
             fetched.ok_or(error)
         }
         found => found,
@@ -58,15 +58,19 @@ pub(super) fn find_held(store: &Store, package: &PackageRef) -> Result<Installed
 pub(super) fn find_installed(store: &Store, package: &PackageRef) -> Result<Installed> {
     let not_here = || Error::from(StoreError::NotInstalled { name: package.name.clone() });
     let installed = store.find(&package.name)?.ok_or_else(not_here)?;
-    let version = &installed.manifest.package.version;
-    let is_other_version = package.version.as_ref().is_some_and(|wanted| wanted != version);
-    let is_other_variant = package.variant.as_ref().is_some_and(|wanted| *wanted != installed.variant);
-    if is_other_version || is_other_variant {
-        let message =
-            format!("`{package}` is not installed; `{}@{version}:{}` is", package.name, installed.variant);
-        return Err(Error::new(ErrorKind::NotFound, message));
+    if is_meant(&installed, package) {
+        return Ok(installed);
     }
-    Ok(installed)
+    let version = &installed.manifest.package.version;
+    let message =
+        format!("`{package}` is not installed; `{}@{version}:{}` is", package.name, installed.variant);
+    Err(Error::new(ErrorKind::NotFound, message))
+}
+
+fn is_meant(installed: &Installed, package: &PackageRef) -> bool {
+    let version = &installed.manifest.package.version;
+    package.version.as_ref().is_none_or(|wanted| wanted == version)
+        && package.variant.as_ref().is_none_or(|wanted| *wanted == installed.variant)
 }
 
 fn no_such_file(installed: &Installed, wanted: &str) -> Error {

@@ -37,27 +37,29 @@ pub struct RemoveReport {
 /// When one is not installed, or another installed package needs it; nothing is removed then.
 pub fn remove(home: &Home, packages: &[PackageRef], options: &RemoveOptions) -> Result<RemoveReport> {
     let store = site::store(home);
-    let installed: Vec<Installed> =
-        packages.iter().map(|package| find_held(&store, package)).collect::<Result<_>>()?;
-    let rest: Vec<Installed> = [store.installed()?, store.fetched()?]
-        .concat()
-        .into_iter()
-        .filter(|other| installed.iter().all(|removed| removed.name() != other.name()))
-        .collect();
+    let _lock = if options.is_plan { None } else { Some(site::lock(home)?) };
+    let mut installed: Vec<Installed> = Vec::new();
+    for package in packages {
+        let held = find_held(&store, package)?;
+        if !installed.contains(&held) {
+            installed.push(held);
+        }
+    }
+    let all = [store.installed()?, store.fetched()?].concat();
+    let rest: Vec<Installed> = all.into_iter().filter(|other| !installed.contains(other)).collect();
     if !options.is_forced {
         installed.iter().try_for_each(|removed| check_not_needed(removed, &rest))?;
     }
     let removed: Vec<Name> = installed.iter().map(|removed| removed.name().clone()).collect();
     let freed_bytes =
-        if options.is_plan { would_free(&installed, &rest) } else { remove_all(home, &store, &removed)? };
+        if options.is_plan { would_free(&installed, &rest) } else { remove_all(&store, &installed)? };
     Ok(RemoveReport { removed, freed_bytes, is_plan: options.is_plan })
 }
 
-fn remove_all(home: &Home, store: &Store, names: &[Name]) -> Result<u64> {
-    let _lock = site::lock(home)?;
+fn remove_all(store: &Store, packages: &[Installed]) -> Result<u64> {
     let mut freed_bytes = 0;
-    for name in names {
-        freed_bytes += store.remove(name)?;
+    for package in packages {
+        freed_bytes += store.remove(package)?;
     }
     Ok(freed_bytes)
 }

@@ -69,12 +69,13 @@ pub fn verify(home: &Home, packages: &[PackageRef], monitor: &dyn Monitor) -> Re
     let task = monitor.start("verifying", Some(size_bytes), Unit::Bytes);
     let packages = installed
         .iter()
-        .map(|installed| verify_one(&store, installed, &|count| task.advance(count), monitor))
+        .map(|installed| verify_one(home, &store, installed, &|count| task.advance(count), monitor))
         .collect();
     Ok(VerifyReport { packages, size_bytes, is_complete: !monitor.is_cancelled() })
 }
 
 fn verify_one(
+    home: &Home,
     store: &Store,
     installed: &Installed,
     advance: &(dyn Fn(u64) + Sync),
@@ -83,7 +84,33 @@ fn verify_one(
     let health = store.verify(installed.files(), advance, &|| monitor.is_cancelled());
     let damaged_files: Vec<DamagedFile> =
         installed.files().iter().zip(&health).filter_map(|(file, health)| damage(file, health)).collect();
+    if !monitor.is_cancelled() {
+        mend(home, store, installed, &damaged_files, monitor);
+    }
     VerifiedPackage { name: installed.name().clone(), is_whole: damaged_files.is_empty(), damaged_files }
+}
+
+/// Takes damaged blobs out of use, so that `install` and `import` bring them again, and gives whole ones their
+/// names back where another file stands there.
+fn mend(home: &Home, store: &Store, installed: &Installed, damaged: &[DamagedFile], monitor: &dyn Monitor) {
+    let is_fetched_only = store.find(installed.name()).ok().flatten().as_ref() != Some(installed);
+    let is_in_place = is_fetched_only || store.is_in_place(installed);
+    if damaged.is_empty() && is_in_place {
+        return;
+    }
+    let mended = site::lock(home).and_then(|_lock| {
+        for file in damaged.iter().filter(|file| !file.is_missing) {
+            store.set_aside(&file.sha256)?;
+        }
+        if damaged.is_empty() {
+            store.put_in_place(installed)?;
+            monitor.warn(&format!("a file of `{}` was not its blob's; it was put right", installed.name()));
+        }
+        Ok(())
+    });
+    if let Err(error) = mended {
+        monitor.warn(&format!("`{}` was left as it is: {}", installed.name(), error.in_one_line()));
+    }
 }
 
 fn damage(file: &FileEntry, health: &BlobHealth) -> Option<DamagedFile> {

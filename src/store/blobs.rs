@@ -29,6 +29,7 @@ impl Store {
         } else {
             staged.move_to(&place)?;
         }
+        disk::remove_file(&self.set_aside_place(promised))?;
         Ok(place)
     }
 
@@ -47,7 +48,7 @@ impl Store {
         let text = list.to_text();
         let digest = Sha256::of(text.as_bytes());
         let path = self.folders.pieces.join(digest.to_string());
-        if !path.is_file() {
+        if Sha256::of_file(&path).ok() != Some(digest) {
             disk::write_atomic(&path, text.as_bytes())?;
         }
         Ok(digest)
@@ -67,6 +68,19 @@ impl Store {
         PieceList::parse(&text)
             .map(Some)
             .map_err(|error| StoreError::DamagedPieceList { digest: *digest, source: Some(error) })
+    }
+
+    /// Takes a damaged blob out of use, so that it counts as absent and can be fetched or imported again.
+    /// Its bytes are kept until then.
+    ///
+    /// # Errors
+    /// When it cannot be renamed.
+    pub fn set_aside(&self, digest: &Sha256) -> Result<()> {
+        Ok(disk::rename(&self.place_of(digest), &self.set_aside_place(digest))?)
+    }
+
+    pub(super) fn set_aside_place(&self, digest: &Sha256) -> PathBuf {
+        self.folders.blobs.join(format!("{digest}.damaged"))
     }
 
     pub(super) fn place_of(&self, digest: &Sha256) -> PathBuf {

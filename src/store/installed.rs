@@ -1,11 +1,13 @@
 //! Installed records: one small JSON file a package, written after everything it speaks of is in place.
 
+use std::collections::HashSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Sha256;
+use crate::digest::{Hasher, Sha256};
 use crate::disk;
 use crate::package::{FileEntry, Manifest, Name, Variant, VariantId};
 
@@ -65,34 +67,111 @@ impl Installed {
 }
 
 impl Store {
-    /// Gives the package's blobs their names and writes its record last. An older version is replaced.
+    /// Gives the package's blobs their names and writes its record last. An older version is replaced, and
+    /// the blobs that only it needed are freed.
     ///
     /// # Errors
     /// `MissingBlob` when a file's bytes are not in the store; otherwise when the disk fails. The
     /// record of an older version then still stands.
     pub fn record(&self, installed: &Installed) -> Result<()> {
+        self.check_whole(installed)?;
+        self.put_in_place(installed)?;
+        let name = installed.name();
+        let replaced = [self.find(name).ok().flatten(), self.kept(name).ok().flatten()];
+        write_record(&self.record_path(name), installed)?;
+        disk::remove_file(&self.kept_path(name))?;
+        for old in replaced.into_iter().flatten() {
+            if self.package_folder(&old) != self.package_folder(installed) {
+                disk::remove_dir_all(&self.package_folder(&old))?;
+            }
+            self.free_replaced(&old);
+        }
+        Ok(())
+    }
+
+    /// Gives the files of a package their own names again, where they are not there or are other bytes.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn put_in_place(&self, installed: &Installed) -> Result<()> {
         let folder = self.package_folder(installed);
         for file in installed.files() {
-            let Some(blob) = self.blob_path(&file.sha256, file.size_bytes) else {
-                return Err(StoreError::MissingBlob { name: installed.name().clone(), digest: file.sha256 });
-            };
-            disk::link_or_copy(&blob, &folder.join(file.path.to_path()))?;
+            disk::link_or_copy(&self.place_of(&file.sha256), &folder.join(file.path.to_path()))?;
         }
-        let old = self.find(installed.name()).ok().flatten();
-        write_record(&self.record_path(installed.name()), installed)?;
-        disk::remove_file(&self.kept_path(installed.name()))?;
-        match old.map(|old| self.package_folder(&old)) {
-            Some(old_folder) if old_folder != folder => Ok(disk::remove_dir_all(&old_folder)?),
-            _ => Ok(()),
+        // The folders above must be on the medium before the record speaks of them.
+        let mut above = folder.parent();
+        while let Some(parent) = above.filter(|parent| parent.starts_with(&self.folders.packages)) {
+            disk::sync_dir(parent)?;
+            above = parent.parent();
         }
+        Ok(())
+    }
+
+    /// True when a package's files have their own names, and those mean the very bytes of its blobs.
+    pub fn is_in_place(&self, installed: &Installed) -> bool {
+        let folder = self.package_folder(installed);
+        installed.files().iter().all(|file| {
+            is_same_file(&self.place_of(&file.sha256), &folder.join(file.path.to_path()), &file.sha256)
+        })
+    }
+
+    /// True when exactly this is installed: the same version, build and bytes, all of them here.
+    ///
+    /// # Errors
+    /// When its record is damaged.
+    pub fn has_installed(&self, wanted: &Installed) -> Result<bool> {
+        let Some(installed) = self.find(wanted.name())? else {
+            return Ok(false);
+        };
+        let is_same = installed.manifest.package.version == wanted.manifest.package.version
+            && installed.variant == wanted.variant
+            && installed.origin == wanted.origin
+            && content_of(&installed) == content_of(wanted);
+        Ok(is_same && self.check_whole(&installed).is_ok())
     }
 
     /// Records that a package's bytes are here, to be carried on. An installed package needs no such record.
     ///
     /// # Errors
-    /// When the record cannot be written.
+    /// `MissingBlob` when they are not all here; otherwise when the record cannot be written.
     pub fn keep(&self, fetched: &Installed) -> Result<()> {
-        write_record(&self.kept_path(fetched.name()), fetched)
+        self.check_whole(fetched)?;
+        let replaced = self.kept(fetched.name()).ok().flatten();
+        write_record(&self.kept_path(fetched.name()), fetched)?;
+        if let Some(old) = replaced {
+            self.free_replaced(&old);
+        }
+        Ok(())
+    }
+
+    /// Frees what a replaced package leaves. The new one is recorded by now: failing to tidy up after the
+    /// old one must not call that a failure.
+    fn free_replaced(&self, old: &Installed) {
+        let _ = self.free_blobs_of(old);
+    }
+
+    fn check_whole(&self, package: &Installed) -> Result<()> {
+        let is_missing = |file: &&FileEntry| self.blob_path(&file.sha256, file.size_bytes).is_none();
+        match package.files().iter().find(is_missing) {
+            None => Ok(()),
+            Some(file) => Err(StoreError::MissingBlob { name: package.name().clone(), digest: file.sha256 }),
+        }
+    }
+
+    /// Removes those blobs of a package that no record names any more. Returns the bytes freed.
+    fn free_blobs_of(&self, package: &Installed) -> Result<u64> {
+        let rest = [self.installed()?, self.fetched()?].concat();
+        let needed: HashSet<Sha256> =
+            rest.iter().flat_map(Installed::files).map(|file| file.sha256).collect();
+        let mut freed_bytes = 0;
+        for file in package.files().iter().filter(|file| !needed.contains(&file.sha256)) {
+            if let Some(blob) = self.blob_path(&file.sha256, file.size_bytes) {
+                disk::remove_file(&blob)?;
+                freed_bytes += file.size_bytes;
+            }
+            disk::remove_file(&self.set_aside_place(&file.sha256))?;
+        }
+        Ok(freed_bytes)
     }
 
     /// Every installed package, by name.
@@ -120,38 +199,40 @@ impl Store {
         if path.is_file() { read_record(&path).map(Some) } else { Ok(None) }
     }
 
-    /// Forgets an installed or fetched package, then removes the blobs that nothing else needs. Returns
+    /// One package that is fetched and not installed, when it is here.
+    ///
+    /// # Errors
+    /// When its record is damaged or was written by a later localml.
+    pub fn kept(&self, name: &Name) -> Result<Option<Installed>> {
+        let path = self.kept_path(name);
+        if path.is_file() { read_record(&path).map(Some) } else { Ok(None) }
+    }
+
+    /// Forgets one installed or fetched package, then removes the blobs that nothing else needs. Returns
     /// the bytes freed.
     ///
     /// # Errors
-    /// `NotInstalled`; or when the disk fails, with the record already gone.
-    pub fn remove(&self, name: &Name) -> Result<u64> {
-        let all: Vec<Installed> = [self.installed()?, self.fetched()?].concat();
-        let (removed, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|package| package.name() == name);
-        if removed.is_empty() {
+    /// `NotInstalled` when no record says this; or when the disk fails, with the record already gone.
+    pub fn remove(&self, package: &Installed) -> Result<u64> {
+        let name = package.name();
+        if self.find(name)?.as_ref() == Some(package) {
+            disk::remove_file(&self.record_path(name))?;
+            disk::remove_dir_all(&self.package_folder(package))?;
+        } else if self.kept(name)?.as_ref() == Some(package) {
+            disk::remove_file(&self.kept_path(name))?;
+        } else {
             return Err(StoreError::NotInstalled { name: name.clone() });
         }
-        disk::remove_file(&self.record_path(name))?;
-        disk::remove_file(&self.kept_path(name))?;
-        let is_needed =
-            |digest: &Sha256| rest.iter().flat_map(Installed::files).any(|file| file.sha256 == *digest);
-        let mut freed_bytes = 0;
-        for package in &removed {
-            disk::remove_dir_all(&self.package_folder(package))?;
-            for file in package.files().iter().filter(|file| !is_needed(&file.sha256)) {
-                if let Some(blob) = self.blob_path(&file.sha256, file.size_bytes) {
-                    disk::remove_file(&blob)?;
-                    freed_bytes += file.size_bytes;
-                }
-            }
-        }
-        Ok(freed_bytes)
+        self.free_blobs_of(package)
     }
 
-    /// The folder that holds an installed package's files under their own names.
+    /// The folder that holds an installed package's files under their own names. It is named by what is in
+    /// it, so that other bytes never appear behind a name before the record says so.
     pub fn package_folder(&self, installed: &Installed) -> PathBuf {
         let version = &installed.manifest.package.version;
-        self.folders.packages.join(installed.name().as_str()).join(format!("{version}+{}", installed.variant))
+        let content = content_of(installed).short();
+        let folder = format!("{version}+{}-{content}", installed.variant);
+        self.folders.packages.join(installed.name().as_str()).join(folder)
     }
 
     fn record_path(&self, name: &Name) -> PathBuf {
@@ -161,6 +242,26 @@ impl Store {
     fn kept_path(&self, name: &Name) -> PathBuf {
         self.folders.fetched.join(format!("{name}.json"))
     }
+}
+
+/// One digest over the names and digests of a package's files.
+fn content_of(package: &Installed) -> Sha256 {
+    let mut hasher = Hasher::new();
+    for file in package.files() {
+        hasher.update(format!("{} {}\n", file.sha256, file.path).as_bytes());
+    }
+    hasher.finish()
+}
+
+/// True when both names mean one file of the disk; where they cannot, the bytes decide.
+fn is_same_file(blob: &Path, named: &Path, digest: &Sha256) -> bool {
+    let (Ok(blob), Ok(other)) = (fs::symlink_metadata(blob), fs::symlink_metadata(named)) else {
+        return false;
+    };
+    if blob.dev() == other.dev() && blob.ino() == other.ino() {
+        return true;
+    }
+    other.is_file() && Sha256::of_file(named).is_ok_and(|found| found == *digest)
 }
 
 fn write_record(path: &Path, installed: &Installed) -> Result<()> {

@@ -1,6 +1,7 @@
 //! From a publisher to an installed package over HTTP, by the real program and a real server.
 
 use std::fs;
+use std::os::unix::fs::{FileExt as _, PermissionsExt};
 
 use crate::support::http_server::{Fault, HttpServer};
 use crate::support::publisher::Publisher;
@@ -137,22 +138,61 @@ fn offline_opens_no_connection() {
 }
 
 #[test]
-fn a_damaged_blob_is_named_and_a_missing_one_too() {
+fn a_damaged_blob_is_named_set_aside_and_mended_by_installing_again() {
     let sandbox = Sandbox::new();
     let _server = served(&sandbox);
     sandbox.ok("home", &["install", "book"]);
+    let map = sandbox.ok("home", &["path", "book", "map.bin"]);
     let blob = sandbox.path("home").join(&large_blob(&sandbox)[1..]);
-    let mut bytes = fs::read(&blob).unwrap();
-    bytes[5 << 20] ^= 1;
-    fs::remove_file(&blob).unwrap();
-    fs::write(&blob, &bytes).unwrap();
+    // The blob and its name in the package are one file: both are damaged.
+    fs::set_permissions(&blob, PermissionsExt::from_mode(0o644)).unwrap();
+    fs::OpenOptions::new().write(true).open(&blob).unwrap().write_all_at(b"?", 5 << 20).unwrap();
     let (code, report) = sandbox.json("home", &["verify"]);
     let file = &report["packages"][0]["damaged_files"][0];
     assert_eq!((code, file["path"].as_str()), (Some(4), Some("map.bin")));
-    fs::remove_file(&blob).unwrap();
+    assert_eq!(file["damaged_runs"], serde_json::json!([[4 << 20, 4 << 20]]), "one piece of 4 MiB");
     let run = sandbox.run("home", &["verify"]);
     assert!(run.code == Some(4) && run.stdout.contains("`map.bin` is missing"), "{run:?}");
     sandbox.ok("home", &["install", "book"]);
+    sandbox.ok("home", &["verify"]);
+    assert!(fs::read(map.trim()).unwrap() == noise(9 << 20), "the name must mean the mended bytes");
+}
+
+#[test]
+fn a_name_that_means_other_bytes_than_its_blob_is_put_right() {
+    let sandbox = Sandbox::new();
+    let _server = served(&sandbox);
+    sandbox.ok("home", &["install", "book"]);
+    let chapter = sandbox.ok("home", &["path", "book", "chapter.md"]);
+    fs::remove_file(chapter.trim()).unwrap();
+    fs::write(chapter.trim(), "# Another\n").unwrap();
+    let run = sandbox.run("home", &["verify"]);
+    assert!(run.code == Some(0) && run.stderr.contains("put right"), "{run:?}");
+    assert_eq!(fs::read_to_string(chapter.trim()).unwrap(), "# A chapter\n");
+}
+
+#[test]
+fn versions_replace_each_other_and_are_removed_one_by_one() {
+    let sandbox = Sandbox::new();
+    let publisher = Publisher::new(&sandbox, "ngo");
+    publisher.add("book", "1.0.0", &[("chapter.md", b"first edition\n")]);
+    publisher.publish();
+    let server = HttpServer::serve(&publisher.registry());
+    publisher.introduce("home", &server.url());
+    sandbox.ok("home", &["install", "book"]);
+    publisher.add("book", "2.0.0", &[("chapter.md", b"second edition\n")]);
+    publisher.publish();
+    sandbox.ok("home", &["update"]);
+    sandbox.ok("home", &["fetch", "book"]);
+    assert!(sandbox.run("home", &["remove", "book@3.0.0"]).failed_with(3).contains("book@3.0.0"));
+    sandbox.ok("home", &["remove", "book@2.0.0"]);
+    let chapter = sandbox.ok("home", &["path", "book"]);
+    assert_eq!(fs::read_to_string(chapter.trim()).unwrap(), "first edition\n", "1.0.0 must stay");
+    sandbox.ok("home", &["install", "book"]);
+    assert_eq!(fs::read_dir(sandbox.path("home/blobs")).unwrap().count(), 1, "the old edition is freed");
+    assert!(!std::path::Path::new(chapter.trim()).exists());
+    sandbox.ok("home", &["remove", "book", "book"]);
+    assert_eq!(fs::read_dir(sandbox.path("home/blobs")).unwrap().count(), 0);
 }
 
 #[test]

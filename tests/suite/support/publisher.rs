@@ -34,10 +34,13 @@ impl<'a> Publisher<'a> {
         let mut toml = format!(
             "[package]\nname = \"{package}\"\nversion = \"{version}\"\nkind = \"{kind}\"\ntitle = \"A test package\"\nlicense = \"MIT\"\n[[variant]]\nid = \"plain\"\n"
         );
-        for (path, _) in files {
-            writeln!(toml, "[[variant.file]]\npath = \"{path}\"").unwrap();
+        for (path, bytes) in files {
+            // Each version has a folder of its own: what is published must not change.
+            let from = format!("{package}/{version}/{path}");
+            writeln!(toml, "[[variant.file]]\npath = \"{path}\"\nfrom = \"{from}\"").unwrap();
+            self.sandbox.write(format!("publisher/{}/files/{from}", self.name), bytes);
         }
-        self.add_manifest(package, version, &toml, files);
+        self.add_manifest(package, version, &toml, &[]);
     }
 
     /// Takes a manifest as it is, and the files that it names.
