@@ -96,9 +96,27 @@ pub fn add(folder: &Path, addition: &Addition, fetch: &dyn Fetch) -> Result<Upda
                 generation: 0,
                 versions: Versions { root: 0, timestamp: 0, snapshot: 0, targets: 0 },
             };
-            add_new(folder, record, root, fetch)
+            add_new(folder, salvaged(folder, record), root, fetch)
         }
     }
+}
+
+/// What a folder whose record is gone or torn still proves: the newest state in it that verifies stays the
+/// floor, so that a lost record never lets an older state in.
+fn salvaged(folder: &Path, record: Record) -> Record {
+    let mut generations: Vec<u64> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix('g')?.parse().ok())
+        .collect();
+    generations.sort_unstable_by_key(|generation| std::cmp::Reverse(*generation));
+    let verified = generations.into_iter().find_map(|generation| {
+        let candidate = Record { generation, ..record.clone() };
+        let files = candidate.read_files(folder).ok()?;
+        let facts = signed::verify(&candidate.fingerprint, &files).ok()?;
+        Some(Record { versions: facts.versions, ..candidate })
+    });
+    verified.unwrap_or(record)
 }
 
 /// Refreshes a known registry from its own address: nothing older than what is known is accepted.

@@ -354,6 +354,19 @@ fn a_torn_record_is_an_error_and_adding_anew_heals_it() {
 }
 
 #[test]
+fn adding_anew_after_a_torn_record_lets_no_older_state_in() {
+    let desk = Desk::new();
+    let old = FolderFetch::new(desk.keep("old"));
+    desk.publish();
+    desk.introduce();
+    fs::write(desk.copy().join("registry.toml"), "format = ").unwrap();
+    let error = untrusted(add(&desk.copy(), &desk.addition(), &old), "timestamp.json");
+    assert!(matches!(error, RegistryError::Rollback { .. }), "{error}");
+    let again = add(&desk.copy(), &desk.addition(), &desk.fetch()).unwrap();
+    assert_eq!(version(&again.index), 2);
+}
+
+#[test]
 fn what_an_interrupted_update_leaves_does_not_matter() {
     let desk = Desk::new();
     desk.introduce();
