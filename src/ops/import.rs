@@ -23,7 +23,7 @@ use super::indexes;
 use super::removable;
 use super::sift::{self, Candidate, RefusedPackage, Sifted, Terms};
 use super::site;
-use super::stick_trust::{self, ImportedTrust, UnknownRoot};
+use super::stick_trust::{self, Brought, ImportedTrust, UnknownRoot};
 
 /// What to import, and on which terms.
 #[derive(Debug, Clone, Default)]
@@ -103,7 +103,7 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     if let Some(fingerprint) = &options.fingerprint {
         stick_trust::accept(&stick, home, &registry::parse_fingerprint(fingerprint)?)?;
     }
-    let (registries, unknown_roots) = stick_trust::update_from(&stick, home)?;
+    let Brought { registries, unknown_roots, mut remarks } = stick_trust::update_from(&stick, home)?;
     let indexes = indexes::load(home)?;
     let store = site::store(home);
     let terms = Terms { options, unknown_roots: &unknown_roots, monitor };
@@ -119,7 +119,7 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     }
     let Arrival { pending, installed, .. } = arrival;
     let incomplete = pending.iter().map(|candidate| incomplete(candidate, &store, &intake)).collect();
-    let remarks = intake.remarks;
+    remarks.extend(intake.remarks);
     Ok(ImportReport {
         stick: folder,
         installed,

@@ -274,3 +274,47 @@ fn what_nobody_signed_comes_only_by_name_and_is_labelled() {
     sandbox.ok("site", &["--offline", "import", "stick", "--unsigned", "leaflet"]);
     assert!(sandbox.ok("site", &["list"]).contains("unsigned"));
 }
+
+/// The sets of trust files on the stick.
+fn trust_sets(sandbox: &Sandbox) -> Vec<PathBuf> {
+    files_in(&sandbox.path("stick/LOCALML/TRUST"))
+}
+
+#[test]
+fn trust_files_of_an_export_that_died_are_passed_over_and_then_cleaned_away() {
+    let sandbox = Sandbox::new();
+    stick(&sandbox);
+    let whole = fs::read(&trust_sets(&sandbox)[0]).unwrap();
+    // Nothing, a part, and all the length with none of the bytes: what FAT leaves.
+    for (name, torn) in [("00000001", &b""[..]), ("00000002", &whole[..700]), ("00000003", &[0; 4096])] {
+        sandbox.write(format!("stick/LOCALML/TRUST/{name}.TAR"), torn);
+    }
+    let said = sandbox.ok("site", &["--offline", "import", "stick"]);
+    for name in ["TRUST/00000001.TAR", "TRUST/00000002.TAR", "TRUST/00000003.TAR", "cut off"] {
+        assert!(said.contains(name), "{name}: {said}");
+    }
+    sandbox.ok("cafe", &["export", "stick", "note"]);
+    assert_eq!(trust_sets(&sandbox).len(), 1, "the rest of dead exports is gone");
+}
+
+#[test]
+fn a_registry_that_is_known_already_may_be_named_again_with_an_older_stick() {
+    let sandbox = Sandbox::new();
+    let publisher = stick(&sandbox);
+    publisher.publish();
+    sandbox.ok("site", &["update"]);
+    sandbox.ok("site", &["--offline", "import", "stick", "--fingerprint", &publisher.fingerprint()]);
+}
+
+#[test]
+fn a_damaged_copy_of_a_registry_is_healed_from_a_stick() {
+    let sandbox = Sandbox::new();
+    let publisher = stick(&sandbox);
+    fs::remove_dir_all(publisher.registry()).unwrap();
+    let copies = files_in(&sandbox.path("site/registries/ngo"));
+    flip(copies.iter().find(|path| path.ends_with("targets.json")).unwrap(), 100);
+    let said = sandbox.run("site", &["--offline", "install", "note"]).failed_with(7);
+    assert!(said.contains("localml import"), "{said}");
+    sandbox.ok("site", &["--offline", "import", "stick"]);
+    sandbox.ok("site", &["verify"]);
+}
