@@ -57,6 +57,8 @@ pub struct ImportReport {
     pub registries: Vec<ImportedTrust>,
     /// The registries on the stick that nobody here accepted.
     pub unknown_roots: Vec<UnknownRoot>,
+    /// How many bundles of the stick cannot be read; `remarks` says why.
+    pub num_unread_bundles: usize,
     /// What else is wrong with the stick.
     pub remarks: Vec<Remark>,
 }
@@ -86,7 +88,7 @@ pub struct IncompleteFile {
 impl ImportReport {
     /// True when everything that the stick offers, and was asked for, is usable here now.
     pub fn is_complete(&self) -> bool {
-        self.incomplete.is_empty() && self.refused.is_empty()
+        self.incomplete.is_empty() && self.refused.is_empty() && self.num_unread_bundles == 0
     }
 }
 
@@ -128,6 +130,7 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
         refused,
         registries,
         unknown_roots,
+        num_unread_bundles: bundles.refused.len(),
         remarks,
     })
 }
@@ -153,7 +156,11 @@ fn take_in(
 /// When nothing on the stick is vouched for, that is the news, with the fingerprints to compare.
 fn refuse_strangers(sifted: &Sifted, unknown_roots: &[UnknownRoot]) -> Result<()> {
     let is_empty = sifted.candidates.is_empty() && sifted.unchanged.is_empty();
-    match unknown_roots.first() {
+    let is_named = |root: &&UnknownRoot| {
+        let mut registries = sifted.refused.iter().filter_map(|refused| refused.package.registry.as_ref());
+        registries.any(|registry| registry.as_str() == root.name)
+    };
+    match unknown_roots.iter().find(is_named) {
         Some(root) if is_empty => Err(stick_trust::unknown(root)),
         _ => Ok(()),
     }

@@ -136,6 +136,13 @@ fn the_rest_of_another_export_is_cleaned_away() {
     desk.write(ONE_PIECE_BYTES);
     let folders = fs::read_dir(desk.stick().join("LOCALML/B")).unwrap().count();
     assert_eq!(folders, 2, "the first bundle and the last; the dead one is gone");
+    // It may also have died in its last step.
+    let torn = desk.stick().join("LOCALML/B/00000001");
+    fs::create_dir(&torn).unwrap();
+    fs::write(torn.join("BUNDLE.JSON"), b"{ \"format\": \"1.0\"").unwrap();
+    desk.add(b"and a last", false);
+    desk.write(ONE_PIECE_BYTES);
+    assert!(!torn.exists());
 }
 
 #[test]
