@@ -18,7 +18,7 @@ use super::error::{BundleError, Result};
 use super::part::Part;
 use super::pump::{self, Message, Need};
 use super::remark::{Remark, Remarks};
-use super::stick::{Bundle, Stick};
+use super::stick::{Bundle, Bundles};
 
 /// Free space that is left alone, in bytes.
 const SLACK_BYTES: u64 = 16 * 1024 * 1024;
@@ -90,20 +90,19 @@ impl Authorised {
 /// `NoRoom` before the first byte; `Cancelled`; whatever `deliver` returns; `Damaged` or `NewerFormat`
 /// when no bundle on the stick can be read. A damaged volume is no error: see `Intake::incomplete`.
 pub fn receive<E: From<BundleError>>(
-    stick: &Stick,
+    mut found: Bundles,
     authorised: &Authorised,
     staging: &Path,
     deliver: &mut dyn FnMut(Staged) -> std::result::Result<(), E>,
     monitor: &dyn Monitor,
 ) -> std::result::Result<Intake, E> {
-    let mut found = stick.bundles()?;
     if found.bundles.is_empty()
         && let Some(error) = found.refused.pop()
     {
         return Err(error.into());
     }
     let mut remarks = Remarks::default();
-    stick.remarks().iter().for_each(|remark| remarks.add(&remark.file, remark.text.clone()));
+    found.remarks.iter().for_each(|remark| remarks.add(&remark.file, remark.text.clone()));
     found.refused.iter().for_each(|error| remarks.add(".", error.to_string()));
     let wanted = wanted_blobs(&found.bundles, authorised);
     let total_bytes = wanted.values().sum();

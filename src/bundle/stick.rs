@@ -48,6 +48,8 @@ pub struct Bundles {
     pub bundles: Vec<Bundle>,
     /// Why others cannot.
     pub refused: Vec<BundleError>,
+    /// What is wrong with the commit record, and with what it says of the bundles.
+    pub remarks: Vec<Remark>,
 }
 
 /// The trust files of a stick.
@@ -120,15 +122,29 @@ impl Stick {
     /// # Errors
     /// When the stick itself cannot be read; a bundle that cannot be is in `refused`.
     pub fn bundles(&self) -> Result<Bundles> {
-        let mut found = Bundles::default();
-        for id in self.bundle_ids()? {
+        let mut found = Bundles { remarks: self.remarks(), ..Bundles::default() };
+        let mut total_bytes = 0;
+        for id in self.bundle_ids()?.into_iter().rev() {
+            let path = id.path_of(DESCRIPTION);
+            let size_bytes = self.root.join(&path).symlink_metadata().map_or(0, |metadata| metadata.len());
+            if size_bytes <= MAX_DESCRIPTION_BYTES && total_bytes + size_bytes > MAX_DESCRIPTION_BYTES {
+                let reason = "with it the descriptions of this stick have more than 64 MiB".into();
+                found.refused.push(BundleError::Damaged { file: path, reason });
+                continue;
+            }
             match self.read_bundle(&id) {
-                Ok(Some(bundle)) => found.bundles.push(bundle),
+                Ok(Some(bundle)) => {
+                    total_bytes += bundle.description_bytes;
+                    if !bundle.is_committed && !self.is_unknown(&bundle) {
+                        let text = "its sha256 differs from the commit record".to_owned();
+                        found.remarks.push(Remark { file: path, text });
+                    }
+                    found.bundles.push(bundle);
+                }
                 Ok(None) => {}
                 Err(error) => found.refused.push(error),
             }
         }
-        found.bundles.reverse();
         Ok(found)
     }
 

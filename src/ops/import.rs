@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::bundle::{self, Authorised, Remark, Stick};
+use crate::bundle::{self, Authorised, Bundles, Remark, Stick};
 use crate::digest::Sha256;
 use crate::disk::Staged;
 use crate::home::Home;
@@ -102,6 +102,7 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     let stick = Stick::open(&folder)?;
     let _lock = site::lock(home)?;
     let bundles = stick.bundles()?;
+    let num_unread_bundles = bundles.refused.len();
     if let Some(fingerprint) = &options.fingerprint {
         stick_trust::accept(&stick, home, &registry::parse_fingerprint(fingerprint)?)?;
     }
@@ -114,7 +115,7 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     let Sifted { candidates, unchanged, refused } = sifted;
     let mut arrival = Arrival { store: &store, pending: candidates, installed: Vec::new(), monitor };
     arrival.install_whole()?;
-    let intake = take_in(home, &stick, &mut arrival, monitor)
+    let intake = take_in(home, bundles, &mut arrival, monitor)
         .while_doing(|| format!("could not import from `{}`", folder.display()))?;
     for list in &intake.piece_lists {
         store.keep_piece_list(list)?;
@@ -130,7 +131,7 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
         refused,
         registries,
         unknown_roots,
-        num_unread_bundles: bundles.refused.len(),
+        num_unread_bundles,
         remarks,
     })
 }
@@ -138,7 +139,7 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
 /// Reads the blobs that the pending packages still need.
 fn take_in(
     home: &Home,
-    stick: &Stick,
+    bundles: Bundles,
     arrival: &mut Arrival<'_>,
     monitor: &dyn Monitor,
 ) -> Result<bundle::Intake> {
@@ -150,7 +151,7 @@ fn take_in(
     }
     let staging = home.staging().join("stick");
     let mut deliver = |staged: Staged| arrival.take(&staged);
-    bundle::receive::<Error>(stick, &authorised, &staging, &mut deliver, monitor)
+    bundle::receive::<Error>(bundles, &authorised, &staging, &mut deliver, monitor)
 }
 
 /// When nothing on the stick is vouched for, that is the news, with the fingerprints to compare.

@@ -387,3 +387,19 @@ fn a_registry_that_vouches_for_nothing_on_the_stick_is_not_offered_for_trust() {
     assert!(run.code == Some(7) && run.stdout.contains("--unsigned leaflet"), "{run:?}");
     assert!(!run.stderr.contains("--fingerprint"), "{run:?}");
 }
+
+#[test]
+fn what_one_publisher_took_back_stays_out_though_another_lists_the_same_bytes() {
+    let sandbox = Sandbox::new();
+    let publisher = stick(&sandbox);
+    let other = Publisher::new(&sandbox, "mirror");
+    other.add("note", "1.0.0", &[("note.txt", b"a note")]);
+    other.publish();
+    other.introduce("site", other.registry().to_str().unwrap());
+    let revoked = "[[revoked]]\nname = \"note\"\nversion = \"1.0.0\"\nreason = \"it is wrong\"\n";
+    sandbox.write("publisher/ngo/manifests/revoked.toml", revoked);
+    publisher.publish();
+    sandbox.ok("site", &["update"]);
+    let run = sandbox.run("site", &["--offline", "import", "stick", "note"]);
+    assert!(run.code == Some(7) && run.stdout.contains("it is wrong"), "{run:?}");
+}
