@@ -9,13 +9,16 @@ use crate::digest::Sha256;
 use crate::package::{Kind, MAX_PIECE_BYTES, Manifest, PackageRef, Piece, PieceList, RelativePath};
 
 use super::error::{BundleError, Result};
-use super::layout::{self, BundleId, MAX_VOLUMES};
+use super::layout::{self, BundleId, MAX_VOLUME_BYTES, MAX_VOLUMES};
 
 /// The most bytes that `BUNDLE.JSON` may have.
 pub(super) const MAX_DESCRIPTION_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The most packages or blobs that one bundle may name.
 const MAX_ENTRIES: usize = 100_000;
+
+/// The most bytes that a licence or a date may have.
+const MAX_TEXT_BYTES: usize = 1000;
 
 pub(super) const KNOWN_FORMAT: &str = "1.0";
 
@@ -157,6 +160,10 @@ impl Description {
         if counts.iter().any(|&count| count > MAX_ENTRIES) || self.volumes.len() > MAX_VOLUMES {
             return Err("it lists more than any bundle may hold".into());
         }
+        let texts = self.items.iter().map(|item| &item.license).chain([&self.created]);
+        if texts.into_iter().any(|text| text.len() > MAX_TEXT_BYTES) {
+            return Err("a licence or a date in it is longer than any real one".into());
+        }
         for blob in &self.blobs {
             let list =
                 blob.piece_list().map_err(|reason| format!("blob {}: {reason}", blob.sha256.short()))?;
@@ -171,6 +178,9 @@ impl Description {
         if !layout::is_volume_name(&volume.name) {
             let name: String = volume.name.escape_default().take(60).collect();
             return Err(format!("`{name}` is not the name of a volume"));
+        }
+        if volume.size_bytes > MAX_VOLUME_BYTES {
+            return Err(format!("`{}` is said to be larger than any volume", volume.name));
         }
         let is_inside = |run: &Run| {
             let num_pieces = self.blobs.get(run.blob).map_or(0, |blob| blob.pieces.len());
@@ -268,7 +278,11 @@ mod tests {
         too_long.blobs[0].pieces[0].length = u64::MAX;
         let mut bomb = description();
         bomb.blobs[0].pieces[0].stored = Some(1 << 40);
-        for description in [wrong_size, wrong_run, wrong_name, too_long, bomb] {
+        let mut giant = description();
+        giant.volumes[0].size_bytes = u64::MAX;
+        let mut chatter = description();
+        chatter.created = "now".repeat(1000);
+        for description in [wrong_size, wrong_run, wrong_name, too_long, bomb, giant, chatter] {
             let error =
                 Description::parse(FILE, &description.to_bytes().unwrap()).expect_err("contradiction");
             assert!(matches!(error, BundleError::Damaged { .. }), "{error}");

@@ -40,7 +40,7 @@ pub use plan::{ExportOptions, Outgoing, OutgoingBlob, Plan, PlannedFile};
 pub use reader::{Authorised, Incomplete, Intake, receive};
 pub use record::{CommitRecord, CommittedFile};
 pub use remark::Remark;
-pub use stick::{Bundle, Bundles, Stick};
+pub use stick::{Bundle, Bundles, Stick, TrustSets};
 pub use trust::{TrustFile, TrustSet};
 pub use verify::{FileHealth, verify};
 pub use writer::{Written, write};

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::digest::Sha256;
+use crate::disk;
 use crate::package::PieceList;
 
 use super::clock::rfc3339;
@@ -77,7 +78,9 @@ pub struct Plan {
     pub(super) sources: Vec<OutgoingBlob>,
     pub(super) trust: Option<(String, Vec<u8>)>,
     pub(super) writes_readme: bool,
-    /// True when the stick already holds exactly this bundle, committed.
+    /// True when the record still promises trust files that are damaged; the new record does not.
+    drops_trust: bool,
+    /// True when the stick already holds this bundle, committed.
     pub(super) is_committed: bool,
     /// The record to commit, likewise with empty digests.
     pub(super) record: CommitRecord,
@@ -139,20 +142,33 @@ impl Plan {
             stick_id: old.map_or_else(new_stick_id, |record| record.stick_id.clone()),
             files: stick.map(Stick::known_files).transpose()?.unwrap_or_default(),
         };
-        let own_folder = id.path_of("");
-        record.files.retain(|file| !file.path.starts_with(&own_folder) && file.path != README);
-        let trust_path = trust.as_ref().map(|(path, _)| path.as_str());
-        let has_trust = record.files.iter().any(|file| Some(file.path.as_str()) == trust_path);
+        let damaged_trust: Vec<String> = stick.map(damaged_trust).unwrap_or_default();
+        let has_trust = |path: &str, bytes: &[u8]| stick.is_some_and(|stick| holds(stick, path, bytes));
+        let trust = trust.filter(|(path, bytes)| !has_trust(path, bytes));
+        let drops_trust = record.files.iter().any(|file| damaged_trust.contains(&file.path));
+        let is_written_anew = |path: &str| trust.as_ref().is_some_and(|(own, _)| own == path);
+        record.files.retain(|file| !damaged_trust.contains(&file.path) && !is_written_anew(&file.path));
         let mut plan = Self {
-            writes_readme: stick.is_none_or(|stick| !has_readme(stick)),
-            trust: trust.filter(|_| !has_trust),
+            writes_readme: stick.is_none_or(|stick| !holds(stick, README, readme::text().as_bytes())),
+            drops_trust,
+            trust,
             is_committed,
             record,
             description,
             sources,
         };
-        plan.list_own_files()?;
+        if !is_committed {
+            plan.list_bundle()?;
+        }
+        plan.list_small_files();
         Ok(plan)
+    }
+
+    /// Has the bundle written again, because what the stick holds of it is damaged.
+    pub(super) fn start_over(&mut self, generation: u64) -> Result<()> {
+        self.is_committed = false;
+        self.record.generation = generation;
+        self.list_bundle()
     }
 
     /// The bundle's id.
@@ -162,22 +178,24 @@ impl Plan {
 
     /// True when the stick already holds exactly this, and nothing needs to be written.
     pub fn is_already_there(&self) -> bool {
-        self.is_committed
+        self.is_committed && self.trust.is_none() && !self.writes_readme && !self.drops_trust
     }
 
-    /// Every file that will be written; none when the bundle is already there.
+    /// Every file that will be written; none when all is already there, and no volume when the bundle is.
     ///
     /// # Errors
     /// `TooMany` when there is more than any reader accepts.
     pub fn files(&self) -> Result<Vec<PlannedFile>> {
-        if self.is_committed {
+        if self.is_already_there() {
             return Ok(Vec::new());
         }
         let file = |path: String, size_bytes: u64| PlannedFile { path, size_bytes };
-        let volumes = self.description.volumes.iter();
-        let mut files: Vec<PlannedFile> =
-            volumes.map(|volume| file(self.id().path_of(&volume.name), volume.size_bytes)).collect();
-        files.push(file(self.id().path_of(DESCRIPTION), self.description.to_bytes()?.len() as u64));
+        let mut files: Vec<PlannedFile> = Vec::new();
+        if !self.is_committed {
+            let volumes = self.description.volumes.iter();
+            files.extend(volumes.map(|volume| file(self.id().path_of(&volume.name), volume.size_bytes)));
+            files.push(file(self.id().path_of(DESCRIPTION), self.description.to_bytes()?.len() as u64));
+        }
         if let Some((path, bytes)) = &self.trust {
             files.push(file(path.clone(), bytes.len() as u64));
         }
@@ -197,24 +215,30 @@ impl Plan {
     }
 
     /// Puts the files of this bundle into the record.
-    fn list_own_files(&mut self) -> Result<()> {
-        let committed = |path: String, bytes: &[u8]| CommittedFile {
-            path,
-            size_bytes: bytes.len() as u64,
-            sha256: Sha256::of(bytes),
-        };
+    fn list_bundle(&mut self) -> Result<()> {
+        let own_folder = self.description.id.path_of("");
+        self.record.files.retain(|file| !file.path.starts_with(&own_folder));
         for volume in &self.description.volumes {
             let (path, size_bytes) = (self.description.id.path_of(&volume.name), volume.size_bytes);
             self.record.files.push(CommittedFile { path, size_bytes, sha256: volume.sha256 });
         }
         let bytes = self.description.to_bytes()?;
         self.record.files.push(committed(self.description.id.path_of(DESCRIPTION), &bytes));
+        Ok(())
+    }
+
+    /// Puts the other files that are written into the record.
+    fn list_small_files(&mut self) {
+        self.record.files.retain(|file| file.path != README);
         if let Some((path, bytes)) = &self.trust {
             self.record.files.push(committed(path.clone(), bytes));
         }
         self.record.files.push(committed(README.into(), readme::text().as_bytes()));
-        Ok(())
     }
+}
+
+fn committed(path: String, bytes: &[u8]) -> CommittedFile {
+    CommittedFile { path, size_bytes: bytes.len() as u64, sha256: Sha256::of(bytes) }
 }
 
 /// A digest that stands for one not known yet.
@@ -339,10 +363,25 @@ fn without_digests(description: &Description) -> Description {
     description
 }
 
-fn has_readme(stick: &Stick) -> bool {
-    let committed = stick.record().and_then(|record| record.file(README));
-    committed.is_some_and(|file| file.sha256 == Sha256::of(readme::text().as_bytes()))
-        && stick.root().join(README).is_file()
+/// True when the stick promises these bytes in this file, and still has them.
+fn holds(stick: &Stick, path: &str, bytes: &[u8]) -> bool {
+    let digest = Sha256::of(bytes);
+    let is_promised = stick.record().and_then(|record| record.file(path));
+    is_promised.is_some_and(|file| file.sha256 == digest) && lying_digest(stick, path) == Some(digest)
+}
+
+/// The digest of a file as the medium has it; `None` when it cannot be read.
+fn lying_digest(stick: &Stick, path: &str) -> Option<Sha256> {
+    let mut file = disk::open_plain(&stick.root().join(path)).ok()?;
+    disk::drop_cached_pages(&file);
+    Sha256::of_reader(&mut file).ok().map(|(digest, _)| digest)
+}
+
+/// The promised trust files that are damaged: nobody can use them, and every import ends at them.
+fn damaged_trust(stick: &Stick) -> Vec<String> {
+    let mut paths = stick.trust_paths();
+    paths.retain(|path| !stick.may_be_torn(path) && stick.open_trust(path).is_err());
+    paths
 }
 
 fn new_stick_id() -> String {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use super::error::{BundleError, Result};
 use super::part::Part;
 use super::pump::{self, Message, Need};
 use super::remark::{Remark, Remarks};
-use super::stick::{Bundle, Stick};
+use super::stick::{Bundle, Bundles};
 
 /// Free space that is left alone, in bytes.
 const SLACK_BYTES: u64 = 16 * 1024 * 1024;
@@ -89,23 +90,23 @@ impl Authorised {
 /// `NoRoom` before the first byte; `Cancelled`; whatever `deliver` returns; `Damaged` or `NewerFormat`
 /// when no bundle on the stick can be read. A damaged volume is no error: see `Intake::incomplete`.
 pub fn receive<E: From<BundleError>>(
-    stick: &Stick,
+    mut found: Bundles,
     authorised: &Authorised,
     staging: &Path,
     deliver: &mut dyn FnMut(Staged) -> std::result::Result<(), E>,
     monitor: &dyn Monitor,
 ) -> std::result::Result<Intake, E> {
-    let mut found = stick.bundles()?;
     if found.bundles.is_empty()
         && let Some(error) = found.refused.pop()
     {
         return Err(error.into());
     }
     let mut remarks = Remarks::default();
-    stick.remarks().iter().for_each(|remark| remarks.add(&remark.file, remark.text.clone()));
+    found.remarks.iter().for_each(|remark| remarks.add(&remark.file, remark.text.clone()));
     found.refused.iter().for_each(|error| remarks.add(".", error.to_string()));
-    let total_bytes = wanted_bytes(&found.bundles, authorised);
-    check_room(staging, total_bytes)?;
+    let wanted = wanted_blobs(&found.bundles, authorised);
+    let total_bytes = wanted.values().sum();
+    check_room(staging, &wanted)?;
     let task = monitor.start("reading the stick", Some(total_bytes), Unit::Bytes);
     let mut reception = Reception {
         authorised,
@@ -124,20 +125,22 @@ pub fn receive<E: From<BundleError>>(
     Ok(reception.finish())
 }
 
-/// The bytes of all authorised blobs on the stick, each counted once.
-fn wanted_bytes(bundles: &[Bundle], authorised: &Authorised) -> u64 {
+/// All authorised blobs on the stick, with their sizes.
+fn wanted_blobs(bundles: &[Bundle], authorised: &Authorised) -> BTreeMap<Sha256, u64> {
     let blobs = bundles.iter().flat_map(|bundle| &bundle.description.blobs);
-    let wanted: BTreeMap<Sha256, u64> = blobs
+    blobs
         .filter(|blob| authorised.size_bytes(&blob.sha256) == Some(blob.size_bytes))
         .map(|blob| (blob.sha256, blob.size_bytes))
-        .collect();
-    wanted.values().sum()
+        .collect()
 }
 
-fn check_room(staging: &Path, wanted_bytes: u64) -> Result<()> {
-    let parts = std::fs::read_dir(staging).into_iter().flatten().flatten();
-    let here_bytes: u64 = parts.filter_map(|entry| Some(entry.metadata().ok()?.len())).sum();
-    let needed_bytes = wanted_bytes.saturating_sub(here_bytes);
+fn check_room(staging: &Path, wanted: &BTreeMap<Sha256, u64>) -> Result<()> {
+    let still_needed = |(digest, size_bytes): (&Sha256, &u64)| {
+        let part = staging.join(format!("{digest}.part")).metadata();
+        // A file with holes has not taken the room that its length claims.
+        size_bytes.saturating_sub(part.map_or(0, |part| part.blocks() * 512))
+    };
+    let needed_bytes: u64 = wanted.iter().map(still_needed).sum();
     let free_bytes = disk::free_bytes(staging)?;
     if needed_bytes == 0 || needed_bytes + SLACK_BYTES <= free_bytes {
         return Ok(());

@@ -21,7 +21,7 @@ use crate::digest::Sha256;
 use crate::disk::{self, StagingFile};
 
 use super::error::{BundleError, Result, io_error};
-use super::layout::{self, SLOTS};
+use super::layout::{self, MAX_VOLUME_BYTES, SLOTS};
 
 /// The most bytes that a slot may have.
 const MAX_SLOT_BYTES: u64 = 16 * 1024 * 1024;
@@ -220,12 +220,14 @@ fn parse_lines<'a>(lines: impl Iterator<Item = &'a str>) -> Option<CommitRecord>
             _ => {}
         }
     }
-    (record.generation > 0 && record.files.len() <= MAX_FILES).then_some(record)
+    // The next generations must still be numbers.
+    let is_possible = record.generation > 0 && record.generation <= u64::MAX / 2;
+    (is_possible && record.files.len() <= MAX_FILES).then_some(record)
 }
 
 fn parse_file(text: &str) -> Option<CommittedFile> {
     let mut words = text.splitn(3, ' ');
-    let size_bytes = words.next()?.parse().ok()?;
+    let size_bytes = words.next()?.parse().ok().filter(|&bytes| bytes <= MAX_VOLUME_BYTES)?;
     let sha256 = words.next()?.parse().ok()?;
     let path = words.next()?.to_owned();
     layout::is_safe_path(&path).then_some(CommittedFile { path, size_bytes, sha256 })
@@ -282,6 +284,14 @@ mod tests {
         let major = check("localml stick 2.0\nall is new\n".into());
         let error = parse("STICK.A", major.as_bytes()).expect_err("too new");
         assert_eq!(error.to_string(), "`STICK.A` has format 2.0, and this localml reads formats up to 1.0");
+    }
+
+    #[test]
+    fn numbers_that_no_stick_can_have_make_no_sense() {
+        assert!(parse_file(&format!("{} {} B/X", MAX_VOLUME_BYTES, Sha256::of(b"abc"))).is_some());
+        assert!(parse_file(&format!("{} {} B/X", u64::MAX, Sha256::of(b"abc"))).is_none());
+        let line = format!("generation {}", u64::MAX);
+        assert!(parse_lines([line.as_str()].into_iter()).is_none());
     }
 
     #[test]

@@ -17,6 +17,9 @@ use super::trust::TrustSet;
 /// The most bundles that one stick is searched for.
 const MAX_BUNDLES: usize = 1000;
 
+/// The most sets of trust files that are looked at; the newest count.
+const MAX_TRUST_SETS: usize = 64;
+
 /// A folder that carries bundles.
 #[derive(Debug)]
 pub struct Stick {
@@ -45,6 +48,19 @@ pub struct Bundles {
     pub bundles: Vec<Bundle>,
     /// Why others cannot.
     pub refused: Vec<BundleError>,
+    /// What is wrong with the commit record, and with what it says of the bundles.
+    pub remarks: Vec<Remark>,
+}
+
+/// The trust files of a stick.
+#[derive(Debug, Default)]
+pub struct TrustSets {
+    /// The sets that can be read, the newest first.
+    pub sets: Vec<TrustSet>,
+    /// Why others, which the stick promises to hold, cannot be read.
+    pub damaged: Vec<BundleError>,
+    /// What was passed over: the rest of an export that was cut off, or too many sets.
+    pub remarks: Vec<Remark>,
 }
 
 impl Stick {
@@ -106,29 +122,68 @@ impl Stick {
     /// # Errors
     /// When the stick itself cannot be read; a bundle that cannot be is in `refused`.
     pub fn bundles(&self) -> Result<Bundles> {
-        let mut found = Bundles::default();
-        for id in self.bundle_ids()? {
+        let mut found = Bundles { remarks: self.remarks(), ..Bundles::default() };
+        let mut total_bytes = 0;
+        for id in self.bundle_ids()?.into_iter().rev() {
+            let path = id.path_of(DESCRIPTION);
+            let size_bytes = self.root.join(&path).symlink_metadata().map_or(0, |metadata| metadata.len());
+            if size_bytes <= MAX_DESCRIPTION_BYTES && total_bytes + size_bytes > MAX_DESCRIPTION_BYTES {
+                let reason = "with it the descriptions of this stick have more than 64 MiB".into();
+                found.refused.push(BundleError::Damaged { file: path, reason });
+                continue;
+            }
             match self.read_bundle(&id) {
-                Ok(Some(bundle)) => found.bundles.push(bundle),
+                Ok(Some(bundle)) => {
+                    total_bytes += bundle.description_bytes;
+                    if !bundle.is_committed && !self.is_unknown(&bundle) {
+                        let text = "its sha256 differs from the commit record".to_owned();
+                        found.remarks.push(Remark { file: path, text });
+                    }
+                    found.bundles.push(bundle);
+                }
                 Ok(None) => {}
                 Err(error) => found.refused.push(error),
             }
         }
-        found.bundles.reverse();
         Ok(found)
     }
 
-    /// Opens every set of trust files, the newest first; the second list says which are damaged.
-    pub fn trust_sets(&self) -> (Vec<TrustSet>, Vec<BundleError>) {
-        let (mut sets, mut damaged) = (Vec::new(), Vec::new());
-        for path in self.trust_paths().into_iter().rev() {
-            let committed = self.record().and_then(|record| record.file(&path));
-            match TrustSet::open(&self.root, &path, committed) {
-                Ok(set) => sets.push(set),
-                Err(error) => damaged.push(error),
+    /// Opens the sets of trust files, the newest first.
+    pub fn trust_sets(&self) -> TrustSets {
+        let mut found = TrustSets::default();
+        let mut remarks = Remarks::default();
+        let paths = self.trust_paths();
+        for path in paths.iter().rev().take(MAX_TRUST_SETS) {
+            match self.open_trust(path) {
+                Ok(set) => found.sets.push(set),
+                Err(error) if self.may_be_torn(path) => {
+                    let text =
+                        format!("it is the rest of an export that was cut off; it is ignored: {error}");
+                    remarks.add(path, text);
+                }
+                Err(error) => found.damaged.push(error),
             }
         }
-        (sets, damaged)
+        if let Some(num_older) = paths.len().checked_sub(MAX_TRUST_SETS).filter(|&count| count > 0) {
+            remarks.add(TRUST, format!("{num_older} older sets of trust files are not looked at"));
+        }
+        found.remarks = remarks.finish();
+        found
+    }
+
+    /// Opens one set. What no record promises must have the digest that its name was made from.
+    pub(super) fn open_trust(&self, path: &str) -> Result<TrustSet> {
+        let committed = self.record().and_then(|record| record.file(path));
+        let set = TrustSet::open(&self.root, path, committed)?;
+        match self.may_be_torn(path) && !set.has_its_name()? {
+            true => Err(set.damaged("its sha256 does not begin with its name")),
+            false => Ok(set),
+        }
+    }
+
+    /// True when a record exists and does not promise this file: an export may have died writing it.
+    pub(super) fn may_be_torn(&self, path: &str) -> bool {
+        self.record().is_some_and(|record| record.file(path).is_none())
     }
 
     /// The bundles' ids: those of the record in its order, then the others.

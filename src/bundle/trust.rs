@@ -66,6 +66,17 @@ impl TrustSet {
         Ok(Self { path: path.to_owned(), file, entries })
     }
 
+    /// True when its name is the beginning of its digest, as `pack` names it.
+    pub(super) fn has_its_name(&self) -> Result<bool> {
+        let mut reader = At { file: &self.file, offset: 0 };
+        let (digest, _) = Sha256::of_reader(&mut reader).map_err(|error| self.damaged(&error.to_string()))?;
+        Ok(self.path == path_of(&digest))
+    }
+
+    pub(super) fn damaged(&self, reason: &str) -> BundleError {
+        BundleError::DamagedTrust { file: self.path.clone(), reason: reason.into() }
+    }
+
     /// The set's file, relative to `LOCALML`.
     pub fn path(&self) -> &str {
         &self.path
@@ -114,8 +125,11 @@ pub(super) fn pack(files: &[TrustFile]) -> Result<(String, Vec<u8>)> {
     if bytes.len() as u64 > MAX_SET_BYTES || files.len() > MAX_SET_FILES {
         return Err(BundleError::TooMany { what: "the trust files", limit: MAX_SET_BYTES });
     }
-    let id = BundleId::of(&Sha256::of(&bytes));
-    Ok((format!("{TRUST}/{id}.TAR"), bytes))
+    Ok((path_of(&Sha256::of(&bytes)), bytes))
+}
+
+fn path_of(digest: &Sha256) -> String {
+    format!("{TRUST}/{}.TAR", BundleId::of(digest))
 }
 
 fn header(name: &RelativePath, length: u64) -> Result<Block> {

@@ -45,20 +45,24 @@ pub struct Written {
 pub fn write(folder: &Path, mut plan: Plan, monitor: &dyn Monitor) -> Result<Written> {
     let mut stick = Stick::create(folder)?;
     let _lock = Lock::acquire_dir(stick.root())?;
-    if plan.is_committed {
-        if is_still_whole(&stick, &plan, monitor)? {
-            return Ok(already_there(&stick, plan.id()));
-        }
+    if plan.is_committed && !is_still_whole(&stick, &plan, monitor)? {
         monitor.warn(&format!("bundle {} on the stick is damaged; it is written again", plan.id()));
         stick = withdraw(folder, &stick, &mut plan)?;
+    }
+    if plan.is_already_there() {
+        return Ok(already_there(&stick, plan.id()));
     }
     remove_leftovers(&stick, plan.id())?;
     check_room(&stick, &plan)?;
     let bytes_written = plan.total_bytes()?;
-    write_volumes(&stick, &mut plan, monitor)?;
-    read_back(&stick, &mut plan, monitor)?;
-    write_small_files(&stick, &mut plan)?;
+    if !plan.is_committed {
+        write_volumes(&stick, &mut plan, monitor)?;
+        read_back(&stick, &mut plan, monitor)?;
+        write_description(&stick, &mut plan)?;
+    }
+    write_small_files(&stick, &plan)?;
     record::commit(stick.root(), stick.slots(), &plan.record)?;
+    remove_torn_trust(&Stick::open(folder)?)?;
     Ok(Written { bundle: plan.id().clone(), is_new: true, bytes_written, generation: plan.record.generation })
 }
 
@@ -93,8 +97,7 @@ fn withdraw(folder: &Path, stick: &Stick, plan: &mut Plan) -> Result<Stick> {
     record.generation += 1;
     record.files.retain(|file| !file.path.starts_with(&own_folder));
     record::commit(stick.root(), stick.slots(), &record)?;
-    plan.record.generation = record.generation + 1;
-    plan.is_committed = false;
+    plan.start_over(record.generation + 1)?;
     Stick::open(folder)
 }
 
@@ -107,8 +110,21 @@ fn remove_leftovers(stick: &Stick, own: &BundleId) -> Result<()> {
             .is_some_and(|record| record.files.iter().any(|file| file.path.starts_with(&prefix)));
         // Without a record nobody can tell a leftover from a bundle.
         let may_remove = id != *own && !is_known && stick.record().is_some();
-        if may_remove && matches!(stick.read_bundle(&id), Ok(None)) {
+        // Its description is absent, empty or torn; a whole one may be a copy by hand.
+        if may_remove && matches!(stick.read_bundle(&id), Ok(None) | Err(BundleError::Damaged { .. })) {
             disk::remove_dir_all(&stick.root().join(BUNDLES).join(id.as_str()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes trust files that no record promises and that are not what their name says.
+fn remove_torn_trust(stick: &Stick) -> Result<()> {
+    for path in stick.trust_paths() {
+        let full_path = stick.root().join(&path);
+        let is_plain = full_path.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
+        if is_plain && stick.may_be_torn(&path) && stick.open_trust(&path).is_err() {
+            disk::remove_file(&full_path)?;
         }
     }
     Ok(())
@@ -174,12 +190,15 @@ fn read_back(stick: &Stick, plan: &mut Plan, monitor: &dyn Monitor) -> Result<()
     Ok(())
 }
 
-fn write_small_files(stick: &Stick, plan: &mut Plan) -> Result<()> {
-    let root = stick.root();
+fn write_description(stick: &Stick, plan: &mut Plan) -> Result<()> {
     let bytes = plan.description.to_bytes()?;
     let path = plan.id().path_of(DESCRIPTION);
     set_digest(&mut plan.record, &path, Sha256::of(&bytes));
-    write_small(root, &path, &bytes)?;
+    write_small(stick.root(), &path, &bytes)
+}
+
+fn write_small_files(stick: &Stick, plan: &Plan) -> Result<()> {
+    let root = stick.root();
     if let Some((path, bytes)) = &plan.trust {
         make_folder(root, &[TRUST])?;
         write_small(root, path, bytes)?;

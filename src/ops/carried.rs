@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use url::Url;
 
-use crate::bundle::{Stick, TrustSet};
+use crate::bundle::{Stick, TrustSet, TrustSets};
 use crate::digest::Sha256;
 use crate::package::Name;
 use crate::registry::{Fetch, FetchError, address_in_record};
@@ -50,7 +50,7 @@ impl Carried {
 /// When no set is whole, naming the damaged one.
 pub(super) fn find(folder: &Path, name: &Name, fingerprint: Option<&Sha256>) -> Result<Option<Carried>> {
     let Ok(stick) = Stick::open(folder) else { return Ok(None) };
-    let (sets, damaged) = stick.trust_sets();
+    let TrustSets { sets, damaged, .. } = stick.trust_sets();
     if let (true, Some(error)) = (sets.is_empty(), damaged.into_iter().next()) {
         return Err(error.into());
     }

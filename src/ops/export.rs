@@ -19,7 +19,7 @@ use crate::registry;
 use crate::store::{Installed, Origin, Store};
 
 use super::error::{Error, Result, While as _};
-use super::path::find_held;
+use super::path::find_installed;
 use super::removable;
 use super::site;
 
@@ -164,13 +164,17 @@ fn choose(store: &Store, packages: &[PackageRef], monitor: &dyn Monitor) -> Resu
         if chosen.iter().any(|installed| *installed.name() == required.name) {
             continue;
         }
-        match find_held(store, &required) {
+        match held_newest(store, &required) {
             Ok(installed) => {
                 queue.extend(requires(&installed));
                 chosen.push(installed);
             }
             Err(_) => monitor.warn(&format!("`{required}` is required and not here; the site must have it")),
         }
+    }
+    if packages.is_empty() {
+        // The sort is stable: of equal versions, the installed one stays.
+        chosen.sort_by(|left, right| version(right).cmp(version(left)));
     }
     let mut seen = HashSet::new();
     chosen.retain(|installed| seen.insert(installed.name().clone()));
@@ -190,12 +194,30 @@ fn requires(installed: &Installed) -> Vec<PackageRef> {
 }
 
 fn held(store: &Store, package: &PackageRef) -> Result<Installed> {
-    find_held(store, package).map_err(|error| match error.kind() {
+    held_newest(store, package).map_err(|error| match error.kind() {
         ErrorKind::NotFound => error
             .while_doing(format!("could not export `{package}`"))
             .with_hint(format!("`localml fetch {package}` brings it here first")),
         _ => error,
     })
+}
+
+/// The newest version that is installed or fetched here and that the reference means.
+fn held_newest(store: &Store, package: &PackageRef) -> Result<Installed> {
+    let is_meant = |held: &Installed| {
+        *held.name() == package.name
+            && package.version.as_ref().is_none_or(|wanted| wanted == version(held))
+            && package.variant.as_ref().is_none_or(|wanted| *wanted == held.variant)
+    };
+    let held = store.fetched()?.into_iter().chain(store.installed()?);
+    match held.filter(is_meant).max_by(|left, right| version(left).cmp(version(right))) {
+        Some(newest) => Ok(newest),
+        None => find_installed(store, package),
+    }
+}
+
+fn version(installed: &Installed) -> &Version {
+    &installed.manifest.package.version
 }
 
 fn nothing_left(damaged: &[DamagedPackage]) -> Error {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::bundle::{self, Authorised, Remark, Stick};
+use crate::bundle::{self, Authorised, Bundles, Remark, Stick};
 use crate::digest::Sha256;
 use crate::disk::Staged;
 use crate::home::Home;
@@ -23,7 +23,7 @@ use super::indexes;
 use super::removable;
 use super::sift::{self, Candidate, RefusedPackage, Sifted, Terms};
 use super::site;
-use super::stick_trust::{self, ImportedTrust, UnknownRoot};
+use super::stick_trust::{self, Brought, ImportedTrust, UnknownRoot};
 
 /// What to import, and on which terms.
 #[derive(Debug, Clone, Default)]
@@ -57,6 +57,8 @@ pub struct ImportReport {
     pub registries: Vec<ImportedTrust>,
     /// The registries on the stick that nobody here accepted.
     pub unknown_roots: Vec<UnknownRoot>,
+    /// How many bundles of the stick cannot be read; `remarks` says why.
+    pub num_unread_bundles: usize,
     /// What else is wrong with the stick.
     pub remarks: Vec<Remark>,
 }
@@ -86,7 +88,7 @@ pub struct IncompleteFile {
 impl ImportReport {
     /// True when everything that the stick offers, and was asked for, is usable here now.
     pub fn is_complete(&self) -> bool {
-        self.incomplete.is_empty() && self.refused.is_empty()
+        self.incomplete.is_empty() && self.refused.is_empty() && self.num_unread_bundles == 0
     }
 }
 
@@ -100,10 +102,11 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     let stick = Stick::open(&folder)?;
     let _lock = site::lock(home)?;
     let bundles = stick.bundles()?;
+    let num_unread_bundles = bundles.refused.len();
     if let Some(fingerprint) = &options.fingerprint {
         stick_trust::accept(&stick, home, &registry::parse_fingerprint(fingerprint)?)?;
     }
-    let (registries, unknown_roots) = stick_trust::update_from(&stick, home)?;
+    let Brought { registries, unknown_roots, mut remarks } = stick_trust::update_from(&stick, home)?;
     let indexes = indexes::load(home)?;
     let store = site::store(home);
     let terms = Terms { options, unknown_roots: &unknown_roots, monitor };
@@ -112,14 +115,14 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     let Sifted { candidates, unchanged, refused } = sifted;
     let mut arrival = Arrival { store: &store, pending: candidates, installed: Vec::new(), monitor };
     arrival.install_whole()?;
-    let intake = take_in(home, &stick, &mut arrival, monitor)
+    let intake = take_in(home, bundles, &mut arrival, monitor)
         .while_doing(|| format!("could not import from `{}`", folder.display()))?;
     for list in &intake.piece_lists {
         store.keep_piece_list(list)?;
     }
     let Arrival { pending, installed, .. } = arrival;
     let incomplete = pending.iter().map(|candidate| incomplete(candidate, &store, &intake)).collect();
-    let remarks = intake.remarks;
+    remarks.extend(intake.remarks);
     Ok(ImportReport {
         stick: folder,
         installed,
@@ -128,6 +131,7 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
         refused,
         registries,
         unknown_roots,
+        num_unread_bundles,
         remarks,
     })
 }
@@ -135,7 +139,7 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
 /// Reads the blobs that the pending packages still need.
 fn take_in(
     home: &Home,
-    stick: &Stick,
+    bundles: Bundles,
     arrival: &mut Arrival<'_>,
     monitor: &dyn Monitor,
 ) -> Result<bundle::Intake> {
@@ -147,13 +151,17 @@ fn take_in(
     }
     let staging = home.staging().join("stick");
     let mut deliver = |staged: Staged| arrival.take(&staged);
-    bundle::receive::<Error>(stick, &authorised, &staging, &mut deliver, monitor)
+    bundle::receive::<Error>(bundles, &authorised, &staging, &mut deliver, monitor)
 }
 
 /// When nothing on the stick is vouched for, that is the news, with the fingerprints to compare.
 fn refuse_strangers(sifted: &Sifted, unknown_roots: &[UnknownRoot]) -> Result<()> {
     let is_empty = sifted.candidates.is_empty() && sifted.unchanged.is_empty();
-    match unknown_roots.first() {
+    let is_named = |root: &&UnknownRoot| {
+        let mut registries = sifted.refused.iter().filter_map(|refused| refused.package.registry.as_ref());
+        registries.any(|registry| registry.as_str() == root.name)
+    };
+    match unknown_roots.iter().find(is_named) {
         Some(root) if is_empty => Err(stick_trust::unknown(root)),
         _ => Ok(()),
     }

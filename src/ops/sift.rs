@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 
-use crate::bundle::{Bundles, Item};
-use crate::error::ErrorKind;
+use crate::bundle::{BundleError, Bundles, Item};
+use crate::error::{ErrorKind, Explain as _};
 use crate::package::{Manifest, Name, PackageRef, VariantId, Version};
 use crate::progress::Monitor;
 use crate::registry::VerifiedIndex;
@@ -60,7 +60,7 @@ pub(super) fn sift(
     terms: &Terms<'_>,
 ) -> Result<Sifted> {
     let all: Vec<&Item> = bundles.bundles.iter().flat_map(|bundle| &bundle.description.items).collect();
-    check_asked(&terms.options.packages, &all)?;
+    check_asked(&terms.options.packages, &all, &bundles.refused)?;
     let mut judged: HashSet<Name> = HashSet::new();
     let mut best: BTreeMap<Name, Candidate> = BTreeMap::new();
     let mut refused: Vec<RefusedPackage> = Vec::new();
@@ -75,6 +75,8 @@ pub(super) fn sift(
                 let is_better = best.get(&name).is_none_or(|known| version(known) < version(&candidate));
                 if is_better {
                     best.insert(name, candidate);
+                } else {
+                    note_other_build(&candidate, best.get(&name), terms.monitor);
                 }
             }
         }
@@ -91,15 +93,34 @@ pub(super) fn sift(
     Ok(sifted)
 }
 
+/// Two builds of one version: only one can be installed, so a person should know of the other.
+fn note_other_build(other: &Candidate, taken: Option<&Candidate>, monitor: &dyn Monitor) {
+    let Some(taken) = taken.filter(|taken| version(taken) == version(other)) else { return };
+    if taken.installed.variant != other.installed.variant {
+        let (taken, other) = (&taken.package, &other.package);
+        monitor.note(&format!(
+            "`{other}` is on the stick too; `localml import DIR {other}` takes it, not `{taken}`"
+        ));
+    }
+}
+
 fn version(candidate: &Candidate) -> &Version {
     &candidate.installed.manifest.package.version
 }
 
-fn check_asked(asked: &[PackageRef], all: &[&Item]) -> Result<()> {
+fn check_asked(asked: &[PackageRef], all: &[&Item], unread: &[BundleError]) -> Result<()> {
     let is_absent = |package: &&PackageRef| all.iter().all(|item| !matches(package, item));
     let Some(absent) = asked.iter().find(is_absent) else {
         return Ok(());
     };
+    if let Some(cause) = unread.first() {
+        let message = format!("`{absent}` is not in what can be read of this stick: {cause}");
+        let error = Error::new(cause.kind(), message);
+        return Err(match cause.hint() {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        });
+    }
     let mut names: Vec<String> = all.iter().map(|item| format!("`{}`", item.package)).collect();
     names.sort();
     names.dedup();
@@ -132,16 +153,18 @@ fn judge<'a>(
     if let Some(manifest) = &item.unsigned {
         return unsigned(item, manifest, variant, terms).map(|candidate| (candidate, None));
     }
+    let name = &item.package.name;
+    // Another registry may still list the same bytes; whoever took them back had a reason.
+    if let Some(revocation) = indexes.iter().find_map(|index| index.revocation_of(name, version)) {
+        return Err(format!("its publisher took it back: {}", revocation.reason));
+    }
     let mut reason = unknown_reason(item, terms);
     for index in indexes {
-        let name = &item.package.name;
         let manifest = index.versions_of(name).iter().find(|manifest| manifest.package.version == *version);
         let Some(manifest) = manifest else {
             continue;
         };
-        if let Some(revocation) = index.revocation_of(name, version) {
-            reason = format!("its publisher took it back: {}", revocation.reason);
-        } else if !describes(manifest, variant, item) {
+        if !describes(manifest, variant, item) {
             reason = format!("the registry `{}` describes other bytes under this name", index.name());
         } else {
             let installed = Installed::new(manifest.clone(), variant.clone(), origin(index), site::now());

@@ -79,7 +79,7 @@ pub fn stick_info(folder: Option<&Path>, monitor: &dyn Monitor) -> Result<StickR
         generation: stick.record().map(|record| record.generation),
         bundles: bundles.collect(),
         refused: found.refused.iter().map(ToString::to_string).collect(),
-        remarks: stick.remarks(),
+        remarks: found.remarks,
         stick: folder,
     })
 }

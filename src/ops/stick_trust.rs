@@ -3,12 +3,12 @@
 
 use serde::Serialize;
 
-use crate::bundle::Stick;
+use crate::bundle::{Remark, Stick, TrustSets};
 use crate::digest::Sha256;
 use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::package::Name;
-use crate::registry::{self, Addition, Known, Outcome, Updated, show_fingerprint};
+use crate::registry::{self, Addition, Known, Outcome, RegistryError, show_fingerprint};
 
 use super::carried::{Carried, registries_in};
 use super::error::{Error, Result, While as _};
@@ -31,33 +31,45 @@ pub struct UnknownRoot {
     pub fingerprint: Sha256,
 }
 
+/// What the trust files of a stick came to.
+#[derive(Default)]
+pub(super) struct Brought {
+    pub(super) registries: Vec<ImportedTrust>,
+    pub(super) unknown_roots: Vec<UnknownRoot>,
+    pub(super) remarks: Vec<Remark>,
+}
+
 /// Brings known registries up to date from every trust set on the stick.
 ///
 /// # Errors
 /// `Untrusted` when a set is damaged, or a known registry's files on the stick do not hold.
-pub(super) fn update_from(stick: &Stick, home: &Home) -> Result<(Vec<ImportedTrust>, Vec<UnknownRoot>)> {
-    let (sets, damaged) = stick.trust_sets();
+pub(super) fn update_from(stick: &Stick, home: &Home) -> Result<Brought> {
+    let TrustSets { sets, damaged, remarks } = stick.trust_sets();
     if let Some(error) = damaged.into_iter().next() {
         return Err(error.into());
     }
     let known = registry::known(&home.registries())?;
-    let mut imported: Vec<ImportedTrust> = Vec::new();
-    let mut unknown: Vec<UnknownRoot> = Vec::new();
+    let mut brought = Brought { remarks, ..Brought::default() };
     for carried in sets.into_iter().flat_map(registries_in) {
         let Some(fingerprint) = carried.fingerprint() else {
             continue;
         };
         match known.iter().find(|known| known.fingerprint == fingerprint) {
-            Some(known) => note(&mut imported, known, update(known, &carried)?),
-            None if unknown.iter().any(|other| other.fingerprint == fingerprint) => {}
-            None => unknown.push(UnknownRoot { name: carried.name, fingerprint }),
+            Some(known) => note(&mut brought.registries, known, update(known, &carried)?),
+            None if brought.unknown_roots.iter().any(|other| other.fingerprint == fingerprint) => {}
+            None => brought.unknown_roots.push(UnknownRoot { name: carried.name, fingerprint }),
         }
     }
-    Ok((imported, unknown))
+    Ok(brought)
 }
 
 fn update(known: &Known, carried: &Carried) -> Result<Outcome> {
-    let updated = registry::update_from_stick(&known.folder, carried)
+    let updated = match registry::update_from_stick(&known.folder, carried) {
+        // A site without a network has no other place to heal its copy from.
+        Err(RegistryError::DamagedCopy { .. }) => registry::repair(&known.folder, carried),
+        done => done,
+    };
+    let updated = updated
         .while_doing(|| format!("the stick's copy of the registry `{}` cannot be trusted", known.name))?;
     Ok(updated.outcome)
 }
@@ -76,15 +88,24 @@ fn note(imported: &mut Vec<ImportedTrust>, known: &Known, outcome: Outcome) {
 /// Its address for later refreshes comes from the stick too: whoever answers there must have its keys.
 ///
 /// # Errors
-/// `Untrusted` when no registry on the stick has this fingerprint, or its files do not hold.
-pub(super) fn accept(stick: &Stick, home: &Home, fingerprint: &Sha256) -> Result<Updated> {
+/// `Untrusted` when no registry on the stick has this fingerprint, or the files of a new one do not hold.
+pub(super) fn accept(stick: &Stick, home: &Home, fingerprint: &Sha256) -> Result<()> {
     let mut found: Vec<String> = Vec::new();
-    for carried in stick.trust_sets().0.into_iter().flat_map(registries_in) {
+    let known = registry::known(&home.registries())?;
+    let TrustSets { sets, damaged, .. } = stick.trust_sets();
+    for carried in sets.into_iter().flat_map(registries_in) {
         match carried.fingerprint() {
+            // Accepted before; `update_from` judges whether the stick is newer.
+            Some(other) if other == *fingerprint && known.iter().any(|known| known.fingerprint == other) => {
+                return Ok(());
+            }
             Some(other) if other == *fingerprint => return add(home, *fingerprint, &carried),
             Some(other) => found.push(format!("`{}`:\n{}", carried.name, show_fingerprint(&other))),
             None => {}
         }
+    }
+    if let Some(error) = damaged.into_iter().next() {
+        return Err(error.into());
     }
     found.dedup();
     let message = match found.is_empty() {
@@ -97,14 +118,15 @@ pub(super) fn accept(stick: &Stick, home: &Home, fingerprint: &Sha256) -> Result
         .with_hint("do not go on: ask the publisher, by telephone for example, which fingerprint is right"))
 }
 
-fn add(home: &Home, fingerprint: Sha256, carried: &Carried) -> Result<Updated> {
+fn add(home: &Home, fingerprint: Sha256, carried: &Carried) -> Result<()> {
     let untrusted = |reason: String| Error::new(ErrorKind::Untrusted, reason);
     let name: Name = carried.name.parse().map_err(|error| untrusted(format!("{error}")))?;
     let address = carried.address();
     let url =
         address.ok_or_else(|| untrusted(format!("the stick names no address of the registry `{name}`")))?;
     let folder = home.registries().join(name.as_str());
-    Ok(registry::add(&folder, &Addition { name, url, fingerprint: Some(fingerprint) }, carried)?)
+    registry::add(&folder, &Addition { name, url, fingerprint: Some(fingerprint) }, carried)?;
+    Ok(())
 }
 
 /// The error that an unknown root ends with.

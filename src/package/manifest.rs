@@ -143,7 +143,16 @@ pub enum InvalidManifest {
         /// The variant or the package.
         name: String,
     },
+    /// Its files are said to have more bytes than any package.
+    #[error("the files of `{name}` are said to have more than 1 PiB")]
+    TooLarge {
+        /// The package.
+        name: String,
+    },
 }
+
+/// The most bytes that all files of a manifest may have together: sums over many packages stay numbers.
+const MAX_TOTAL_BYTES: u64 = 1 << 50;
 
 impl Manifest {
     /// Reads the TOML form.
@@ -171,7 +180,11 @@ impl Manifest {
             }
             check_unique("files", variant.files.iter().map(|file| file.path.as_str()))?;
         }
-        Ok(())
+        let mut sizes = self.variants.iter().flat_map(|variant| &variant.files).map(|file| file.size_bytes);
+        match sizes.try_fold(0, u64::checked_add).is_some_and(|total| total <= MAX_TOTAL_BYTES) {
+            true => Ok(()),
+            false => Err(InvalidManifest::TooLarge { name: self.package.name.to_string() }),
+        }
     }
 
     /// Finds a variant by its id.
@@ -224,6 +237,13 @@ mod tests {
         assert_eq!(manifest.variants[0].size_bytes(), 3);
         let json = serde_json::to_string(&manifest).expect("plain data");
         assert_eq!(serde_json::from_str::<Manifest>(&json).expect("same shape"), manifest);
+    }
+
+    #[test]
+    fn refuses_sizes_that_no_package_has() {
+        let giant = TOML.replace("size_bytes = 3", &format!("size_bytes = {}", i64::MAX));
+        let error = Manifest::from_toml(&giant).expect_err("8 EiB");
+        assert_eq!(error.to_string(), "the files of `tiny` are said to have more than 1 PiB");
     }
 
     #[test]

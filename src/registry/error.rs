@@ -269,7 +269,10 @@ impl Explain for RegistryError {
                 Some("do not go on: ask the publisher, by telephone for example, which one is right".into())
             }
             Self::DamagedCopy { registry, .. } => {
-                Some(format!("fetch it anew: `localml update {registry} --repair`"))
+                Some(format!(
+                    "fetch it anew: `localml update {registry} --repair`, or without a network \
+                     `localml import DIR` from a stick that carries it"
+                ))
             }
             Self::DamagedRecord { registry, .. } => {
                 Some(format!("add it anew: `localml registry add {registry} URL --fingerprint …`"))

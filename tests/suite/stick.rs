@@ -274,3 +274,132 @@ fn what_nobody_signed_comes_only_by_name_and_is_labelled() {
     sandbox.ok("site", &["--offline", "import", "stick", "--unsigned", "leaflet"]);
     assert!(sandbox.ok("site", &["list"]).contains("unsigned"));
 }
+
+/// The sets of trust files on the stick.
+fn trust_sets(sandbox: &Sandbox) -> Vec<PathBuf> {
+    files_in(&sandbox.path("stick/LOCALML/TRUST"))
+}
+
+#[test]
+fn trust_files_of_an_export_that_died_are_passed_over_and_then_cleaned_away() {
+    let sandbox = Sandbox::new();
+    stick(&sandbox);
+    let whole = fs::read(&trust_sets(&sandbox)[0]).unwrap();
+    // Nothing, a part, and all the length with none of the bytes: what FAT leaves.
+    for (name, torn) in [("00000001", &b""[..]), ("00000002", &whole[..700]), ("00000003", &[0; 4096])] {
+        sandbox.write(format!("stick/LOCALML/TRUST/{name}.TAR"), torn);
+    }
+    let said = sandbox.ok("site", &["--offline", "import", "stick"]);
+    for name in ["TRUST/00000001.TAR", "TRUST/00000002.TAR", "TRUST/00000003.TAR", "cut off"] {
+        assert!(said.contains(name), "{name}: {said}");
+    }
+    sandbox.ok("cafe", &["export", "stick", "note"]);
+    assert_eq!(trust_sets(&sandbox).len(), 1, "the rest of dead exports is gone");
+}
+
+#[test]
+fn a_registry_that_is_known_already_may_be_named_again_with_an_older_stick() {
+    let sandbox = Sandbox::new();
+    let publisher = stick(&sandbox);
+    publisher.publish();
+    sandbox.ok("site", &["update"]);
+    sandbox.ok("site", &["--offline", "import", "stick", "--fingerprint", &publisher.fingerprint()]);
+}
+
+#[test]
+fn a_damaged_copy_of_a_registry_is_healed_from_a_stick() {
+    let sandbox = Sandbox::new();
+    let publisher = stick(&sandbox);
+    fs::remove_dir_all(publisher.registry()).unwrap();
+    let copies = files_in(&sandbox.path("site/registries/ngo"));
+    flip(copies.iter().find(|path| path.ends_with("targets.json")).unwrap(), 100);
+    let said = sandbox.run("site", &["--offline", "install", "note"]).failed_with(7);
+    assert!(said.contains("localml import"), "{said}");
+    sandbox.ok("site", &["--offline", "import", "stick"]);
+    sandbox.ok("site", &["verify"]);
+}
+
+#[test]
+fn the_same_export_again_brings_newer_signed_metadata_and_heals_damaged_trust_files() {
+    let sandbox = Sandbox::new();
+    let publisher = stick(&sandbox);
+    assert_eq!(trust_sets(&sandbox).len(), 1);
+    publisher.publish();
+    sandbox.ok("cafe", &["update"]);
+    let again = ["--offline", "export", "stick", "--volume-size", "5MiB"];
+    let (code, report) = sandbox.json("cafe", &again);
+    assert_eq!((code, report["was_there"].as_bool()), (Some(0), Some(false)), "{report}");
+    assert!(report["size_bytes"].as_u64().unwrap() < 1 << 20, "no volume is written again: {report}");
+    assert!(sandbox.ok("cafe", &again).contains("already"));
+    let (code, report) = sandbox.json("site", &["--offline", "import", "stick"]);
+    assert_eq!((code, report["registries"][0]["outcome"].as_str()), (Some(0), Some("newer")), "{report}");
+    // Whichever set is damaged, the older or the newer: the same export again makes the stick usable.
+    for index in 0..2 {
+        let Some(set) = trust_sets(&sandbox).into_iter().nth(index) else { continue };
+        flip(&set, 700);
+        sandbox.run("site", &["--offline", "import", "stick"]).failed_with(7);
+        sandbox.ok("cafe", &again);
+        sandbox.ok("site", &["--offline", "import", "stick"]);
+        sandbox.ok("site", &["stick", "verify", "stick"]);
+    }
+}
+
+#[test]
+fn a_newer_version_that_was_only_fetched_is_what_is_exported() {
+    let sandbox = Sandbox::new();
+    let publisher = cafe(&sandbox);
+    sandbox.ok("cafe", &["install", "note"]);
+    publisher.add("note", "2.0.0", &[("note.txt", b"a newer note")]);
+    publisher.publish();
+    sandbox.ok("cafe", &["update"]);
+    sandbox.ok("cafe", &["fetch", "note"]);
+    for args in [&["export", "stick", "note"][..], &["export", "stick"]] {
+        assert!(sandbox.ok("cafe", args).contains("2.0.0"), "{args:?}");
+    }
+}
+
+#[test]
+fn a_damaged_description_is_damage_and_never_nothing_to_do() {
+    let sandbox = Sandbox::new();
+    stick(&sandbox);
+    sandbox.ok("cafe", &["export", "stick", "note"]);
+    let descriptions: Vec<PathBuf> = files_in(&sandbox.path("stick/LOCALML/B"))
+        .into_iter()
+        .filter(|path| path.ends_with("BUNDLE.JSON"))
+        .collect();
+    let large = descriptions.iter().max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+    fs::write(large, b"{ torn").unwrap();
+    let (code, report) = sandbox.json("site", &["--offline", "import", "stick"]);
+    assert_eq!((code, report["num_unread_bundles"].as_u64()), (Some(8), Some(1)), "{report}");
+    let said = sandbox.run("site", &["--offline", "import", "stick", "book"]).failed_with(4);
+    assert!(said.contains("BUNDLE.JSON"), "{said}");
+}
+
+#[test]
+fn a_registry_that_vouches_for_nothing_on_the_stick_is_not_offered_for_trust() {
+    let sandbox = Sandbox::new();
+    cafe(&sandbox);
+    let file = sandbox.write("leaflet.md", b"# A leaflet\n");
+    let adopt = ["adopt", file.to_str().unwrap(), "--name", "leaflet", "--kind", "knowledge"];
+    sandbox.ok("cafe", &adopt);
+    sandbox.ok("cafe", &["export", "stick", "leaflet"]);
+    let run = sandbox.run("stranger", &["--offline", "import", "stick"]);
+    assert!(run.code == Some(7) && run.stdout.contains("--unsigned leaflet"), "{run:?}");
+    assert!(!run.stderr.contains("--fingerprint"), "{run:?}");
+}
+
+#[test]
+fn what_one_publisher_took_back_stays_out_though_another_lists_the_same_bytes() {
+    let sandbox = Sandbox::new();
+    let publisher = stick(&sandbox);
+    let other = Publisher::new(&sandbox, "mirror");
+    other.add("note", "1.0.0", &[("note.txt", b"a note")]);
+    other.publish();
+    other.introduce("site", other.registry().to_str().unwrap());
+    let revoked = "[[revoked]]\nname = \"note\"\nversion = \"1.0.0\"\nreason = \"it is wrong\"\n";
+    sandbox.write("publisher/ngo/manifests/revoked.toml", revoked);
+    publisher.publish();
+    sandbox.ok("site", &["update"]);
+    let run = sandbox.run("site", &["--offline", "import", "stick", "note"]);
+    assert!(run.code == Some(7) && run.stdout.contains("it is wrong"), "{run:?}");
+}

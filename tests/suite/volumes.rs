@@ -136,6 +136,13 @@ fn the_rest_of_another_export_is_cleaned_away() {
     desk.write(ONE_PIECE_BYTES);
     let folders = fs::read_dir(desk.stick().join("LOCALML/B")).unwrap().count();
     assert_eq!(folders, 2, "the first bundle and the last; the dead one is gone");
+    // It may also have died in its last step.
+    let torn = desk.stick().join("LOCALML/B/00000001");
+    fs::create_dir(&torn).unwrap();
+    fs::write(torn.join("BUNDLE.JSON"), b"{ \"format\": \"1.0\"").unwrap();
+    desk.add(b"and a last", false);
+    desk.write(ONE_PIECE_BYTES);
+    assert!(!torn.exists());
 }
 
 #[test]
@@ -444,4 +451,31 @@ fn desk_plan(desk: &Desk) -> Plan {
     let empty = tempfile::tempdir().unwrap();
     let outgoing = Outgoing { blobs: desk.blobs.clone(), ..Outgoing::default() };
     Plan::new(empty.path(), outgoing, &ExportOptions::default()).unwrap()
+}
+
+#[test]
+fn descriptions_that_are_too_much_together_are_refused_by_name_and_the_newest_is_read() {
+    let mut desk = Desk::new(&[b"first"]);
+    desk.write(1 << 20);
+    let old = desk.files().into_iter().find(|file| file.ends_with("BUNDLE.JSON")).unwrap();
+    desk.add(b"second", false);
+    desk.write(1 << 20);
+    // JSON may end in blanks: this one is whole and has exactly 64 MiB.
+    let mut bytes = fs::read(&old).unwrap();
+    bytes.resize(64 * MIB, b' ');
+    fs::write(&old, bytes).unwrap();
+    let found = Stick::open(&desk.stick()).unwrap().bundles().unwrap();
+    assert_eq!((found.bundles.len(), found.refused.len()), (1, 1));
+    assert!(found.refused[0].to_string().contains("BUNDLE.JSON"));
+    assert_eq!(desk.receive(&Silent).unwrap().received.len(), 2);
+}
+
+#[test]
+fn a_description_that_the_record_does_not_mean_is_read_with_a_remark() {
+    let desk = Desk::new(&[b"little"]);
+    desk.write(1 << 20);
+    forge(&desk, |value| value["created"] = "yesterday".into());
+    let intake = desk.receive(&Silent).unwrap();
+    assert_eq!(intake.received.len(), 1);
+    assert!(format!("{:?}", intake.remarks).contains("differs from the commit record"), "{intake:?}");
 }

@@ -51,7 +51,7 @@ fn outcome(report: &ImportReport) -> Outcome {
         Outcome::Done
     } else if has_whole {
         Outcome::Problems
-    } else if report.incomplete.is_empty() {
+    } else if report.incomplete.is_empty() && report.num_unread_bundles == 0 {
         Outcome::Bad(ErrorKind::Untrusted)
     } else {
         Outcome::Bad(ErrorKind::Damaged)

@@ -77,7 +77,7 @@ impl Desk {
             Ok::<(), BundleError>(())
         };
         let staging = site.join("staging");
-        bundle::receive(&Stick::open(&self.stick())?, &authorised, &staging, &mut deliver, monitor)
+        bundle::receive(Stick::open(&self.stick())?.bundles()?, &authorised, &staging, &mut deliver, monitor)
     }
 
     /// Every volume of the stick, sorted.
