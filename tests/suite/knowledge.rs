@@ -82,7 +82,7 @@ fn one_bad_file_never_stops_a_run_and_each_is_named_with_a_reason() {
         "failed   program.md: it is not text",
         "failed   broken.pdf: it is not readable as PDF",
         "failed   not.pdf: it is not readable as PDF: it does not begin with `%PDF-`",
-        "failed   nested.html: it is not readable as HTML: its tags are nested 5000 deep",
+        "failed   nested.html: it is not readable as HTML: its tags are nested more than 1000 deep",
         "failed   letter.docx: `.docx` files cannot be read yet",
         "note     latin.txt: its encoding is not UTF-8",
     ] {
