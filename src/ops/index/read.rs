@@ -148,6 +148,9 @@ fn note_about(document: &Document) -> Option<String> {
     if document.encoding == Encoding::Latin1 {
         return Some("its encoding is not UTF-8; it was read as Latin-1, which is a guess".into());
     }
+    if document.encoding == Encoding::DamagedUtf8 {
+        return Some("some of its bytes are not UTF-8; they are shown as `�`".into());
+    }
     match document.unreadable_pages.as_slice() {
         [] => None,
         [page] => Some(format!("page {page} has no readable text (a scan?)")),
