@@ -127,6 +127,18 @@ fn a_root_that_is_not_there_is_offline_and_keeps_its_passages() {
 }
 
 #[test]
+fn an_empty_mount_point_does_not_empty_the_index() {
+    let sandbox = Sandbox::new();
+    sandbox.write("drive/note.txt", "The key is under the stone.");
+    sandbox.ok("home", &["index", "add", "drive"]);
+    fs::remove_file(sandbox.path("drive/note.txt")).unwrap();
+    let run = sandbox.run("home", &["index", "refresh"]);
+    assert_eq!(run.code, Some(8));
+    assert!(run.stdout.contains("offline"), "{}", run.stdout);
+    assert!(sandbox.ok("home", &["find", "key"]).contains("under the stone"));
+}
+
+#[test]
 fn damage_is_named_and_refresh_repairs_it() {
     let sandbox = Sandbox::new();
     sandbox.write("docs/a.md", BOILING);
