@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::digest::{Hasher, Sha256};
-use crate::disk::{DiskError, Lock, StagingFile};
+use crate::disk::{self, DiskError, Lock, StagingFile};
 use crate::passage::{Passage, Vector};
 
 use super::error::{IndexError, Result};
@@ -69,6 +69,7 @@ impl VectorCache {
     /// # Errors
     /// When the disk refuses.
     pub fn open(folder: &Path, embedder: &str, dimensions: usize) -> Result<Self> {
+        disk::make_private_dir(folder)?;
         let name = format!("{}.lmc", Sha256::of(embedder.as_bytes()).short());
         let file = StagingFile::open(&folder.join(name))?;
         let mut cache = Self { file, dimensions, rows: HashMap::new(), end: HEADER_BYTES };

@@ -82,6 +82,7 @@ impl Update {
     /// # Errors
     /// When another process is changing it, when a newer localml wrote it, or when the disk refuses.
     pub fn begin(folder: &Path, name: &str, chunking: (u32, usize)) -> Result<Self> {
+        disk::make_private_dir(folder)?;
         let lock = Lock::acquire(&folder.join("lock"))?;
         let roots_before = match read_roots(folder) {
             Err(IndexError::NotFound { .. }) => None,
