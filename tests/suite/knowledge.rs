@@ -238,7 +238,47 @@ fn odd_texts_are_quoted_at_their_own_lines() {
     assert!(text.contains("zanzibar") && text.len() < 2_000);
     let (_, value) = sandbox.json("home", &["find", "bottom"]);
     assert_eq!(value["passages"][0]["heading_path"].as_array().unwrap().len(), 6);
-    assert!(sandbox.ok("home", &["find", "fish"]).contains("Salted fish keeps well."));
+    assert!(sandbox.ok("home", &["find", "fish"]).contains("wide.txt, line 1"));
+    let (_, value) = sandbox.json("home", &["find", "fish"]);
+    let passage = &value["passages"][0];
+    assert_eq!(
+        (&passage["quote"], &passage["is_extracted"]),
+        (&"Salted fish keeps well.".into(), &true.into())
+    );
+    let text = fs::read_to_string(passage["text_path"].as_str().unwrap()).unwrap();
+    let byte = |key: &str| usize::try_from(passage[key].as_u64().unwrap()).unwrap();
+    assert_eq!(&text[byte("start_byte")..byte("end_byte")], passage["text"].as_str().unwrap());
+}
+
+#[test]
+fn two_folders_in_one_collection_keep_their_files_and_paths() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a/b/x.txt", "The first well is deep.");
+    sandbox.write("c/b/x.txt", "The second pump is green.");
+    sandbox.write("c/b/y.txt", "The third tree is a mango.");
+    sandbox.ok("home", &["index", "add", "a", "c/b", "--name", "library"]);
+    for (word, file) in [("well", "a/b/x.txt"), ("pump", "c/b/x.txt"), ("mango", "c/b/y.txt")] {
+        let (_, value) = sandbox.json("home", &["find", word]);
+        let path = sandbox.path(file).canonicalize().unwrap();
+        assert_eq!(value["passages"][0]["path"], path.to_str().unwrap(), "{word}: {value}");
+    }
+    // A folder that appears later under a name that is taken is named, and takes nothing away.
+    sandbox.write("a/c/b/y.txt", "The fourth is a banana.");
+    let said = sandbox.ok("home", &["index", "refresh"]);
+    assert!(said.contains("another folder has this name"), "{said}");
+    assert!(sandbox.ok("home", &["find", "mango"]).contains("third tree"));
+}
+
+#[test]
+fn the_texts_of_documents_are_the_users_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let sandbox = Sandbox::new();
+    sandbox.write("docs/a.html", HTML);
+    let folder = sandbox.path("home/collections/docs");
+    fs::create_dir_all(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    sandbox.ok("home", &["index", "add", "docs"]);
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 #[test]

@@ -95,6 +95,12 @@ fn read_root(
             return Ok(());
         }
         let name = root.name_of(&seen.relative);
+        if update.file(&name).is_some_and(|entry| entry.root != place) {
+            let reason = format!("`{}` is passed over: another folder has this name", seen.path.display());
+            counts.problems.push(ProblemFile { file: name, state: "note", reason });
+            task.advance(seen.size_bytes);
+            continue;
+        }
         if is_unchanged(update, &name, seen) {
             counts.num_unchanged += 1;
         } else {
