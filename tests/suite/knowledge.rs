@@ -160,6 +160,36 @@ fn damage_is_named_and_refresh_repairs_it() {
     }
 }
 
+#[test]
+fn damage_while_a_folder_is_away_forgets_no_file_of_it() {
+    let sandbox = Sandbox::new();
+    sandbox.write("docs/a.txt", "The well is deep.");
+    sandbox.ok("home", &["index", "add", "docs"]);
+    flip_middle_byte(&index_file(&sandbox, "passages-").unwrap());
+    fs::rename(sandbox.path("docs"), sandbox.path("away")).unwrap();
+    let run = sandbox.run("home", &["index", "refresh"]);
+    assert_eq!(run.code, Some(8), "{}", run.stderr);
+    assert!(run.stdout.contains("read again when it is back"), "{}", run.stdout);
+    assert!(run.stdout.contains("failed   a.txt: its passages were damaged"), "{}", run.stdout);
+    fs::rename(sandbox.path("away"), sandbox.path("docs")).unwrap();
+    sandbox.write("home/collections/docs/.head.json.1.new", "{");
+    sandbox.ok("home", &["index", "refresh"]);
+    assert!(sandbox.ok("home", &["find", "well"]).contains("The well is deep."));
+    assert!(!sandbox.path("home/collections/docs/.head.json.1.new").exists(), "a torn write is swept");
+}
+
+#[test]
+fn a_collection_that_lost_its_roots_can_be_made_anew_as_the_hint_says() {
+    let sandbox = Sandbox::new();
+    sandbox.write("docs/a.txt", "The well is deep.");
+    sandbox.ok("home", &["index", "add", "docs"]);
+    sandbox.write("home/collections/docs/collection.json", "{");
+    let said = sandbox.run("home", &["index", "refresh", "docs"]).failed_with(4);
+    assert!(said.contains("localml index remove docs"), "{said}");
+    sandbox.ok("home", &["index", "remove", "docs"]);
+    sandbox.ok("home", &["index", "add", "docs"]);
+}
+
 /// A file of the index whose name contains `kind`.
 fn index_file(sandbox: &Sandbox, kind: &str) -> Option<PathBuf> {
     let folder = sandbox.path("home/collections/docs");
