@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::error::{On as _, Result};
@@ -69,6 +69,18 @@ pub fn create_dir_all(path: &Path) -> Result<()> {
 /// When one of them cannot be made.
 pub fn create_private_dir(path: &Path) -> Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).on(path)
+}
+
+/// Makes a folder the user's alone (mode 0700), whether it is there yet or not; its parents stay open.
+///
+/// # Errors
+/// When it cannot be made. A file system without modes (vfat) is not an error.
+pub fn make_private_dir(path: &Path) -> Result<()> {
+    create_dir_all(&parent_of(path))?;
+    create_private_dir(path)?;
+    // Made by an older version, perhaps.
+    let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
+    Ok(())
 }
 
 /// Gives a file another name in the same folder, over whatever has that name, and syncs the folder.

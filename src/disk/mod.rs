@@ -11,8 +11,8 @@ mod plain;
 mod staged;
 
 pub use atomic::{
-    create_dir_all, create_private_dir, link_or_copy, remove_dir_all, remove_file, rename, sync_dir,
-    write_atomic, write_private,
+    create_dir_all, create_private_dir, link_or_copy, make_private_dir, remove_dir_all, remove_file, rename,
+    sync_dir, write_atomic, write_private,
 };
 pub use error::{DiskError, Result};
 pub use flusher::Flusher;

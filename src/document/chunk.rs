@@ -22,6 +22,8 @@ pub const CHUNKER_VERSION: u32 = 1;
 
 /// A word of more ASCII letters than this is data (a picture, a key), not language.
 const MAX_WORD_BYTES: usize = 1000;
+/// The most letters of a stated title that a passage carries.
+const MAX_TITLE_CHARS: usize = 200;
 
 /// How passages are cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -66,7 +68,8 @@ fn base_headings(document: &Document) -> Vec<(u8, String)> {
         Format::Markdown => markdown::stated_title(&document.text),
         _ => document.title.clone(),
     };
-    stated.map(|title| (0, title)).into_iter().collect()
+    // Every passage repeats it, so a title of many pages would multiply the index.
+    stated.map(|title| (0, title.chars().take(MAX_TITLE_CHARS).collect())).into_iter().collect()
 }
 
 struct Chunker<'document> {

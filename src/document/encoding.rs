@@ -10,6 +10,8 @@ use super::error::DocumentError;
 pub enum Encoding {
     /// UTF-8, with or without a byte order mark.
     Utf8,
+    /// UTF-8 but for a few bytes, which became `�`.
+    DamagedUtf8,
     /// UTF-16, known by its byte order mark.
     Utf16,
     /// Not valid UTF-8: each byte was taken as one Latin-1 (Windows-1252) letter. A guess.
@@ -33,11 +35,29 @@ pub(super) fn decode(bytes: Vec<u8>) -> Result<Decoded, DocumentError> {
     }
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Decoded { text, encoding: Encoding::Utf8, is_verbatim: true }),
+        Err(error) if is_nearly_utf8(error.as_bytes()) => {
+            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            Ok(Decoded { text, encoding: Encoding::DamagedUtf8, is_verbatim: false })
+        }
         Err(error) => {
             let text = error.as_bytes().iter().map(|&byte| windows_1252(byte)).collect();
             Ok(Decoded { text, encoding: Encoding::Latin1, is_verbatim: false })
         }
     }
+}
+
+/// True when only a cut last letter is not UTF-8, or fewer than one in 200 of the bytes beyond ASCII.
+/// Latin-1 letters stand alone between ASCII ones, so that hardly any of them is valid UTF-8.
+fn is_nearly_utf8(bytes: &[u8]) -> bool {
+    let num_beyond_ascii = bytes.iter().filter(|byte| !byte.is_ascii()).count();
+    let num_invalid: usize = bytes.utf8_chunks().map(|chunk| chunk.invalid().len()).sum();
+    let is_cut = ends_in_a_cut_letter(bytes) && num_invalid < num_beyond_ascii;
+    is_cut || num_invalid * 200 < num_beyond_ascii
+}
+
+/// True when the text stops within a letter of several bytes.
+fn ends_in_a_cut_letter(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
 }
 
 fn decode_utf16(bytes: &[u8]) -> Option<String> {
@@ -78,6 +98,18 @@ mod tests {
         let latin = decode(b"caf\xe9 \x80".to_vec()).expect("text");
         assert_eq!((latin.text.as_str(), latin.encoding), ("café €", Encoding::Latin1));
         assert!(!latin.is_verbatim);
+    }
+
+    #[test]
+    fn one_bad_byte_does_not_spoil_a_whole_utf8_file() {
+        let mut bytes = "žluťoučký kůň ".repeat(40).into_bytes();
+        bytes.extend_from_slice(b"\xff end");
+        let decoded = decode(bytes).expect("text");
+        assert_eq!((decoded.encoding, decoded.is_verbatim), (Encoding::DamagedUtf8, false));
+        assert!(decoded.text.starts_with("žluťoučký kůň") && decoded.text.ends_with("\u{fffd} end"));
+        // `é` and the first byte of another.
+        let cut = decode(b"caf\xc3\xa9 \xc3".to_vec()).expect("text");
+        assert_eq!((cut.text.as_str(), cut.encoding), ("café \u{fffd}", Encoding::DamagedUtf8));
     }
 
     #[test]

@@ -79,7 +79,10 @@ impl Roots {
 
     fn free_label(&self, path: &Path) -> String {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let is_taken = |label: &str| self.roots.iter().any(|root| root.label == label);
+        // Files of a root without a label bear their own folders' names.
+        let has_inside = |root: &Root, label: &str| root.label.is_empty() && root.path.join(label).exists();
+        let is_taken =
+            |label: &str| self.roots.iter().any(|root| root.label == label || has_inside(root, label));
         if !is_taken(&name) {
             return name;
         }
@@ -89,6 +92,15 @@ impl Roots {
             return longer;
         }
         (2_usize..).map(|count| format!("{name} ({count})")).find(|label| !is_taken(label)).unwrap_or(longer)
+    }
+}
+
+impl Roots {
+    /// Where a file may lie when its root is not known: a root without a label answers for any name, so
+    /// that it is asked last.
+    pub(super) fn guess(&self, file: &str) -> Option<PathBuf> {
+        let (labelled, plain): (Vec<_>, Vec<_>) = self.roots.iter().partition(|root| !root.label.is_empty());
+        labelled.into_iter().chain(plain).find_map(|root| root.locate(file))
     }
 }
 
@@ -154,5 +166,15 @@ mod tests {
         assert_eq!(roots.roots[1].name_of("y.md"), "guides/y.md");
         assert_eq!(roots.roots[2].name_of(""), "note.md");
         assert_eq!(roots.roots[1].locate("guides/y.md"), Some(PathBuf::from("/b/guides/y.md")));
+    }
+    #[test]
+    fn a_folder_inside_the_first_root_takes_its_name() {
+        let folder = tempfile::tempdir().expect("a temp folder");
+        std::fs::create_dir_all(folder.path().join("a/guides")).expect("room");
+        let mut roots = Roots::new("docs");
+        roots.add(&folder.path().join("a"), false, None);
+        roots.add(&folder.path().join("b/guides"), false, None);
+        assert_eq!(roots.roots[1].label, "b/guides");
+        assert_eq!(roots.guess("b/guides/x.md"), Some(folder.path().join("b/guides/x.md")));
     }
 }

@@ -44,6 +44,8 @@ pub struct Collection {
     words: WordIndex,
     readers: HashMap<u32, PassageReader>,
     vectors: OnceLock<Option<VectorTable>>,
+    /// How each file ended, once somebody asked; empty when the list is damaged.
+    entries: OnceLock<Vec<FileEntry>>,
 }
 
 impl Collection {
@@ -72,7 +74,8 @@ impl Collection {
         let words = open_words(folder, &head, &name)?;
         let open = |segment: &SegmentHead| Ok((segment.number, PassageReader::open(folder, segment, &name)?));
         let readers = head.segments.iter().map(open).collect::<Result<_>>()?;
-        Ok(Self { folder: folder.to_owned(), roots, head, words, readers, vectors: OnceLock::new() })
+        let (folder, vectors, entries) = (folder.to_owned(), OnceLock::new(), OnceLock::new());
+        Ok(Self { folder, roots, head, words, readers, vectors, entries })
     }
 
     /// Its name.
@@ -144,22 +147,27 @@ impl Collection {
         }
     }
 
-    /// Where a file of this collection lies, for opening it.
-    pub fn locate(&self, file: &str) -> Option<PathBuf> {
-        self.roots.roots.iter().find_map(|root| root.locate(file))
+    /// How one file ended; `None` when there is no such file, or the list is damaged.
+    pub fn file(&self, name: &str) -> Option<&FileEntry> {
+        let entries = self.entries.get_or_init(|| self.files().unwrap_or_default());
+        entries.iter().find(|entry| entry.file == name)
     }
 
-    /// The text that a file's spans point into: extracted text where it was extracted, else the file.
-    ///
-    /// # Errors
-    /// When the list of files is damaged.
-    pub fn text_path(&self, file: &str) -> Result<Option<PathBuf>> {
-        let entry = self.files()?.into_iter().find(|entry| entry.file == file);
-        match entry.map(|entry| entry.state) {
-            Some(FileState::Indexed { text: Some(digest), .. }) => {
-                Ok(Some(self.folder.join(TEXTS_FOLDER).join(format!("{digest}.txt"))))
+    /// Where a file of this collection lies, for opening it.
+    pub fn locate(&self, file: &str) -> Option<PathBuf> {
+        match self.file(file) {
+            Some(entry) => self.roots.roots.get(entry.root)?.locate(file),
+            None => self.roots.guess(file),
+        }
+    }
+
+    /// The extracted text that a file's spans point into; `None` when they point into the file itself.
+    pub fn text_path(&self, file: &str) -> Option<PathBuf> {
+        match &self.file(file)?.state {
+            FileState::Indexed { text: Some(digest), .. } => {
+                Some(self.folder.join(TEXTS_FOLDER).join(format!("{digest}.txt")))
             }
-            _ => Ok(self.locate(file)),
+            _ => None,
         }
     }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use crate::disk::DiskError;
 use crate::error::{ErrorKind, Explain};
 
+use super::collection::ROOTS_FILE;
+
 /// What can go wrong with a collection's files.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
@@ -81,6 +83,10 @@ impl Explain for IndexError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NotFound { .. } => Some("see `localml index list`".into()),
+            // Nothing else says which folders the collection was made of.
+            Self::Damaged { collection, file, .. } if file == ROOTS_FILE => Some(format!(
+                "run `localml index remove {collection}`, then `localml index add` with its folders again"
+            )),
             Self::Damaged { collection, .. } => {
                 Some(format!("run `localml index refresh {collection}`; it rebuilds what is damaged"))
             }

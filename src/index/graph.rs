@@ -4,10 +4,12 @@
 //! `MIN_VECTORS` the graph is faster; it is opened only after its digest was checked, because usearch
 //! trusts what it reads.
 
+use std::fs::File;
 use std::path::Path;
 
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
+use crate::disk;
 use crate::passage::Vector;
 
 use super::error::{IndexError, Result};
@@ -37,6 +39,10 @@ impl Graph {
         }
         let path = folder.join(file);
         index.save(path_text(&path)?).map_err(failed)?;
+        // The head that names it must not reach the disk before it.
+        let on_path = |source| IndexError::Io { path: path.clone(), source };
+        File::open(&path).and_then(|file| file.sync_all()).map_err(on_path)?;
+        disk::sync_dir(folder)?;
         Ok(GraphHead { num_vectors: table.len() as u64, last_id, seal: FileSeal::of(folder, file)? })
     }
 

@@ -11,9 +11,11 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use crate::digest::{Hasher, Sha256};
-use crate::disk::StagingFile;
+use crate::disk::{self, DiskError, Lock, StagingFile};
 use crate::passage::{Passage, Vector};
 
 use super::error::{IndexError, Result};
@@ -24,6 +26,9 @@ const VERSION: u32 = 1;
 const HEADER_BYTES: u64 = 16;
 /// Bytes of a row besides its numbers.
 const ROW_EXTRA_BYTES: usize = 32 + 4 + 4;
+/// Another process that appends is waited for, 30 seconds at most.
+const LOCK_TRIES: u32 = 600;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a vector is of: the embedder, the way texts are made, the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,6 +69,7 @@ impl VectorCache {
     /// # Errors
     /// When the disk refuses.
     pub fn open(folder: &Path, embedder: &str, dimensions: usize) -> Result<Self> {
+        disk::make_private_dir(folder)?;
         let name = format!("{}.lmc", Sha256::of(embedder.as_bytes()).short());
         let file = StagingFile::open(&folder.join(name))?;
         let mut cache = Self { file, dimensions, rows: HashMap::new(), end: HEADER_BYTES };
@@ -99,7 +105,6 @@ impl VectorCache {
             if vector.0.len() != self.dimensions {
                 return Err(IndexError::Dimensions { found: vector.0.len(), expected: self.dimensions });
             }
-            self.rows.insert(*key, self.end + bytes.len() as u64);
             let start = bytes.len();
             let quantized = Quantized::of(vector);
             bytes.extend_from_slice(key.0.as_bytes());
@@ -108,13 +113,36 @@ impl VectorCache {
             let check = check_of(&bytes[start..]);
             bytes.extend_from_slice(&check);
         }
-        self.file.write_at(&bytes, self.end)?;
+        let _lock = self.lock()?;
+        let start = self.first_free_row()?;
+        self.file.write_at(&bytes, start)?;
         self.file.sync()?;
-        self.end += bytes.len() as u64;
+        for ((key, _), place) in vectors.iter().zip(0_u64..) {
+            self.rows.insert(*key, start + place * self.row_bytes() as u64);
+        }
+        self.end = start + bytes.len() as u64;
         Ok(())
     }
 
-    /// The vector of a text, if it was embedded before.
+    /// Rows are appended by one process at a time; each holds the lock for a moment only.
+    fn lock(&self) -> Result<Lock> {
+        let path = self.file.path().with_extension("lock");
+        for _ in 0..LOCK_TRIES {
+            match Lock::acquire(&path) {
+                Err(DiskError::Locked { .. }) => thread::sleep(LOCK_PAUSE),
+                taken => return Ok(taken?),
+            }
+        }
+        Ok(Lock::acquire(&path)?)
+    }
+
+    /// Where the next row goes: after those that other processes have appended meanwhile.
+    fn first_free_row(&self) -> Result<u64> {
+        let rows_bytes = self.file.size_bytes()?.saturating_sub(HEADER_BYTES);
+        Ok(HEADER_BYTES + rows_bytes - rows_bytes % self.row_bytes() as u64)
+    }
+
+    /// The vector of a text, if it was embedded before. A row that changed since it was noted is not used.
     ///
     /// # Errors
     /// When reading fails.
@@ -122,7 +150,8 @@ impl VectorCache {
         let Some(offset) = self.rows.get(key) else { return Ok(None) };
         let mut row = vec![0; self.row_bytes()];
         let count = self.file.read_at(&mut row, *offset)?;
-        if count < row.len() {
+        let (body, check) = row.split_at(row.len() - 4);
+        if count < row.len() || !body.starts_with(key.0.as_bytes()) || check_of(body) != check {
             return Ok(None);
         }
         let mut scale = [0; 4];
@@ -215,6 +244,33 @@ mod tests {
         // 0.8 → 127, 0.6 → 95.25 → 95.
         assert_eq!(again.get(&first).expect("readable").expect("there").values, [95, 127]);
         assert!((again.vector(&first).expect("readable").expect("there").dot(&vector) - 1.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn two_that_append_at_once_do_not_mix_up_vectors() {
+        let folder = tempfile::tempdir().expect("a temp folder");
+        let mut left = VectorCache::open(folder.path(), "e", 2).expect("new");
+        let mut right = VectorCache::open(folder.path(), "e", 2).expect("old");
+        let (one, two) = (VectorKey::of("e", "one"), VectorKey::of("e", "two"));
+        left.add(&[(one, Vector::normalized(vec![1.0, 0.0]))]).expect("room");
+        right.add(&[(two, Vector::normalized(vec![0.0, 1.0]))]).expect("room");
+        let values = |cache: &VectorCache, key| cache.get(key).expect("readable").map(|row| row.values);
+        assert_eq!(values(&left, &one), Some(vec![127, 0]));
+        assert_eq!(values(&right, &two), Some(vec![0, 127]));
+        let again = VectorCache::open(folder.path(), "e", 2).expect("both");
+        assert_eq!((values(&again, &one), values(&again, &two)), (Some(vec![127, 0]), Some(vec![0, 127])));
+    }
+
+    #[test]
+    fn a_row_that_became_anothers_is_not_used() {
+        let folder = tempfile::tempdir().expect("a temp folder");
+        let (one, two) = (VectorKey::of("e", "one"), VectorKey::of("e", "two"));
+        let mut cache = VectorCache::open(folder.path(), "e", 2).expect("new");
+        cache.add(&[(one, Vector::normalized(vec![1.0, 0.0]))]).expect("room");
+        cache.file.truncate(HEADER_BYTES).expect("cut");
+        let mut other = VectorCache::open(folder.path(), "e", 2).expect("old");
+        other.add(&[(two, Vector::normalized(vec![0.0, 1.0]))]).expect("room");
+        assert!(cache.get(&one).expect("readable").is_none());
     }
 
     #[test]

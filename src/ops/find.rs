@@ -59,9 +59,16 @@ pub struct FoundPassage {
     pub first_line: u32,
     /// The passage's last line.
     pub last_line: u32,
-    /// True when lines and bytes count in the text that was extracted of a PDF or HTML file.
+    /// True when lines and bytes count in the text that was extracted of the file (PDF, HTML, other
+    /// encodings than UTF-8), not in the file itself.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_extracted: bool,
+    /// Where that text lies, when it is extracted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text_path: Option<PathBuf>,
+    /// False for formats whose lines nobody sees (HTML, PDF).
+    #[serde(skip)]
+    pub has_lines: bool,
     /// Where it begins, in bytes.
     pub start_byte: u64,
     /// One past where it ends, in bytes.
@@ -189,6 +196,7 @@ fn question_vectors(
 fn shown(analyser: &mut Analyser, question: &str, collections: &[&Collection], found: Found) -> FoundPassage {
     let collection = collections[found.collection];
     let passage = found.passage;
+    let text_path = collection.text_path(&passage.span.file);
     let sentences = document::sentences(&passage.text);
     let best = best_sentence(analyser, question, &passage.text, &sentences, passage.language.as_deref());
     let range = best.unwrap_or(0..passage.text.len());
@@ -200,7 +208,9 @@ fn shown(analyser: &mut Analyser, question: &str, collections: &[&Collection], f
         quote_last_line: quote_first_line + num_breaks(&quote),
         quote_first_line,
         quote,
-        is_extracted: is_extracted(&passage.span.file),
+        is_extracted: text_path.is_some(),
+        text_path,
+        has_lines: has_lines(&passage.span.file),
         file: passage.span.file,
         heading_path: passage.heading_path,
         page: passage.span.page,
@@ -216,8 +226,8 @@ fn shown(analyser: &mut Analyser, question: &str, collections: &[&Collection], f
     }
 }
 
-fn is_extracted(file: &str) -> bool {
-    matches!(document::format_of(Path::new(file)), Some(Format::Html | Format::Pdf))
+fn has_lines(file: &str) -> bool {
+    !matches!(document::format_of(Path::new(file)), Some(Format::Html | Format::Pdf))
 }
 
 fn num_breaks(text: &str) -> u32 {

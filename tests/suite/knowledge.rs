@@ -82,7 +82,7 @@ fn one_bad_file_never_stops_a_run_and_each_is_named_with_a_reason() {
         "failed   program.md: it is not text",
         "failed   broken.pdf: it is not readable as PDF",
         "failed   not.pdf: it is not readable as PDF: it does not begin with `%PDF-`",
-        "failed   nested.html: it is not readable as HTML: its tags are nested 5000 deep",
+        "failed   nested.html: it is not readable as HTML: its tags are nested more than 1000 deep",
         "failed   letter.docx: `.docx` files cannot be read yet",
         "note     latin.txt: its encoding is not UTF-8",
     ] {
@@ -127,6 +127,18 @@ fn a_root_that_is_not_there_is_offline_and_keeps_its_passages() {
 }
 
 #[test]
+fn an_empty_mount_point_does_not_empty_the_index() {
+    let sandbox = Sandbox::new();
+    sandbox.write("drive/note.txt", "The key is under the stone.");
+    sandbox.ok("home", &["index", "add", "drive"]);
+    fs::remove_file(sandbox.path("drive/note.txt")).unwrap();
+    let run = sandbox.run("home", &["index", "refresh"]);
+    assert_eq!(run.code, Some(8));
+    assert!(run.stdout.contains("offline"), "{}", run.stdout);
+    assert!(sandbox.ok("home", &["find", "key"]).contains("under the stone"));
+}
+
+#[test]
 fn damage_is_named_and_refresh_repairs_it() {
     let sandbox = Sandbox::new();
     sandbox.write("docs/a.md", BOILING);
@@ -146,6 +158,36 @@ fn damage_is_named_and_refresh_repairs_it() {
         assert!(run.stderr.contains("rebuilding"), "{kind}: {}", run.stderr);
         assert!(sandbox.ok("home", &["find", "--in", "docs", "well"]).contains("The well is deep."));
     }
+}
+
+#[test]
+fn damage_while_a_folder_is_away_forgets_no_file_of_it() {
+    let sandbox = Sandbox::new();
+    sandbox.write("docs/a.txt", "The well is deep.");
+    sandbox.ok("home", &["index", "add", "docs"]);
+    flip_middle_byte(&index_file(&sandbox, "passages-").unwrap());
+    fs::rename(sandbox.path("docs"), sandbox.path("away")).unwrap();
+    let run = sandbox.run("home", &["index", "refresh"]);
+    assert_eq!(run.code, Some(8), "{}", run.stderr);
+    assert!(run.stdout.contains("read again when it is back"), "{}", run.stdout);
+    assert!(run.stdout.contains("failed   a.txt: its passages were damaged"), "{}", run.stdout);
+    fs::rename(sandbox.path("away"), sandbox.path("docs")).unwrap();
+    sandbox.write("home/collections/docs/.head.json.1.new", "{");
+    sandbox.ok("home", &["index", "refresh"]);
+    assert!(sandbox.ok("home", &["find", "well"]).contains("The well is deep."));
+    assert!(!sandbox.path("home/collections/docs/.head.json.1.new").exists(), "a torn write is swept");
+}
+
+#[test]
+fn a_collection_that_lost_its_roots_can_be_made_anew_as_the_hint_says() {
+    let sandbox = Sandbox::new();
+    sandbox.write("docs/a.txt", "The well is deep.");
+    sandbox.ok("home", &["index", "add", "docs"]);
+    sandbox.write("home/collections/docs/collection.json", "{");
+    let said = sandbox.run("home", &["index", "refresh", "docs"]).failed_with(4);
+    assert!(said.contains("localml index remove docs"), "{said}");
+    sandbox.ok("home", &["index", "remove", "docs"]);
+    sandbox.ok("home", &["index", "add", "docs"]);
 }
 
 /// A file of the index whose name contains `kind`.
@@ -226,7 +268,47 @@ fn odd_texts_are_quoted_at_their_own_lines() {
     assert!(text.contains("zanzibar") && text.len() < 2_000);
     let (_, value) = sandbox.json("home", &["find", "bottom"]);
     assert_eq!(value["passages"][0]["heading_path"].as_array().unwrap().len(), 6);
-    assert!(sandbox.ok("home", &["find", "fish"]).contains("Salted fish keeps well."));
+    assert!(sandbox.ok("home", &["find", "fish"]).contains("wide.txt, line 1"));
+    let (_, value) = sandbox.json("home", &["find", "fish"]);
+    let passage = &value["passages"][0];
+    assert_eq!(
+        (&passage["quote"], &passage["is_extracted"]),
+        (&"Salted fish keeps well.".into(), &true.into())
+    );
+    let text = fs::read_to_string(passage["text_path"].as_str().unwrap()).unwrap();
+    let byte = |key: &str| usize::try_from(passage[key].as_u64().unwrap()).unwrap();
+    assert_eq!(&text[byte("start_byte")..byte("end_byte")], passage["text"].as_str().unwrap());
+}
+
+#[test]
+fn two_folders_in_one_collection_keep_their_files_and_paths() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a/b/x.txt", "The first well is deep.");
+    sandbox.write("c/b/x.txt", "The second pump is green.");
+    sandbox.write("c/b/y.txt", "The third tree is a mango.");
+    sandbox.ok("home", &["index", "add", "a", "c/b", "--name", "library"]);
+    for (word, file) in [("well", "a/b/x.txt"), ("pump", "c/b/x.txt"), ("mango", "c/b/y.txt")] {
+        let (_, value) = sandbox.json("home", &["find", word]);
+        let path = sandbox.path(file).canonicalize().unwrap();
+        assert_eq!(value["passages"][0]["path"], path.to_str().unwrap(), "{word}: {value}");
+    }
+    // A folder that appears later under a name that is taken is named, and takes nothing away.
+    sandbox.write("a/c/b/y.txt", "The fourth is a banana.");
+    let said = sandbox.ok("home", &["index", "refresh"]);
+    assert!(said.contains("another folder has this name"), "{said}");
+    assert!(sandbox.ok("home", &["find", "mango"]).contains("third tree"));
+}
+
+#[test]
+fn the_texts_of_documents_are_the_users_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let sandbox = Sandbox::new();
+    sandbox.write("docs/a.html", HTML);
+    let folder = sandbox.path("home/collections/docs");
+    fs::create_dir_all(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    sandbox.ok("home", &["index", "add", "docs"]);
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 #[test]

@@ -71,7 +71,7 @@ pub(super) fn source(passage: &FoundPassage) -> String {
     let place = match passage.page {
         Some(page) => format!(", page {page}"),
         // Nobody can count lines in a web page.
-        None if passage.is_extracted => String::new(),
+        None if !passage.has_lines => String::new(),
         None if passage.first_line == passage.last_line => format!(", line {}", passage.first_line),
         None => format!(", lines {}–{}", passage.first_line, passage.last_line),
     };

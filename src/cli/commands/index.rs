@@ -153,8 +153,12 @@ fn reported(report: &IndexReport) -> String {
         );
     }
     text.push('\n');
+    let about_passages = match report.repairs.as_slice() {
+        [] => "its passages are kept",
+        _ => "what was damaged is read again when it is back",
+    };
     for root in &files.offline {
-        let _ = writeln!(text, "offline  {root} (its passages are kept)");
+        let _ = writeln!(text, "offline  {root} ({about_passages})");
     }
     text + &problems(&files.problems)
 }

@@ -187,7 +187,9 @@ fn seal_words(folder: &Path) -> Result<Vec<FileSeal>> {
 /// Removes what neither the head nor a file of it names; what cannot be removed only takes space.
 pub(in crate::index) fn remove_strangers(folder: &Path, head: &Head, files: &BTreeMap<String, FileEntry>) {
     let is_ours = |name: &str| {
-        ["files-", "passages-", "vectors-", "graph-"].iter().any(|prefix| name.starts_with(prefix))
+        let is_unfinished = name.starts_with('.') && name.ends_with(".new");
+        is_unfinished
+            || ["files-", "passages-", "vectors-", "graph-"].iter().any(|prefix| name.starts_with(prefix))
     };
     for name in names_in(folder) {
         if is_ours(&name) && !head.seals().any(|seal| seal.file == name) {

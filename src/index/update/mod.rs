@@ -1,7 +1,7 @@
 //! Changing a collection: put and remove files, then commit. Nothing counts until the head is written.
 //!
 //! Damage found on the way in is repaired by leaving out what is damaged: files whose passages are lost
-//! are forgotten (the caller reads them again), a damaged word index is built anew from the passages,
+//! count as failed (the caller reads them again), a damaged word index is built anew from the passages,
 //! damaged vectors are dropped (the cache has them).
 
 mod commit;
@@ -82,6 +82,7 @@ impl Update {
     /// # Errors
     /// When another process is changing it, when a newer localml wrote it, or when the disk refuses.
     pub fn begin(folder: &Path, name: &str, chunking: (u32, usize)) -> Result<Self> {
+        disk::make_private_dir(folder)?;
         let lock = Lock::acquire(&folder.join("lock"))?;
         let roots_before = match read_roots(folder) {
             Err(IndexError::NotFound { .. }) => None,
@@ -139,13 +140,21 @@ impl Update {
                 Ok(()) => head.segments.push(segment),
                 Err(error @ IndexError::Damaged { .. }) => {
                     self.repairs.push(error.to_string());
-                    self.files.retain(|_, entry| segment_of(entry) != Some(segment.number));
+                    self.forget_passages_of(segment.number);
                     (self.is_changed, self.rebuilds_words) = (true, true);
                 }
                 Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// The files stay in the list, so that those of a folder that is not there now are not forgotten.
+    fn forget_passages_of(&mut self, segment: u32) {
+        for entry in self.files.values_mut().filter(|entry| segment_of(entry) == Some(segment)) {
+            let reason = "its passages were damaged; it is read again when its folder is there".to_owned();
+            entry.state = FileState::Failed { reason, may_pass: true };
+        }
     }
 
     fn check_words(&mut self, head: &Head, name: &str) -> Result<()> {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
-use crate::document::{self, CHUNKER_VERSION, ChunkOptions, Document, Encoding};
+use crate::document::{self, CHUNKER_VERSION, ChunkOptions, Document, DocumentError, Encoding};
 use crate::home::Home;
 use crate::index::{FileState, NewFile, Outcome, Root, Update};
 use crate::ops::error::Result;
@@ -60,12 +60,14 @@ pub(super) fn read_changes(home: &Home, update: &mut Update, monitor: &dyn Monit
     let mut counts = ReadCounts::default();
     let roots = update.roots_mut().roots.clone();
     let mut walks = Vec::new();
-    for root in &roots {
-        let is_there = root.path.exists();
-        if !is_there {
+    for (place, root) in roots.iter().enumerate() {
+        let walk = root.path.exists().then(|| walk(&root.path, home.root()));
+        // The folder of a drive stays, empty, when the drive is not mounted.
+        let walk = walk.filter(|walk| !walk.saw_nothing() || update.files_of(place).is_empty());
+        if walk.is_none() {
             counts.offline.push(root.path.display().to_string());
         }
-        walks.push(is_there.then(|| walk(&root.path, home.root())));
+        walks.push(walk);
     }
     let total = walks.iter().flatten().flat_map(|walk| &walk.seen).map(|seen| seen.size_bytes).sum();
     let task = monitor.start("reading documents", Some(total), Unit::Bytes);
@@ -93,6 +95,12 @@ fn read_root(
             return Ok(());
         }
         let name = root.name_of(&seen.relative);
+        if update.file(&name).is_some_and(|entry| entry.root != place) {
+            let reason = format!("`{}` is passed over: another folder has this name", seen.path.display());
+            counts.problems.push(ProblemFile { file: name, state: "note", reason });
+            task.advance(seen.size_bytes);
+            continue;
+        }
         if is_unchanged(update, &name, seen) {
             counts.num_unchanged += 1;
         } else {
@@ -130,7 +138,8 @@ fn read_file(update: &mut Update, root: usize, name: &str, seen: &Seen) -> Resul
     let outcome = match &read {
         Err(error) => Outcome::Failed {
             reason: error.to_string(),
-            may_pass: matches!(error, document::DocumentError::Io { .. }),
+            // A file that took too long may have met a busy machine.
+            may_pass: matches!(error, DocumentError::Io { .. } | DocumentError::TimedOut { .. }),
         },
         Ok(document) if document.is_empty() || passages.is_empty() => Outcome::Empty,
         Ok(document) => Outcome::Indexed {
@@ -147,6 +156,9 @@ fn read_file(update: &mut Update, root: usize, name: &str, seen: &Seen) -> Resul
 fn note_about(document: &Document) -> Option<String> {
     if document.encoding == Encoding::Latin1 {
         return Some("its encoding is not UTF-8; it was read as Latin-1, which is a guess".into());
+    }
+    if document.encoding == Encoding::DamagedUtf8 {
+        return Some("some of its bytes are not UTF-8; they are shown as `�`".into());
     }
     match document.unreadable_pages.as_slice() {
         [] => None,

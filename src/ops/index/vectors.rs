@@ -46,28 +46,40 @@ pub(in crate::ops) fn embed_missing(
     let mut counts = VectorCounts { embedder: identity.clone(), ..VectorCounts::default() };
     let collection = Collection::open(&folder)?;
     let missing = missing(&collection, &cache, &identity, &mut counts)?;
-    if !missing.is_empty() {
-        let task = monitor.start("embedding passages", Some(missing.len() as u64), Unit::Items);
-        for window in missing.chunks(WINDOW) {
-            let mut texts = texts_of(&collection, window)?;
-            texts.sort_by_key(|(_, text)| text.len());
-            for batch in texts.chunks(BATCH) {
-                if monitor.is_cancelled() {
-                    counts.is_interrupted = true;
-                    break;
-                }
-                embed(batch, embedder, &mut cache)?;
-                counts.num_new += batch.len() as u64;
-                task.advance(batch.len() as u64);
+    let embedded = embed_all(&collection, &missing, (embedder, &mut cache), &mut counts, monitor);
+    if embedded.is_ok() || counts.num_new > 0 {
+        let head = attach_vectors(&folder, &cache, &identity, dimensions)?;
+        counts.num_vectors = head.vectors.map_or(0, |vectors| vectors.num_vectors);
+    }
+    // What an embedder made before it failed is in use by now.
+    embedded.map(|()| counts)
+}
+
+fn embed_all(
+    collection: &Collection,
+    missing: &[(u64, VectorKey)],
+    (embedder, cache): (&mut dyn Embeds, &mut VectorCache),
+    counts: &mut VectorCounts,
+    monitor: &dyn Monitor,
+) -> Result<()> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let task = monitor.start("embedding passages", Some(missing.len() as u64), Unit::Items);
+    for window in missing.chunks(WINDOW) {
+        let mut texts = texts_of(collection, window)?;
+        texts.sort_by_key(|(_, text)| text.len());
+        for batch in texts.chunks(BATCH) {
+            if monitor.is_cancelled() {
+                counts.is_interrupted = true;
+                return Ok(());
             }
-            if counts.is_interrupted {
-                break;
-            }
+            embed(batch, embedder, cache)?;
+            counts.num_new += batch.len() as u64;
+            task.advance(batch.len() as u64);
         }
     }
-    let head = attach_vectors(&folder, &cache, &identity, dimensions)?;
-    counts.num_vectors = head.vectors.map_or(0, |vectors| vectors.num_vectors);
-    Ok(counts)
+    Ok(())
 }
 
 fn embed(batch: &[(VectorKey, String)], embedder: &mut dyn Embeds, cache: &mut VectorCache) -> Result<()> {
