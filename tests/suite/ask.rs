@@ -73,6 +73,17 @@ fn a_model_without_a_template_is_asked_only_by_name() {
 }
 
 #[test]
+fn a_question_that_leaves_no_room_for_sources_is_put_to_no_model() {
+    let sandbox = sandbox_with_documents();
+    adopt_tiny(&sandbox, Some(CHATML));
+    let question = "boil drinking water ".repeat(150);
+    let (code, report) = sandbox.json("home", &["ask", &question, "--max-tokens", "8", "--threads", "1"]);
+    assert_eq!(code, Some(0), "{report}");
+    assert!(report["answer"].is_null(), "{report}");
+    assert!(report["notes"].to_string().contains("no room for sources"), "{report}");
+}
+
+#[test]
 fn a_home_without_documents_says_how_to_index_some() {
     let said = Sandbox::new().run("home", &["ask", "anything?"]).failed_with(3);
     assert!(said.contains("localml index add"), "{said}");

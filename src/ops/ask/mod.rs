@@ -132,7 +132,14 @@ fn write_answer(
     hear: &mut dyn FnMut(AskEvent<'_>),
 ) -> Result<()> {
     match writing::choose(home, options, &mut report.notes)? {
-        Some(model) => report.answer = Some(writing::write(&model, options, report, monitor, hear)?),
+        Some(model) => {
+            report.answer = writing::write(&model, options, report, monitor, hear)?;
+            if report.answer.is_none() {
+                let note =
+                    "the question leaves no room for sources, so no model was asked; ask a shorter one";
+                report.notes.push(note.to_owned());
+            }
+        }
         None => report.suggestion = suggestion::suggest(),
     }
     Ok(())
@@ -185,9 +192,12 @@ fn are_indexed(home: &Home, collections: &[String]) -> bool {
 /// The best evidence among the passages.
 fn confidence(found: &FindReport) -> Confidence {
     let mut analyser = Analyser::new();
-    let subject = subject_of(&found.question);
+    let languages: Vec<&str> =
+        found.passages.iter().filter_map(|passage| passage.language.as_deref()).collect();
     let judged = found.passages.iter().map(|passage| {
         let language = passage.language.as_deref();
+        // A passage too short to tell its language has that of its neighbours.
+        let subject = subject_of(&found.question, language.as_ref().map_or(&languages, std::slice::from_ref));
         let question = analyser.terms(&subject, language);
         let text = format!("{} {} {}", passage.file, passage.heading_path.join(" "), passage.text);
         let coverage = term_coverage(&question, &analyser.terms(&text, language));

@@ -69,14 +69,15 @@ fn suits(store: &Store, installed: &Installed, fitting: &Fitting) -> std::result
     Ok(path)
 }
 
-/// Loads the model and has it answer.
+/// Loads the model and has it answer; `None` when the question leaves no room for a source, because what it would
+/// say then is not in the documents.
 pub(super) fn write(
     model: &Model,
     options: &AskOptions,
     report: &AskReport,
     monitor: &dyn Monitor,
     hear: &mut dyn FnMut(AskEvent<'_>),
-) -> Result<Answer> {
+) -> Result<Option<Answer>> {
     let engine_options = EngineOptions {
         context_tokens: Some(CONTEXT_TOKENS.saturating_add(options.max_tokens)),
         threads: options.threads,
@@ -87,6 +88,9 @@ pub(super) fn write(
         .while_doing(|| format!("could not load `{}`", model.name))?;
     let max_tokens = options.max_tokens.min(engine.facts().context_tokens / 2);
     let (prompt, num_sources) = prompt(&mut engine, report, max_tokens)?;
+    if num_sources == 0 {
+        return Ok(None);
+    }
     hear(AskEvent::Model(&model.name));
     let request = GenerateRequest {
         prompt,
@@ -105,7 +109,7 @@ pub(super) fn write(
         })
         .while_doing(|| format!("`{}` could not answer", model.name))?;
     let passages = &report.passages[..num_sources];
-    Ok(Answer {
+    Ok(Some(Answer {
         model: model.name.clone(),
         is_not_in_documents: says_not_in_documents(&text),
         citations: checked(&text, passages),
@@ -114,7 +118,7 @@ pub(super) fn write(
         prompt_tokens: generated.prompt_tokens,
         new_tokens: generated.new_tokens,
         is_stopped: generated.finish == Finish::Stopped,
-    })
+    }))
 }
 
 fn prompt(engine: &mut Engine, report: &AskReport, max_tokens: u32) -> Result<(Prompt, usize)> {
@@ -150,7 +154,8 @@ fn source(passage: &FoundPassage) -> Source<'_> {
 
 fn checked(answer: &str, passages: &[FoundPassage]) -> Vec<crate::answer::Citation> {
     let mut analyser = Analyser::new();
-    let language = passages.first().and_then(|passage| passage.language.clone());
+    let languages: Vec<&str> = passages.iter().filter_map(|passage| passage.language.as_deref()).collect();
+    let language = languages.first().copied();
     let texts: Vec<&str> = passages.iter().map(|passage| passage.text.as_str()).collect();
-    check_citations(answer, &texts, &mut |text| analyser.terms(text, language.as_deref()))
+    check_citations(answer, &texts, &languages, &mut |text| analyser.terms(text, language))
 }
