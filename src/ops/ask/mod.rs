@@ -13,7 +13,7 @@ use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::index::Analyser;
 use crate::package::{Name, PackageRef};
-use crate::progress::Monitor;
+use crate::progress::{Flow, Monitor};
 
 use super::embedding::Embedders;
 use super::error::Result;
@@ -70,6 +70,8 @@ pub struct AskReport {
     /// A model that would fit this PC, where none is installed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suggestion: Option<Suggestion>,
+    /// How many installed chat models cannot answer here; the notes say why.
+    pub num_passed_over: usize,
     /// What limits the answer, each with what to do about it.
     pub notes: Vec<String>,
 }
@@ -98,26 +100,29 @@ pub struct Answer {
 /// Answers a question from the indexed documents.
 ///
 /// # Errors
-/// When nothing is indexed, an index is damaged, or the engine fails. The quotes were heard by then.
+/// When nothing is indexed, an index is damaged, or the engine fails. The quotes were heard by then. When `hear` says
+/// stop, no more words come.
 pub fn ask(
     home: &Home,
     options: &AskOptions,
     embedders: &mut Embedders,
     monitor: &dyn Monitor,
-    hear: &mut dyn FnMut(AskEvent<'_>),
+    hear: &mut dyn FnMut(AskEvent<'_>) -> Flow,
 ) -> Result<AskReport> {
     let found = search(home, options, embedders, monitor)?;
     let confidence = confidence(&found);
-    hear(AskEvent::Quotes(&found.passages, confidence));
+    let flow = hear(AskEvent::Quotes(&found.passages, confidence));
     let mut report = AskReport {
         question: found.question,
         confidence,
         passages: found.passages,
         answer: None,
         suggestion: None,
+        num_passed_over: 0,
         notes: found.notes,
     };
-    if !options.is_quotes_only && confidence > Confidence::NotInDocuments && !monitor.is_cancelled() {
+    let wants_words = !options.is_quotes_only && confidence > Confidence::NotInDocuments;
+    if wants_words && flow == Flow::Continue && !monitor.is_cancelled() {
         write_answer(home, options, &mut report, monitor, hear)?;
     }
     Ok(report)
@@ -129,9 +134,9 @@ fn write_answer(
     options: &AskOptions,
     report: &mut AskReport,
     monitor: &dyn Monitor,
-    hear: &mut dyn FnMut(AskEvent<'_>),
+    hear: &mut dyn FnMut(AskEvent<'_>) -> Flow,
 ) -> Result<()> {
-    match writing::choose(home, options, &mut report.notes)? {
+    match writing::choose(home, options, report)? {
         Some(model) => {
             report.answer = writing::write(&model, options, report, monitor, hear)?;
             if report.answer.is_none() {
@@ -151,7 +156,7 @@ fn write_answer(
     _options: &AskOptions,
     report: &mut AskReport,
     _monitor: &dyn Monitor,
-    _hear: &mut dyn FnMut(AskEvent<'_>),
+    _hear: &mut dyn FnMut(AskEvent<'_>) -> Flow,
 ) -> Result<()> {
     report.notes.push("this build has no llama.cpp, so there are only quotes".to_owned());
     report.suggestion = None;
