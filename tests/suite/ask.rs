@@ -86,12 +86,18 @@ fn a_question_that_leaves_no_room_for_sources_is_put_to_no_model() {
 #[test]
 fn escape_sequences_of_a_document_do_not_reach_the_terminal() {
     let sandbox = Sandbox::new();
-    sandbox.write("notes/water.md", "# Clean \u{1b}[2Jwater\n\nBoil \u{1b}]0;evil\u{7}drinking water for one minute.\n");
+    sandbox.write(
+        "notes/water.md",
+        "# Clean \u{1b}[2Jwater\n\nBoil \u{1b}]0;evil\u{7}drinking water for one minute.\n",
+    );
     sandbox.ok("home", &["index", "add", "notes"]);
     for command in [["ask", "boil drinking water"], ["find", "boil drinking water"]] {
         let said = sandbox.ok("home", &[command[0], command[1], "--color", "always"]);
         assert!(said.contains("drinking water"), "{said}");
-        assert!(!said.contains("\u{1b}[2J") && !said.contains("\u{1b}]0") && !said.contains('\u{7}'), "{said:?}");
+        assert!(
+            !said.contains("\u{1b}[2J") && !said.contains("\u{1b}]0") && !said.contains('\u{7}'),
+            "{said:?}"
+        );
     }
 }
 
