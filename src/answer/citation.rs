@@ -1,9 +1,12 @@
 //! Citation marks: `[2]` in an answer, and whether source 2 says what stands before it.
 //!
-//! A sentence holds when at least half of its terms stand in one of the sources it names, and every phrase that it
-//! puts in quotation marks stands there word by word. That is a check against slips and inventions, not a proof.
+//! A sentence holds when at least half of the terms of its subject stand in one of the sources it names, and there
+//! too every number that it has, and word by word every phrase that it puts in quotation marks. That is a check
+//! against slips and inventions, not a proof.
 
 use std::collections::HashSet;
+
+use super::question::subject_of;
 
 /// The share of a sentence's terms that its source must have.
 const LEAST_OVERLAP: f32 = 0.5;
@@ -33,19 +36,22 @@ pub struct Citation {
     pub support: Support,
 }
 
-/// Checks every mark of an answer against the sources, which count from 1. `terms_of` makes a text's terms.
+/// Checks every mark of an answer against the sources, which count from 1; `languages` are theirs. `terms_of` makes a
+/// text's terms.
 pub fn check_citations(
     answer: &str,
     sources: &[&str],
+    languages: &[&str],
     terms_of: &mut dyn FnMut(&str) -> Vec<String>,
 ) -> Vec<Citation> {
     let mut citations = Vec::new();
     for sentence in sentences(answer) {
         let (plain, numbers) = split_marks(sentence);
+        let subject = subject_of(&plain, languages);
         for number in numbers {
             let support = match number.checked_sub(1).and_then(|index| sources.get(index)) {
                 None => Support::NoSuchSource,
-                Some(source) if is_supported(&plain, source, terms_of) => Support::Supported,
+                Some(source) if is_supported(&plain, &subject, source, terms_of) => Support::Supported,
                 Some(_) => Support::Weak,
             };
             citations.push(Citation { number, sentence: plain.clone(), support });
@@ -54,17 +60,49 @@ pub fn check_citations(
     citations
 }
 
-fn is_supported(sentence: &str, source: &str, terms_of: &mut dyn FnMut(&str) -> Vec<String>) -> bool {
+fn is_supported(
+    sentence: &str,
+    subject: &str,
+    source: &str,
+    terms_of: &mut dyn FnMut(&str) -> Vec<String>,
+) -> bool {
     let source_words = one_line(source);
     if quoted(sentence).iter().any(|quote| !source_words.contains(&one_line(quote))) {
         return false;
     }
-    let wanted: HashSet<String> = terms_of(sentence).into_iter().collect();
+    // A wrong dose is worse than a wrong word.
+    if !numbers_of(sentence).is_subset(&numbers_of(source)) {
+        return false;
+    }
+    let wanted: HashSet<String> = terms_of(subject).into_iter().collect();
     let there: HashSet<String> = terms_of(source).into_iter().collect();
     let num_found = wanted.iter().filter(|term| there.contains(*term)).count();
     #[expect(clippy::cast_precision_loss, reason = "a sentence has some dozens of terms")]
     let share = num_found as f32 / wanted.len().max(1) as f32;
     !wanted.is_empty() && share >= LEAST_OVERLAP
+}
+
+/// The numbers of a text: `1,000 kg` has `1000`, `0,5 ml` has `0.5`. A list's own `2)` at the beginning is none.
+fn numbers_of(text: &str) -> HashSet<String> {
+    let text = text.trim_start();
+    let after_digits = text.trim_start_matches(char::is_numeric);
+    let text = after_digits.strip_prefix(')').unwrap_or(text);
+    let parts = text.split(|letter: char| !letter.is_numeric() && !matches!(letter, '.' | ','));
+    let numbers = parts.map(|part| part.trim_matches(['.', ','])).filter(|part| !part.is_empty());
+    numbers.map(with_point).collect()
+}
+
+/// A comma before three digits parts thousands; any other is a decimal point.
+fn with_point(number: &str) -> String {
+    let mut groups = number.split(',');
+    let mut plain = groups.next().unwrap_or_default().to_owned();
+    for group in groups {
+        if group.chars().take_while(|letter| *letter != '.').count() != 3 {
+            plain.push('.');
+        }
+        plain.push_str(group);
+    }
+    plain
 }
 
 /// Lower case and single blanks, because documents break lines where they like.
@@ -177,7 +215,7 @@ mod tests {
     }
 
     fn checked(answer: &str) -> Vec<(usize, Support)> {
-        let citations = check_citations(answer, &SOURCES, &mut terms);
+        let citations = check_citations(answer, &SOURCES, &["en"], &mut terms);
         citations.into_iter().map(|citation| (citation.number, citation.support)).collect()
     }
 
@@ -205,6 +243,29 @@ mod tests {
     fn a_quoted_phrase_must_stand_there_word_by_word() {
         assert_eq!(checked("Boil it “for one minute” [1]."), [(1, Support::Supported)]);
         assert_eq!(checked("Boil the water \"for ten minutes\" then let it cool [1]."), [(1, Support::Weak)]);
+    }
+
+    fn is_checked(answer: &str, source: &str) -> bool {
+        let citations = check_citations(answer, &[source], &["en"], &mut terms);
+        citations.iter().all(|citation| citation.support == Support::Supported)
+    }
+
+    #[test]
+    fn a_number_that_the_source_does_not_have_is_doubtful() {
+        let source = "The dose is 5 ml in 1,000 ml of water.";
+        assert!(is_checked("The dose is 5 ml [1].", source));
+        assert!(is_checked("2) The dose is 5ml [1].", source));
+        assert!(is_checked("The dose in 1000 ml of water is 5 ml [1].", source));
+        assert!(!is_checked("The dose is 50 ml [1].", source));
+        assert!(!is_checked("The dose is 0.5 ml [1].", source));
+    }
+
+    #[test]
+    fn words_that_every_sentence_has_support_nothing() {
+        assert!(!is_checked(
+            "It is the cat that was in the garden [1].",
+            "It is the water that was in the pot."
+        ));
     }
 
     #[test]

@@ -76,9 +76,11 @@ pub fn draft(
     Draft { system: RULES.to_owned(), user, num_sources }
 }
 
-/// True when an answer says that the sources do not hold it.
+/// True when an answer says that the sources do not hold it: it begins so. One that says so of a part at its end is
+/// an answer to the rest.
 pub fn says_not_in_documents(answer: &str) -> bool {
-    answer.to_uppercase().contains(NOT_IN_DOCUMENTS)
+    let words = answer.trim_start_matches(|letter: char| !letter.is_alphanumeric());
+    words.to_uppercase().starts_with(NOT_IN_DOCUMENTS)
 }
 
 fn shown(number: usize, source: &Source<'_>, text: &str) -> String {
@@ -141,6 +143,12 @@ mod tests {
     }
 
     #[test]
+    fn a_question_that_fills_the_budget_leaves_room_for_no_source() {
+        let question = "why ".repeat(200);
+        assert_eq!(draft(&question, &[source("Because.")], 200, &mut words).num_sources, 0);
+    }
+
+    #[test]
     fn a_cut_never_splits_a_character() {
         let text = "水を一分間沸かす。それから冷ます。";
         for left in 1..40 {
@@ -151,6 +159,8 @@ mod tests {
     #[test]
     fn knows_the_models_own_not_in_the_documents() {
         assert!(says_not_in_documents("Not in the documents."));
+        assert!(says_not_in_documents("\n**NOT IN THE DOCUMENTS**"));
         assert!(!says_not_in_documents("It is in the documents [1]."));
+        assert!(!says_not_in_documents("Boil it for a minute [1]. The price is not in the documents."));
     }
 }

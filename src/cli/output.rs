@@ -34,12 +34,18 @@ impl Output {
         self.write(&line);
     }
 
-    /// Prints words as they come, without waiting for a line's end.
-    pub(crate) fn write(self, words: &str) {
+    /// Prints words as they come, without waiting for a line's end. False when nobody reads any more (`| head`), which
+    /// is no failure of the work but ends its need.
+    pub(crate) fn write(self, words: &str) -> bool {
         let mut stdout = anstream::stdout();
-        // A reader that went away (`| head`) is not a failure of the work.
-        let _ = stdout.write_all(words.as_bytes()).and_then(|()| stdout.flush());
+        stdout.write_all(words.as_bytes()).and_then(|()| stdout.flush()).is_ok()
     }
+}
+
+/// Text of a document, a model or a file name without control characters: an escape sequence in it could rewrite what
+/// stands on the terminal. Line ends and tabs stay.
+pub(crate) fn harmless(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control() || matches!(letter, '\n' | '\t')).collect()
 }
 
 /// Prints a line on stderr.
@@ -50,4 +56,15 @@ pub(crate) fn say(line: &str) {
 /// Prints a line on stdout, for texts that are neither text nor JSON (completions).
 pub(crate) fn print(text: &str) {
     anstream::print!("{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escape_sequences_lose_their_power() {
+        let text = "a\u{1b}[2Jb\u{1b}]0;title\u{7}\r\u{9b}31mc\n\td – é";
+        assert_eq!(harmless(text), "a[2Jb]0;title31mc\n\td – é");
+    }
 }

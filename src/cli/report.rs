@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::error::ErrorKind;
 use crate::ops::Error;
 
-use super::output::{Output, say};
+use super::output::{Output, harmless, say};
 
 /// How a command ended when it did not fail outright.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,12 +34,12 @@ pub(crate) fn tell(error: &Error, output: Output) -> ExitCode {
         output.show(&value, ToString::to_string);
         return code.into();
     }
-    say(&format!("{}: {error}", "error".red().bold()));
+    say(&format!("{}: {}", "error".red().bold(), harmless(&error.to_string())));
     for cause in error.causes() {
-        say(&format!("  cause: {cause}"));
+        say(&format!("  cause: {}", harmless(&cause)));
     }
     if let Some(hint) = error.hint() {
-        say(&format!("{}: {hint}", "hint".cyan().bold()));
+        say(&format!("{}: {}", "hint".cyan().bold(), harmless(&hint)));
     }
     code.into()
 }

@@ -1,6 +1,6 @@
 //! The monitor of a terminal: bars where a person looks, plain lines where not, silence when asked.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,10 +10,12 @@ use owo_colors::OwoColorize as _;
 
 use crate::progress::{Monitor, Task, Unit};
 
-use super::output::say;
+use super::output::{harmless, say};
 
 /// Set by the first Ctrl-C; the second one ends the process at once.
 static CANCELLED: AtomicBool = AtomicBool::new(false);
+/// True while a line is awaited: there is nothing to stop then but the process.
+static IS_READING_LINE: AtomicBool = AtomicBool::new(false);
 static INSTALL_HANDLER: Once = Once::new();
 
 /// The exit code of a process that a second Ctrl-C ends.
@@ -37,6 +39,19 @@ impl Terminal {
         Self { bars, is_quiet: is_quiet || is_json }
     }
 
+    /// Waits for a line of standard input, empty at its end; meanwhile Ctrl-C ends the process at once.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    #[cfg_attr(not(feature = "engine"), expect(dead_code, reason = "only a conversation reads lines"))]
+    pub(crate) fn read_line(&self) -> io::Result<String> {
+        let mut line = String::new();
+        IS_READING_LINE.store(true, Ordering::SeqCst);
+        let outcome = io::stdin().read_line(&mut line);
+        IS_READING_LINE.store(false, Ordering::SeqCst);
+        outcome.map(|_| line)
+    }
+
     fn line(&self, text: &str) {
         match &self.bars {
             Some(bars) => bars.suspend(|| say(text)),
@@ -45,9 +60,9 @@ impl Terminal {
     }
 }
 
-#[expect(clippy::exit, reason = "the second Ctrl-C means: now")]
+#[expect(clippy::exit, reason = "the second Ctrl-C, or one at a prompt, means: now")]
 fn on_interrupt() {
-    if CANCELLED.swap(true, Ordering::SeqCst) {
+    if CANCELLED.swap(true, Ordering::SeqCst) || IS_READING_LINE.load(Ordering::SeqCst) {
         std::process::exit(EXIT_INTERRUPTED);
     }
     say("stopping; what is verified is kept (press Ctrl-C again to end at once)");
@@ -66,12 +81,12 @@ impl Monitor for Terminal {
 
     fn note(&self, text: &str) {
         if !self.is_quiet {
-            self.line(text);
+            self.line(&harmless(text));
         }
     }
 
     fn warn(&self, text: &str) {
-        self.line(&format!("{}: {text}", "warning".yellow().bold()));
+        self.line(&format!("{}: {}", "warning".yellow().bold(), harmless(text)));
     }
 
     fn is_cancelled(&self) -> bool {

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::gguf::Header;
-use crate::progress::{Monitor, Unit};
+use crate::progress::{Flow, Monitor, Unit};
 
 use super::error::{EngineError, Result};
 use super::message::{
@@ -25,15 +25,6 @@ const STOP_PATIENCE: Duration = Duration::from_secs(3);
 const EMBED_TEXTS: usize = 64;
 /// A prompt of fewer tokens is read too soon for a bar to be worth drawing.
 const SHOWN_PROMPT_TOKENS: u32 = 256;
-
-/// Whether the answer should go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flow {
-    /// The next token, please.
-    Continue,
-    /// Enough.
-    Stop,
-}
 
 /// A loaded model in a child process. Dropping it ends the process.
 pub struct Engine {

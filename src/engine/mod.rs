@@ -16,7 +16,8 @@ mod message;
 mod process;
 pub mod worker;
 
-pub use client::{Engine, Flow};
+pub use crate::progress::Flow;
+pub use client::Engine;
 pub use error::{Death, EngineError, Result};
 pub use message::{
     EngineOptions, Finish, GenerateRequest, Generated, Message, ModelFacts, Pooling, Prompt, Sampling,

@@ -6,6 +6,10 @@ use super::error::{GgufError, Result};
 
 /// How many bytes of text are kept from one file; longer texts are stepped over.
 const MAX_KEPT_TEXT_BYTES: u64 = 8 * 1024 * 1024;
+/// How many bytes of keys and tensor names one file may have; the largest models have some hundred thousand.
+const MAX_NAME_TEXT_BYTES: u64 = 8 * 1024 * 1024;
+/// How many elements of arrays are kept from one file: some dozens of arrays with one number a layer.
+const MAX_KEPT_NUMBERS: u64 = 65_536;
 
 /// Reads forward, counting.
 pub(super) struct Cursor<R> {
@@ -13,11 +17,20 @@ pub(super) struct Cursor<R> {
     position: u64,
     file_bytes: u64,
     kept_text_bytes: u64,
+    name_text_bytes: u64,
+    kept_numbers: u64,
 }
 
 impl<R: Read + Seek> Cursor<R> {
     pub(super) fn new(reader: R, file_bytes: u64) -> Self {
-        Self { reader: BufReader::new(reader), position: 0, file_bytes, kept_text_bytes: 0 }
+        Self {
+            reader: BufReader::new(reader),
+            position: 0,
+            file_bytes,
+            kept_text_bytes: 0,
+            name_text_bytes: 0,
+            kept_numbers: 0,
+        }
     }
 
     pub(super) fn position(&self) -> u64 {
@@ -57,12 +70,26 @@ impl<R: Read + Seek> Cursor<R> {
         Ok(u64::from_le_bytes(self.bytes(what)?))
     }
 
-    /// Reads a string of at most `limit_bytes`.
+    /// True when `count` more numbers may be kept; they count as kept then.
+    pub(super) fn keeps_numbers(&mut self, count: u64) -> bool {
+        let is_room = count <= MAX_KEPT_NUMBERS - self.kept_numbers;
+        if is_room {
+            self.kept_numbers += count;
+        }
+        is_room
+    }
+
+    /// Reads a string of at most `limit_bytes`: a key or a name.
     pub(super) fn short_text(&mut self, limit_bytes: u64, what: &'static str) -> Result<String> {
         let length = self.u64(what)?;
         self.need(length, what)?;
         if length > limit_bytes {
             return Err(GgufError::TooMany { what, count: length, limit: limit_bytes });
+        }
+        self.name_text_bytes += length;
+        if self.name_text_bytes > MAX_NAME_TEXT_BYTES {
+            let what = "bytes of keys and names";
+            return Err(GgufError::TooMany { what, count: self.name_text_bytes, limit: MAX_NAME_TEXT_BYTES });
         }
         self.text_of(length)
     }

@@ -317,6 +317,28 @@ mod tests {
     }
 
     #[test]
+    fn keeps_a_bounded_number_of_numbers_and_of_key_bytes() {
+        // 100 arrays of 1,024 bytes: 64 of them are 65,536 numbers.
+        let mut arrays = Bytes::start(3, 0, 100);
+        for index in 0..100 {
+            arrays = arrays.text(&format!("a{index}")).u32(9).u32(0).u64(1024);
+            arrays.0.extend([1; 1024]);
+        }
+        let header = arrays.padded(0).read().expect("well-formed");
+        let kept = header.metadata.values().map(|value| match value {
+            Value::Array { numbers, .. } => numbers.len(),
+            _ => 0,
+        });
+        assert_eq!(kept.sum::<usize>(), 65_536);
+        // 200 keys of 50,000 bytes are 10 MB.
+        let mut keys = Bytes::start(3, 0, 200);
+        for index in 0..200 {
+            keys = keys.text(&format!("{index}{}", "k".repeat(50_000))).u32(4).u32(0);
+        }
+        assert!(refusal(&keys).contains("bytes of keys and names"));
+    }
+
+    #[test]
     fn refuses_overlap_misalignment_and_unknown_types() {
         let two = |second| Bytes::start(3, 2, 0).tensor("a", 16, 0).tensor("b", 8, second).padded(96);
         assert_eq!(refusal(&two(32)), "tensors `a` and `b` overlap");

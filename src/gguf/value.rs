@@ -5,7 +5,7 @@ use std::io::{Read, Seek};
 use super::cursor::Cursor;
 use super::error::{GgufError, Result};
 
-/// How many elements of an integer array are kept: enough for one number a layer.
+/// How many elements of one integer array are kept: enough for one number a layer.
 const MAX_KEPT_NUMBERS: u64 = 1024;
 
 /// The kinds of value, numbered as in the file.
@@ -96,7 +96,7 @@ pub enum Value {
         element: ValueKind,
         /// How many there are.
         count: u64,
-        /// The elements, where they are whole numbers and at most 1,024.
+        /// The elements, where they are whole numbers, at most 1,024, and among the file's first 65,536.
         numbers: Vec<i128>,
     },
 }
@@ -158,7 +158,7 @@ fn read_array<R: Read + Seek>(cursor: &mut Cursor<R>, key: &str) -> Result<Value
             let all_bytes = count.saturating_mul(size_bytes);
             cursor.need(all_bytes, key)?;
             let is_float = matches!(element, ValueKind::F32 | ValueKind::F64);
-            if is_float || count > MAX_KEPT_NUMBERS {
+            if is_float || count > MAX_KEPT_NUMBERS || !cursor.keeps_numbers(count) {
                 cursor.skip(all_bytes, key)?;
             } else {
                 for _ in 0..count {

@@ -112,7 +112,7 @@ pub fn find(
     let used_vectors = !vectors.is_empty();
     let question = Question { text: options.question.clone(), vectors };
     let search_options = SearchOptions { limit: options.limit, ..SearchOptions::default() };
-    let found = search(&collections, &question, &search_options)?;
+    let found = search(&collections, &question, &mut notes, &search_options)?;
     if found.is_empty() {
         return Err(Error::new(ErrorKind::NotFound, "no passage has any of these words").with_hint(
             "try other words, in the language of the documents; `localml search` looks for packages instead",

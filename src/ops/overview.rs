@@ -58,11 +58,17 @@ pub fn overview(home: &Home) -> Result<OverviewReport> {
         num_chat_models,
         num_embedders,
         num_other_packages: packages.len() - num_chat_models - num_embedders,
-        num_collections: fs::read_dir(home.collections()).map_or(0, Iterator::count),
+        num_collections: num_collections(home),
         next: Vec::new(),
     };
     report.next = next_commands(&report);
     Ok(report)
+}
+
+/// A folder without its record is what a broken-off removal or creation left.
+fn num_collections(home: &Home) -> usize {
+    let entries = fs::read_dir(home.collections()).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.path().join("collection.json").is_file()).count()
 }
 
 fn next_commands(report: &OverviewReport) -> Vec<NextCommand> {
@@ -86,4 +92,20 @@ fn next_commands(report: &OverviewReport) -> Vec<NextCommand> {
     }
     add("localml doctor", "look for what needs mending");
     next
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_folders_with_a_record_are_collections() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::at(folder.path().to_owned());
+        for name in ["whole", "left-over"] {
+            fs::create_dir_all(home.collections().join(name)).expect("a folder");
+        }
+        fs::write(home.collections().join("whole/collection.json"), "{}").expect("a file");
+        assert_eq!(num_collections(&home), 1);
+    }
 }

@@ -4,13 +4,11 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::engine::{
-    Engine, EngineOptions, Finish, Flow, GenerateRequest, Generated, Message, Prompt, Sampling,
-};
+use crate::engine::{Engine, EngineOptions, Finish, GenerateRequest, Generated, Message, Prompt, Sampling};
 use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::package::{Kind, Name, PackageRef};
-use crate::progress::Monitor;
+use crate::progress::{Flow, Monitor};
 use crate::store::{Installed, Store};
 
 use super::error::{Error, Result, While as _};
@@ -113,7 +111,7 @@ impl Conversation {
         self.engine.facts().has_chat_template && !self.options.is_raw
     }
 
-    /// Says `text` to the model; `on_text` hears the answer as it comes.
+    /// Says `text` to the model; `on_text` hears the answer as it comes, until it wants no more.
     ///
     /// # Errors
     /// When the text is too long, or the engine dies; what was heard until then was said.
@@ -121,7 +119,7 @@ impl Conversation {
         &mut self,
         text: &str,
         monitor: &dyn Monitor,
-        on_text: &mut dyn FnMut(&str),
+        on_text: &mut dyn FnMut(&str) -> Flow,
     ) -> Result<RunReport> {
         let seed = self.options.seed.map_or_else(random_seed, Ok)?;
         let request = self.request(text, seed);
@@ -130,8 +128,7 @@ impl Conversation {
             .engine
             .generate(&request, monitor, &mut |piece| {
                 said.push_str(piece);
-                on_text(piece);
-                Flow::Continue
+                on_text(piece)
             })
             .while_doing(|| format!("`{}` could not answer", self.model))?;
         if let Prompt::Chat(messages) = request.prompt {
@@ -185,7 +182,7 @@ pub fn run(
     text: &str,
     options: &RunOptions,
     monitor: &dyn Monitor,
-    on_text: &mut dyn FnMut(&str),
+    on_text: &mut dyn FnMut(&str) -> Flow,
 ) -> Result<RunReport> {
     Conversation::open(home, model, options, monitor)?.say(text, monitor, on_text)
 }

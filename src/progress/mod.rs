@@ -9,6 +9,15 @@ pub enum Unit {
     Items,
 }
 
+/// Whether a listener wants to hear more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// Go on, please.
+    Continue,
+    /// Enough.
+    Stop,
+}
+
 /// Listens to work in progress, and may ask it to stop.
 pub trait Monitor: Sync {
     /// A task begins. `total` is `None` when the end cannot be known.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::error::Explain as _;
 use crate::index::{Analyser, Collection, Hit, IndexError, search_words};
 use crate::passage::{Passage, Vector};
 
@@ -47,13 +48,15 @@ pub struct Found {
     pub passage: Passage,
 }
 
-/// The best passages of the collections, best first.
+/// The best passages of the collections, best first. A collection whose vectors are damaged is searched by words
+/// only, and `notes` says so.
 ///
 /// # Errors
-/// When an index is damaged.
+/// When an index is damaged otherwise.
 pub fn search(
     collections: &[&Collection],
     question: &Question,
+    notes: &mut Vec<String>,
     options: &SearchOptions,
 ) -> Result<Vec<Found>, IndexError> {
     let depth = LIST_LENGTH.max(options.limit);
@@ -61,7 +64,7 @@ pub fn search(
     let languages: Vec<&str> = languages.iter().map(String::as_str).collect();
     let terms = Analyser::new().question_terms(&question.text, &languages);
     let words = search_words(collections, &terms, depth)?;
-    let (vectors, is_complete) = nearest(collections, question, depth)?;
+    let (vectors, is_complete) = nearest(collections, question, notes, depth)?;
     let fusion = FusionOptions { vector_weight: options.vector_weight, is_complete };
     let mut found = Vec::new();
     for ranked in rank(&words, &vectors, &fusion) {
@@ -79,6 +82,7 @@ pub fn search(
 fn nearest(
     collections: &[&Collection],
     question: &Question,
+    notes: &mut Vec<String>,
     limit: usize,
 ) -> Result<(Vec<Hit>, bool), IndexError> {
     let mut hits = Vec::new();
@@ -88,7 +92,15 @@ fn nearest(
         for (place, collection) in collections.iter().enumerate() {
             if collection.embedder() == Some(embedder.as_str()) {
                 is_complete &= collection.has_all_vectors();
-                let nearest = collection.search_vector(vector, limit)?;
+                let nearest = match collection.search_vector(vector, limit) {
+                    Ok(nearest) => nearest,
+                    Err(error @ IndexError::Damaged { .. }) => {
+                        is_complete = false;
+                        notes.push(by_words_only(collection, &error));
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
                 list.extend(nearest.into_iter().map(|(id, score)| Hit { collection: place, id, score }));
             }
         }
@@ -106,6 +118,11 @@ fn nearest(
     });
     hits.truncate(limit);
     Ok((hits, is_complete))
+}
+
+fn by_words_only(collection: &Collection, error: &IndexError) -> String {
+    let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+    format!("`{}` is searched by words only: {error}{hint}", collection.name())
 }
 
 /// Cosines of two embedders cannot be compared: each list is brought to 0..1.

@@ -73,6 +73,35 @@ fn a_model_without_a_template_is_asked_only_by_name() {
 }
 
 #[test]
+fn a_question_that_leaves_no_room_for_sources_is_put_to_no_model() {
+    let sandbox = sandbox_with_documents();
+    adopt_tiny(&sandbox, Some(CHATML));
+    let question = "boil drinking water ".repeat(150);
+    let (code, report) = sandbox.json("home", &["ask", &question, "--max-tokens", "8", "--threads", "1"]);
+    assert_eq!(code, Some(0), "{report}");
+    assert!(report["answer"].is_null(), "{report}");
+    assert!(report["notes"].to_string().contains("no room for sources"), "{report}");
+}
+
+#[test]
+fn escape_sequences_of_a_document_do_not_reach_the_terminal() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "notes/water.md",
+        "# Clean \u{1b}[2Jwater\n\nBoil \u{1b}]0;evil\u{7}drinking water for one minute.\n",
+    );
+    sandbox.ok("home", &["index", "add", "notes"]);
+    for command in [["ask", "boil drinking water"], ["find", "boil drinking water"]] {
+        let said = sandbox.ok("home", &[command[0], command[1], "--color", "always"]);
+        assert!(said.contains("drinking water"), "{said}");
+        assert!(
+            !said.contains("\u{1b}[2J") && !said.contains("\u{1b}]0") && !said.contains('\u{7}'),
+            "{said:?}"
+        );
+    }
+}
+
+#[test]
 fn a_home_without_documents_says_how_to_index_some() {
     let said = Sandbox::new().run("home", &["ask", "anything?"]).failed_with(3);
     assert!(said.contains("localml index add"), "{said}");

@@ -262,7 +262,7 @@ fn the_engine_ends_when_its_parent_is_killed() {
 }
 
 #[test]
-fn interrupting_keeps_what_was_said_and_ends_well() {
+fn interrupting_keeps_what_was_said_and_ends_with_1() {
     let sandbox = sandbox_with_tiny(65536, None);
     let mut command = sandbox.command("home");
     command.args(["run", "tiny", "hello", "--context", "65536", "--threads", "1"]);
@@ -273,8 +273,29 @@ fn interrupting_keeps_what_was_said_and_ends_well() {
     kill(parent.id(), "-INT");
     let mut rest = Vec::new();
     stdout.read_to_end(&mut rest).unwrap();
-    assert_eq!(parent.wait().unwrap().code(), Some(0));
+    assert_eq!(parent.wait().unwrap().code(), Some(1));
     assert!(!is_running(child), "the child is still there");
+}
+
+#[test]
+fn an_answer_that_nobody_reads_any_more_ends() {
+    let sandbox = sandbox_with_tiny(65536, None);
+    let mut command = sandbox.command("home");
+    command.args(["run", "tiny", "hello", "--context", "65536", "--threads", "1"]);
+    let mut parent = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut stdout = parent.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 8]).unwrap();
+    let child = only_child_of(parent.id());
+    drop(stdout);
+    for _ in 0..400 {
+        if parent.try_wait().unwrap().is_some() {
+            assert!(!is_running(child), "the child is still there");
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(25));
+    }
+    parent.kill().unwrap();
+    panic!("it went on for nobody");
 }
 
 fn only_child_of(parent: u32) -> u32 {

@@ -5,16 +5,18 @@ use std::fmt::Write as _;
 use owo_colors::OwoColorize as _;
 
 use crate::cli::context::Context;
+use crate::cli::output::harmless;
 use crate::cli::report::Outcome;
 use crate::cli::terminal::size;
+use crate::error::ErrorKind;
 use crate::ops::{
     Answer, AskEvent, AskOptions, AskReport, Citation, Confidence, Error, FoundPassage, Suggestion, Support,
     ask,
 };
 use crate::package::PackageRef;
-use crate::progress::Monitor as _;
+use crate::progress::{Flow, Monitor as _};
 
-use super::find::source;
+use super::find::{quote, source};
 
 /// Answer a question from indexed documents
 ///
@@ -60,14 +62,19 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
     };
     let mut embedders = context.embedders()?;
     let mut hear = |event: AskEvent<'_>| {
-        if !context.output.is_json() {
-            context.output.write(&heard(&event));
+        if context.output.is_json() || context.output.write(&heard(&event)) {
+            Flow::Continue
+        } else {
+            Flow::Stop
         }
     };
     let report = ask(&context.home, &options, &mut embedders, &context.terminal, &mut hear)?;
     context.output.show(&report, closing);
     for note in &report.notes {
         context.terminal.note(note);
+    }
+    if context.terminal.is_cancelled() {
+        return Ok(Outcome::Bad(ErrorKind::Failed));
     }
     Ok(Outcome::Done)
 }
@@ -76,7 +83,7 @@ fn heard(event: &AskEvent<'_>) -> String {
     match event {
         AskEvent::Quotes(passages, confidence) => quotes(passages, *confidence),
         AskEvent::Model(name) => format!("{}\n", format!("{name} says:").bold()),
-        AskEvent::Words(words) => (*words).to_owned(),
+        AskEvent::Words(words) => harmless(words),
     }
 }
 
@@ -91,9 +98,8 @@ fn quotes(passages: &[FoundPassage], confidence: Confidence) -> String {
         Confidence::Likely => {}
     }
     for (index, passage) in passages.iter().enumerate() {
-        let quote: Vec<&str> = passage.quote.split_whitespace().collect();
         let number = format!("[{}]", index + 1);
-        let _ = write!(text, "{} “{}”\n    {}\n\n", number.bold(), quote.join(" "), source(passage).dimmed());
+        let _ = write!(text, "{} “{}”\n    {}\n\n", number.bold(), quote(passage), source(passage).dimmed());
     }
     text
 }
@@ -102,7 +108,7 @@ fn quotes(passages: &[FoundPassage], confidence: Confidence) -> String {
 fn closing(report: &AskReport) -> String {
     match (&report.answer, &report.suggestion) {
         (Some(answer), _) => checks(answer),
-        (None, Some(suggestion)) => suggested(suggestion),
+        (None, Some(suggestion)) => suggested(suggestion, report.num_passed_over),
         (None, None) => String::new(),
     }
 }
@@ -125,13 +131,17 @@ fn check(citation: &Citation) -> String {
         Support::NoSuchSource => "WRONG: there is no such source".red().to_string(),
     };
     let words: Vec<&str> = citation.sentence.split_whitespace().collect();
-    let beginning = words[..words.len().min(8)].join(" ");
+    let beginning = harmless(&words[..words.len().min(8)].join(" "));
     format!("[{}] {verdict} ({beginning}…)", citation.number)
 }
 
-fn suggested(suggestion: &Suggestion) -> String {
+fn suggested(suggestion: &Suggestion, num_passed_over: usize) -> String {
+    let lack = match num_passed_over {
+        0 => "no chat model is installed",
+        _ => "no installed chat model can answer here",
+    };
     format!(
-        "no chat model is installed, so these are quotes only; `{}:{}` ({}, {}) would fit this PC:\n\
+        "{lack}, so these are quotes only; `{}:{}` ({}, {}) would fit this PC:\n\
          `localml install {}` online, or ask a courier to bring it\n",
         suggestion.name,
         suggestion.variant,

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use owo_colors::OwoColorize as _;
 
 use crate::cli::context::Context;
+use crate::cli::output::harmless;
 use crate::cli::report::Outcome;
 use crate::ops::{Error, FindOptions, FindReport, FoundPassage, find};
 use crate::progress::Monitor as _;
@@ -52,18 +53,22 @@ fn text(report: &FindReport, is_full: bool) -> String {
 fn shown(number: usize, passage: &FoundPassage, is_full: bool) -> String {
     let mut text = format!("{} {}", format!("{number}.").bold(), source(passage).bold());
     if !passage.heading_path.is_empty() {
-        let _ = write!(text, "\n   {}", passage.heading_path.join(" › ").dimmed());
+        let _ = write!(text, "\n   {}", harmless(&passage.heading_path.join(" › ")).dimmed());
     }
     if is_full {
-        for line in passage.text.lines() {
+        for line in harmless(&passage.text).lines() {
             let _ = write!(text, "\n   {line}");
         }
     } else {
-        let quote: Vec<&str> = passage.quote.split_whitespace().collect();
-        let _ = write!(text, "\n   “{}”", quote.join(" "));
+        let _ = write!(text, "\n   “{}”", quote(passage));
     }
     text.push('\n');
     text
+}
+
+/// The quote in one line.
+pub(super) fn quote(passage: &FoundPassage) -> String {
+    harmless(&passage.quote.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 /// `handbook: 12-power.md, lines 10–14` or, where there are pages, `book.pdf, page 3`.
@@ -75,5 +80,5 @@ pub(super) fn source(passage: &FoundPassage) -> String {
         None if passage.first_line == passage.last_line => format!(", line {}", passage.first_line),
         None => format!(", lines {}–{}", passage.first_line, passage.last_line),
     };
-    format!("{}: {}{place}", passage.collection, passage.file)
+    harmless(&format!("{}: {}{place}", passage.collection, passage.file))
 }

@@ -1,13 +1,14 @@
 //! `localml run`.
 
-use std::io::{BufRead as _, IsTerminal as _, Read as _};
+use std::io::{IsTerminal as _, Read as _};
 
 use crate::cli::context::Context;
-use crate::cli::output::say;
+use crate::cli::output::{harmless, say};
 use crate::cli::report::Outcome;
 use crate::error::ErrorKind;
 use crate::ops::{Conversation, Error, RunOptions, RunReport, run as run_model};
 use crate::package::PackageRef;
+use crate::progress::{Flow, Monitor as _};
 
 /// Chat with a model, or let it continue a text
 ///
@@ -63,30 +64,45 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
 }
 
 fn once(args: &Args, text: &str, options: &RunOptions, context: &Context) -> Result<Outcome, Error> {
-    let mut hear = |piece: &str| {
-        if !context.output.is_json() {
-            context.output.write(piece);
-        }
-    };
+    let mut hear = |piece: &str| hear(piece, context);
     let outcome = run_model(&context.home, &args.model, text, options, &context.terminal, &mut hear);
     finish(&outcome?, context);
-    Ok(Outcome::Done)
+    Ok(outcome_of(context))
 }
 
-/// Answers the terminal's lines until its end (Ctrl-D) or an empty one.
+/// Shows a piece of the answer; programs get it whole at its end.
+fn hear(piece: &str, context: &Context) -> Flow {
+    if context.output.is_json() || context.output.write(&harmless(piece)) {
+        Flow::Continue
+    } else {
+        Flow::Stop
+    }
+}
+
+/// Half an answer is a failure to a script.
+fn outcome_of(context: &Context) -> Outcome {
+    if context.terminal.is_cancelled() { Outcome::Bad(ErrorKind::Failed) } else { Outcome::Done }
+}
+
+/// Answers the terminal's lines until its end (Ctrl-D), an empty one, or Ctrl-C.
 fn converse(args: &Args, options: &RunOptions, context: &Context) -> Result<Outcome, Error> {
     let monitor = &context.terminal;
     let mut conversation = Conversation::open(&context.home, &args.model, options, monitor)?;
     say("say something; an empty line ends the conversation");
-    for line in std::io::stdin().lock().lines() {
-        let line = line.map_err(|error| unreadable(&error))?;
+    loop {
+        let line = monitor.read_line().map_err(|error| unreadable(&error))?;
         if line.trim().is_empty() {
             break;
         }
-        let report = conversation.say(&line, monitor, &mut |piece| context.output.write(piece))?;
+        let report = conversation.say(&line, monitor, &mut |piece| hear(piece, context))?;
         finish(&report, context);
+        if monitor.is_cancelled() {
+            // Once set, the wish to stop holds for every later answer too.
+            say("the conversation was ended by Ctrl-C");
+            break;
+        }
     }
-    Ok(Outcome::Done)
+    Ok(outcome_of(context))
 }
 
 fn finish(report: &RunReport, context: &Context) {

@@ -13,7 +13,7 @@ use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::index::Analyser;
 use crate::package::{Name, PackageRef};
-use crate::progress::Monitor;
+use crate::progress::{Flow, Monitor};
 
 use super::embedding::Embedders;
 use super::error::Result;
@@ -70,6 +70,8 @@ pub struct AskReport {
     /// A model that would fit this PC, where none is installed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suggestion: Option<Suggestion>,
+    /// How many installed chat models cannot answer here; the notes say why.
+    pub num_passed_over: usize,
     /// What limits the answer, each with what to do about it.
     pub notes: Vec<String>,
 }
@@ -98,26 +100,29 @@ pub struct Answer {
 /// Answers a question from the indexed documents.
 ///
 /// # Errors
-/// When nothing is indexed, an index is damaged, or the engine fails. The quotes were heard by then.
+/// When nothing is indexed, an index is damaged, or the engine fails. The quotes were heard by then. When `hear` says
+/// stop, no more words come.
 pub fn ask(
     home: &Home,
     options: &AskOptions,
     embedders: &mut Embedders,
     monitor: &dyn Monitor,
-    hear: &mut dyn FnMut(AskEvent<'_>),
+    hear: &mut dyn FnMut(AskEvent<'_>) -> Flow,
 ) -> Result<AskReport> {
     let found = search(home, options, embedders, monitor)?;
     let confidence = confidence(&found);
-    hear(AskEvent::Quotes(&found.passages, confidence));
+    let flow = hear(AskEvent::Quotes(&found.passages, confidence));
     let mut report = AskReport {
         question: found.question,
         confidence,
         passages: found.passages,
         answer: None,
         suggestion: None,
+        num_passed_over: 0,
         notes: found.notes,
     };
-    if !options.is_quotes_only && confidence > Confidence::NotInDocuments && !monitor.is_cancelled() {
+    let wants_words = !options.is_quotes_only && confidence > Confidence::NotInDocuments;
+    if wants_words && flow == Flow::Continue && !monitor.is_cancelled() {
         write_answer(home, options, &mut report, monitor, hear)?;
     }
     Ok(report)
@@ -129,10 +134,17 @@ fn write_answer(
     options: &AskOptions,
     report: &mut AskReport,
     monitor: &dyn Monitor,
-    hear: &mut dyn FnMut(AskEvent<'_>),
+    hear: &mut dyn FnMut(AskEvent<'_>) -> Flow,
 ) -> Result<()> {
-    match writing::choose(home, options, &mut report.notes)? {
-        Some(model) => report.answer = Some(writing::write(&model, options, report, monitor, hear)?),
+    match writing::choose(home, options, report)? {
+        Some(model) => {
+            report.answer = writing::write(&model, options, report, monitor, hear)?;
+            if report.answer.is_none() {
+                let note =
+                    "the question leaves no room for sources, so no model was asked; ask a shorter one";
+                report.notes.push(note.to_owned());
+            }
+        }
         None => report.suggestion = suggestion::suggest(),
     }
     Ok(())
@@ -144,7 +156,7 @@ fn write_answer(
     _options: &AskOptions,
     report: &mut AskReport,
     _monitor: &dyn Monitor,
-    _hear: &mut dyn FnMut(AskEvent<'_>),
+    _hear: &mut dyn FnMut(AskEvent<'_>) -> Flow,
 ) -> Result<()> {
     report.notes.push("this build has no llama.cpp, so there are only quotes".to_owned());
     report.suggestion = None;
@@ -185,9 +197,12 @@ fn are_indexed(home: &Home, collections: &[String]) -> bool {
 /// The best evidence among the passages.
 fn confidence(found: &FindReport) -> Confidence {
     let mut analyser = Analyser::new();
-    let subject = subject_of(&found.question);
+    let languages: Vec<&str> =
+        found.passages.iter().filter_map(|passage| passage.language.as_deref()).collect();
     let judged = found.passages.iter().map(|passage| {
         let language = passage.language.as_deref();
+        // A passage too short to tell its language has that of its neighbours.
+        let subject = subject_of(&found.question, language.as_ref().map_or(&languages, std::slice::from_ref));
         let question = analyser.terms(&subject, language);
         let text = format!("{} {} {}", passage.file, passage.heading_path.join(" "), passage.text);
         let coverage = term_coverage(&question, &analyser.terms(&text, language));

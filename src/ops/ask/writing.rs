@@ -4,19 +4,19 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use crate::answer::{Source, check_citations, draft, says_not_in_documents};
-use crate::engine::{Engine, EngineOptions, Finish, Flow, GenerateRequest, Message, Prompt, Sampling};
+use crate::engine::{Engine, EngineError, EngineOptions, Finish, GenerateRequest, Message, Prompt, Sampling};
 use crate::gguf::Header;
 use crate::hardware::Verdict;
 use crate::home::Home;
 use crate::index::Analyser;
-use crate::ops::error::{Result, While as _};
+use crate::ops::error::{Error, Result};
 use crate::ops::find::FoundPassage;
 use crate::ops::fitting::Fitting;
 use crate::ops::path::find_installed;
 use crate::ops::run::chat_file;
 use crate::ops::site;
 use crate::package::{Kind, Name};
-use crate::progress::Monitor;
+use crate::progress::{Flow, Monitor};
 use crate::store::{Installed, Store};
 
 use super::{Answer, AskEvent, AskOptions, AskReport};
@@ -33,11 +33,15 @@ pub(super) struct Model {
 }
 
 /// The model that was named; else the largest installed one that fits and has a chat template.
-pub(super) fn choose(home: &Home, options: &AskOptions, notes: &mut Vec<String>) -> Result<Option<Model>> {
+pub(super) fn choose(home: &Home, options: &AskOptions, report: &mut AskReport) -> Result<Option<Model>> {
     let store = site::store(home);
     if let Some(wanted) = &options.model {
         let installed = find_installed(&store, wanted)?;
         let path = chat_file(&store, &installed)?;
+        if let Some(variant) = installed.manifest.variant(&installed.variant) {
+            let checked = Fitting::here(false).check(&installed.manifest, variant);
+            checked.map_err(|error| error.with_hint("ask a smaller model, or none with `--quotes`"))?;
+        }
         return Ok(Some(Model { name: installed.name().clone(), path }));
     }
     let mut models: Vec<Installed> = store.installed()?;
@@ -47,7 +51,10 @@ pub(super) fn choose(home: &Home, options: &AskOptions, notes: &mut Vec<String>)
     for installed in &models {
         match suits(&store, installed, &fitting) {
             Ok(path) => return Ok(Some(Model { name: installed.name().clone(), path })),
-            Err(reason) => notes.push(format!("`{}` was passed over: {reason}", installed.name())),
+            Err(reason) => {
+                report.num_passed_over += 1;
+                report.notes.push(format!("`{}` was passed over: {reason}", installed.name()));
+            }
         }
     }
     Ok(None)
@@ -69,14 +76,15 @@ fn suits(store: &Store, installed: &Installed, fitting: &Fitting) -> std::result
     Ok(path)
 }
 
-/// Loads the model and has it answer.
+/// Loads the model and has it answer; `None` when the question leaves no room for a source, because what it would
+/// say then is not in the documents.
 pub(super) fn write(
     model: &Model,
     options: &AskOptions,
     report: &AskReport,
     monitor: &dyn Monitor,
-    hear: &mut dyn FnMut(AskEvent<'_>),
-) -> Result<Answer> {
+    hear: &mut dyn FnMut(AskEvent<'_>) -> Flow,
+) -> Result<Option<Answer>> {
     let engine_options = EngineOptions {
         context_tokens: Some(CONTEXT_TOKENS.saturating_add(options.max_tokens)),
         threads: options.threads,
@@ -84,10 +92,14 @@ pub(super) fn write(
         ..EngineOptions::default()
     };
     let mut engine = Engine::start(&options.program, &model.path, &engine_options, monitor)
-        .while_doing(|| format!("could not load `{}`", model.name))?;
+        .map_err(|error| explained(error, format!("could not load `{}`", model.name)))?;
     let max_tokens = options.max_tokens.min(engine.facts().context_tokens / 2);
     let (prompt, num_sources) = prompt(&mut engine, report, max_tokens)?;
-    hear(AskEvent::Model(&model.name));
+    if num_sources == 0 {
+        return Ok(None);
+    }
+    // Who stops here stops at the first word.
+    let _ = hear(AskEvent::Model(&model.name));
     let request = GenerateRequest {
         prompt,
         // The likeliest word each time: who asks documents wants no surprise.
@@ -100,12 +112,11 @@ pub(super) fn write(
     let generated = engine
         .generate(&request, monitor, &mut |piece| {
             text.push_str(piece);
-            hear(AskEvent::Words(piece));
-            Flow::Continue
+            hear(AskEvent::Words(piece))
         })
-        .while_doing(|| format!("`{}` could not answer", model.name))?;
+        .map_err(|error| explained(error, format!("`{}` could not answer", model.name)))?;
     let passages = &report.passages[..num_sources];
-    Ok(Answer {
+    Ok(Some(Answer {
         model: model.name.clone(),
         is_not_in_documents: says_not_in_documents(&text),
         citations: checked(&text, passages),
@@ -114,7 +125,7 @@ pub(super) fn write(
         prompt_tokens: generated.prompt_tokens,
         new_tokens: generated.new_tokens,
         is_stopped: generated.finish == Finish::Stopped,
-    })
+    }))
 }
 
 fn prompt(engine: &mut Engine, report: &AskReport, max_tokens: u32) -> Result<(Prompt, usize)> {
@@ -130,7 +141,7 @@ fn prompt(engine: &mut Engine, report: &AskReport, max_tokens: u32) -> Result<(P
     };
     let draft = draft(&report.question, &sources, room_tokens.min(PROMPT_TOKENS), &mut count_tokens);
     if let Some(error) = failure {
-        return Err(error.into());
+        return Err(explained(error, "could not measure the question".to_owned()));
     }
     let num_sources = draft.num_sources;
     if !engine.facts().has_chat_template {
@@ -138,6 +149,16 @@ fn prompt(engine: &mut Engine, report: &AskReport, max_tokens: u32) -> Result<(P
     }
     let message = |role: &str, content: String| Message { role: role.to_owned(), content };
     Ok((Prompt::Chat(vec![message("system", draft.system), message("user", draft.user)]), num_sources))
+}
+
+/// The engine's own hints name flags that `ask` does not have.
+fn explained(error: EngineError, deed: String) -> Error {
+    let hint = match &error {
+        EngineError::NoMemory { .. } => "close other programs, or ask a smaller model with `--model`",
+        EngineError::TooLong { .. } => "ask a shorter question, or give a smaller `--max-tokens`",
+        _ => return Error::from(error).while_doing(deed),
+    };
+    Error::from(error).while_doing(deed).with_hint(hint)
 }
 
 fn source(passage: &FoundPassage) -> Source<'_> {
@@ -150,7 +171,8 @@ fn source(passage: &FoundPassage) -> Source<'_> {
 
 fn checked(answer: &str, passages: &[FoundPassage]) -> Vec<crate::answer::Citation> {
     let mut analyser = Analyser::new();
-    let language = passages.first().and_then(|passage| passage.language.clone());
+    let languages: Vec<&str> = passages.iter().filter_map(|passage| passage.language.as_deref()).collect();
+    let language = languages.first().copied();
     let texts: Vec<&str> = passages.iter().map(|passage| passage.text.as_str()).collect();
-    check_citations(answer, &texts, &mut |text| analyser.terms(text, language.as_deref()))
+    check_citations(answer, &texts, &languages, &mut |text| analyser.terms(text, language))
 }
