@@ -219,21 +219,14 @@ fn compare_with_installed(
 ) -> Result<()> {
     let here = store.find(candidate.installed.name())?;
     let wanted = &candidate.installed;
-    let is_whole = |here: &Installed| {
-        here.files().iter().all(|file| store.blob_path(&file.sha256, file.size_bytes).is_some())
-    };
-    let is_same = |here: &Installed| {
-        here.variant == wanted.variant
-            && here.manifest.package.version == wanted.manifest.package.version
-            && is_whole(here)
-    };
+    let is_same = store.has_installed(wanted)?;
     let is_version_asked = terms
         .options
         .packages
         .iter()
         .any(|package| package.name == *wanted.name() && package.version.is_some());
     match here {
-        Some(here) if is_same(&here) => sifted.unchanged.push(candidate.package),
+        Some(_) if is_same => sifted.unchanged.push(candidate.package),
         Some(here) if here.manifest.package.version > *version(&candidate) && !is_version_asked => {
             let newer = &here.manifest.package.version;
             terms.monitor.note(&format!("`{}` stays: {newer} is installed here", candidate.package));
