@@ -254,7 +254,7 @@ mod tests {
     fn a_number_that_the_source_does_not_have_is_doubtful() {
         let source = "The dose is 5 ml in 1,000 ml of water.";
         assert!(is_checked("The dose is 5 ml [1].", source));
-        assert!(is_checked("2) The dose is 5ml [1].", source));
+        assert!(is_checked("2) The dose of water is 5ml [1].", source));
         assert!(is_checked("The dose in 1000 ml of water is 5 ml [1].", source));
         assert!(!is_checked("The dose is 50 ml [1].", source));
         assert!(!is_checked("The dose is 0.5 ml [1].", source));

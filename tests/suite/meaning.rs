@@ -100,6 +100,25 @@ fn a_gguf_embedder_that_nobody_described_makes_vectors() {
 
 #[cfg(feature = "engine")]
 #[test]
+fn a_collection_with_damaged_vectors_is_searched_by_words() {
+    let sandbox = Sandbox::new();
+    tiny_bert().write(&sandbox.path("bert.gguf"));
+    sandbox.ok("home", &["adopt", "bert.gguf", "--name", "tiny-bert", "--kind", "embedder"]);
+    sandbox.write("docs/water.md", WATER);
+    sandbox.write("docs/power.md", POWER);
+    sandbox.ok("home", &["index", "add", "docs"]);
+    let files =
+        fs::read_dir(sandbox.path("home/collections/docs")).unwrap().map(|entry| entry.unwrap().path());
+    let vectors: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "lmv")).collect();
+    fs::write(&vectors[0], b"nothing of the kind").unwrap();
+    let (code, found) = sandbox.json("home", &["find", "boil"]);
+    assert_eq!((code, &found["passages"][0]["file"]), (Some(0), &"water.md".into()), "{found}");
+    assert!(found["notes"].to_string().contains("`docs` is searched by words only"), "{found}");
+    assert!(found["notes"].to_string().contains("localml index refresh docs"), "{found}");
+}
+
+#[cfg(feature = "engine")]
+#[test]
 fn a_gguf_embedder_whose_package_promises_other_dimensions_is_refused() {
     let sandbox = Sandbox::new();
     let publisher = Publisher::new(&sandbox, "ngo");
