@@ -88,7 +88,7 @@ impl Store {
     fn jobs_of(&self, file: usize, entry: &FileEntry) -> Vec<Job> {
         let list = entry.pieces.and_then(|digest| self.piece_list(&digest).ok().flatten());
         match list {
-            Some(list) if list.size_bytes() == entry.size_bytes && entry.size_bytes > JOB_BYTES => {
+            Some(list) if list.size_bytes() == entry.size_bytes => {
                 group(&list).into_iter().map(|pieces| Job { file, pieces }).collect()
             }
             _ => vec![Job { file, pieces: Vec::new() }],

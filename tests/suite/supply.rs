@@ -211,11 +211,11 @@ fn a_disk_that_is_too_small_is_said_before_the_first_byte() {
     let sandbox = Sandbox::new();
     let publisher = Publisher::new(&sandbox, "ngo");
     publisher.add("book", "1.0.0", &[("chapter.md", b"# A chapter\n")]);
-    // Described, not there: a file of four exabytes that only its manifest knows.
+    // Described, not there: a file of 500 terabytes that only its manifest knows.
     let manifest = sandbox.path("publisher/ngo/manifests/huge/1.0.0.toml");
     let digest = localml::digest::Sha256::of(b"never fetched");
     let toml = format!(
-        "[package]\nname = \"huge\"\nversion = \"1.0.0\"\nkind = \"knowledge\"\ntitle = \"Huge\"\nlicense = \"MIT\"\n[[variant]]\nid = \"plain\"\n[[variant.file]]\npath = \"huge.bin\"\nsize_bytes = 4000000000000000000\nsha256 = \"{digest}\"\nsources = [\"blobs/{digest}\"]\n"
+        "[package]\nname = \"huge\"\nversion = \"1.0.0\"\nkind = \"knowledge\"\ntitle = \"Huge\"\nlicense = \"MIT\"\n[[variant]]\nid = \"plain\"\n[[variant.file]]\npath = \"huge.bin\"\nsize_bytes = 500000000000000\nsha256 = \"{digest}\"\nsources = [\"blobs/{digest}\"]\n"
     );
     fs::create_dir_all(manifest.parent().unwrap()).unwrap();
     fs::write(manifest, toml).unwrap();
