@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_became_anothers_is_not_used() {
+    fn a_row_that_became_that_of_another_is_not_used() {
         let folder = tempfile::tempdir().expect("a temp folder");
         let (one, two) = (VectorKey::of("e", "one"), VectorKey::of("e", "two"));
         let mut cache = VectorCache::open(folder.path(), "e", 2).expect("new");
