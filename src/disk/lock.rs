@@ -64,9 +64,14 @@ impl Lock {
     /// # Errors
     /// When the file cannot be removed.
     pub fn remove(self) -> Result<()> {
-        let removed = remove_file(&self.path);
-        drop(self.file);
-        removed
+        remove_file(&self.path)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file would not do: a child process that is just being started may still share it.
+        let _ = self.file.unlock();
     }
 }
 
