@@ -88,6 +88,11 @@ pub(super) fn plain_header(name: &[u8], length: u64) -> Block {
         let count = name.len().min(ustar.name.len());
         ustar.name[..count].copy_from_slice(&name[..count]);
     }
+    sealed(header, length)
+}
+
+/// Completes the header of a plain file: nothing of this machine or this moment stands in it.
+pub(super) fn sealed(mut header: Header, length: u64) -> Block {
     header.set_entry_type(EntryType::Regular);
     header.set_size(length);
     header.set_mode(0o644);

@@ -137,14 +137,7 @@ fn header(name: &RelativePath, length: u64) -> Result<Block> {
     // A ustar name has 100 bytes, and 155 more for its folders.
     let too_long = |_| BundleError::TooMany { what: "the name of a trust file", limit: 255 };
     header.set_path(name.as_str()).map_err(too_long)?;
-    header.set_entry_type(EntryType::Regular);
-    header.set_size(length);
-    header.set_mode(0o644);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_cksum();
-    Ok(*header.as_bytes())
+    Ok(entry::sealed(header, length))
 }
 
 fn pad(bytes: &mut Vec<u8>) {

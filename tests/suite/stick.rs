@@ -3,27 +3,15 @@
 use std::fs;
 use std::path::PathBuf;
 
+use crate::support::noise::noise;
 use crate::support::publisher::Publisher;
 use crate::support::sandbox::Sandbox;
 use crate::support::stick::{files_in, flip};
 
-/// Bytes that do not repeat.
-fn noise(size_bytes: usize) -> Vec<u8> {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[3]
-    })
-    .take(size_bytes)
-    .collect()
-}
-
 /// A registry `ngo` with `book` (9 MiB and a chapter) and `note`; the cafe has fetched both.
 fn cafe(sandbox: &Sandbox) -> Publisher<'_> {
     let publisher = Publisher::new(sandbox, "ngo");
-    publisher.add("book", "1.0.0", &[("chapter.md", b"# A chapter\n"), ("map.bin", &noise(9 << 20))]);
+    publisher.add("book", "1.0.0", &[("chapter.md", b"# A chapter\n"), ("map.bin", &noise(1, 9 << 20))]);
     publisher.add("note", "1.0.0", &[("note.txt", b"a note")]);
     publisher.publish();
     publisher.introduce("cafe", publisher.registry().to_str().unwrap());
@@ -71,7 +59,7 @@ fn what_the_cafe_exports_the_site_installs_with_no_network() {
     assert_eq!((code, names(&report["installed"]).len()), (Some(0), 2), "{report}");
     let chapter = sandbox.ok("site", &["path", "book", "chapter.md"]);
     assert_eq!(fs::read_to_string(chapter.trim()).unwrap(), "# A chapter\n");
-    assert_eq!(fs::read(sandbox.ok("site", &["path", "book", "map.bin"]).trim()).unwrap(), noise(9 << 20));
+    assert_eq!(fs::read(sandbox.ok("site", &["path", "book", "map.bin"]).trim()).unwrap(), noise(1, 9 << 20));
     sandbox.ok("site", &["verify"]);
     let (code, report) = sandbox.json("site", &["--offline", "import", "stick"]);
     assert_eq!((code, names(&report["unchanged"]).len()), (Some(0), 2), "{report}");

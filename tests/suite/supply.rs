@@ -4,26 +4,14 @@ use std::fs;
 use std::os::unix::fs::{FileExt as _, PermissionsExt};
 
 use crate::support::http_server::{Fault, HttpServer};
+use crate::support::noise::noise;
 use crate::support::publisher::Publisher;
 use crate::support::sandbox::Sandbox;
-
-/// Bytes that do not repeat, so that no two pieces are alike.
-fn noise(size_bytes: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[3]
-    })
-    .take(size_bytes)
-    .collect()
-}
 
 /// A registry with `book` of one small and one 9 MiB file, served on loopback and known to `home`.
 fn served(sandbox: &Sandbox) -> HttpServer {
     let publisher = Publisher::new(sandbox, "ngo");
-    publisher.add("book", "1.0.0", &[("chapter.md", b"# A chapter\n"), ("map.bin", &noise(9 << 20))]);
+    publisher.add("book", "1.0.0", &[("chapter.md", b"# A chapter\n"), ("map.bin", &noise(2, 9 << 20))]);
     publisher.publish();
     let server = HttpServer::serve(&publisher.registry());
     publisher.introduce("home", &server.url());
@@ -155,7 +143,7 @@ fn a_damaged_blob_is_named_set_aside_and_mended_by_installing_again() {
     assert!(run.code == Some(4) && run.stdout.contains("`map.bin` is missing"), "{run:?}");
     sandbox.ok("home", &["install", "book"]);
     sandbox.ok("home", &["verify"]);
-    assert!(fs::read(map.trim()).unwrap() == noise(9 << 20), "the name must mean the mended bytes");
+    assert!(fs::read(map.trim()).unwrap() == noise(2, 9 << 20), "the name must mean the mended bytes");
 }
 
 #[test]

@@ -11,22 +11,10 @@ use localml::progress::Silent;
 use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
 use tar::{EntryType, Header};
 
+use crate::support::noise::noise;
 use crate::support::stick::{Desk, DiesAt, files_in, flip};
 
 const MIB: usize = 1 << 20;
-
-/// Bytes that do not repeat.
-fn noise(seed: u64, size_bytes: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[3]
-    })
-    .take(size_bytes)
-    .collect()
-}
 
 /// 13 MiB in four pieces, 5 MiB in two, a little one and an empty one.
 fn desk() -> Desk {

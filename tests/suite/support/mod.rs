@@ -3,6 +3,7 @@
 
 pub(crate) mod documents;
 pub(crate) mod http_server;
+pub(crate) mod noise;
 pub(crate) mod publisher;
 pub(crate) mod sandbox;
 pub(crate) mod starter;
