@@ -185,8 +185,13 @@ impl Description {
             }
         }
         self.volumes.iter().try_for_each(|volume| self.check_volume(volume))?;
+        let num_pieces: usize = self.blobs.iter().map(|blob| blob.pieces.len()).sum();
+        let num_held: usize = self.volumes.iter().flat_map(|volume| &volume.holds).map(|run| run.count).sum();
+        if num_held > num_pieces {
+            return Err("its volumes are said to hold more pieces than there are".into());
+        }
         self.sticks.iter().try_for_each(StickShare::check)?;
-        self.parity.as_ref().map_or(Ok(()), |parity| parity.check(self.volumes.len()))
+        self.parity.as_ref().map_or(Ok(()), |parity| parity.check(self))
     }
 
     fn check_volume(&self, volume: &VolumeEntry) -> std::result::Result<(), String> {

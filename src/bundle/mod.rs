@@ -15,10 +15,12 @@ mod parity;
 mod record;
 mod share;
 
+mod draft;
 mod outgoing;
 mod pack;
 mod plan;
 mod readback;
+mod spread;
 mod volume;
 mod writer;
 
@@ -45,10 +47,11 @@ pub use layout::{DEFAULT_VOLUME_BYTES, MAX_VOLUME_BYTES};
 pub use outgoing::{Outgoing, OutgoingBlob};
 pub use parity::{Parity, ParityVolume};
 pub use plan::{ExportOptions, Plan, PlannedFile};
-pub use reader::{Authorised, Incomplete, Intake, receive};
+pub use reader::{Authorised, Incomplete, Intake, Site, receive};
 pub use record::{CommitRecord, CommittedFile};
 pub use remark::Remark;
 pub use share::StickShare;
+pub use spread::{Berth, remaining, spread};
 pub use stick::{Bundle, Bundles, Stick, TrustSets};
 pub use trust::{TrustFile, TrustSet};
 pub use verify::{FileHealth, verify};

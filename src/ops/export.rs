@@ -133,7 +133,7 @@ fn write(
     options: &ExportOptions,
     monitor: &dyn Monitor,
 ) -> bundle::Result<ExportReport> {
-    let cut = bundle::ExportOptions { volume_size_bytes: options.volume_size_bytes };
+    let cut = bundle::ExportOptions { volume_size_bytes: options.volume_size_bytes, parity_percent: 0 };
     let plan = Plan::new(stick, outgoing(store, chosen, trust)?, &cut)?;
     let mut report = ExportReport {
         stick: stick.to_owned(),

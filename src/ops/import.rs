@@ -150,8 +150,11 @@ fn take_in(
         files.filter(is_missing).for_each(|file| authorised.add(file));
     }
     let staging = home.staging().join("stick");
+    let store = arrival.store;
+    let held = |digest: &Sha256, size_bytes: u64| store.blob_path(digest, size_bytes);
+    let site = bundle::Site { staging: &staging, held: &held };
     let mut deliver = |staged: Staged| arrival.take(&staged);
-    bundle::receive::<Error>(bundles, &authorised, &staging, &mut deliver, monitor)
+    bundle::receive::<Error>(bundles, &authorised, &site, &mut deliver, monitor)
 }
 
 /// When nothing on the stick is vouched for, that is the news, with the fingerprints to compare.
