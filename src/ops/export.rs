@@ -279,6 +279,7 @@ fn item(installed: &Installed) -> Item {
         },
         kind: head.kind.clone(),
         license: head.license.clone(),
+        recipients: Vec::new(),
         unsigned: (installed.origin == Origin::Unsigned).then(|| installed.manifest.clone()),
         files: installed.files().iter().map(file).collect(),
     }
