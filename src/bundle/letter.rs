@@ -233,7 +233,8 @@ pub(super) fn read_all<L: Letter>(stick: &Stick) -> (Vec<L>, Vec<Remark>) {
         }
         let path = format!("{}/{name}", L::FOLDER);
         let full_path = stick.root().join(&path);
-        total_bytes += full_path.symlink_metadata().map_or(0, |metadata| metadata.len().min(MAX_LETTER_BYTES));
+        total_bytes +=
+            full_path.symlink_metadata().map_or(0, |metadata| metadata.len().min(MAX_LETTER_BYTES));
         if total_bytes > MAX_TOTAL_BYTES {
             remarks.add(L::FOLDER, "its letters have more than 64 MiB; the rest is not read");
             break;

@@ -57,7 +57,7 @@ pub use outgoing::{Outgoing, OutgoingBlob};
 pub use parity::{Parity, ParityVolume};
 pub use plan::{ExportOptions, Plan, PlannedFile};
 pub use reader::{Authorised, Incomplete, Intake, receive};
-pub use receipt::{MissingPackage, ReceivedBundle, Receipt};
+pub use receipt::{MissingPackage, Receipt, ReceivedBundle};
 pub use record::{CommitRecord, CommittedFile};
 pub use remark::Remark;
 pub use request::Request;

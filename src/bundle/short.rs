@@ -91,7 +91,9 @@ impl Explain for ShortError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NotOne => "it is what `localml request --short` prints, from `LML1` to the last letter".into(),
+            Self::NotOne => {
+                "it is what `localml request --short` prints, from `LML1` to the last letter".into()
+            }
             Self::NewerFormat { .. } => "use a newer localml here".into(),
             Self::Damaged { .. } => {
                 "compare it with the sender's text letter by letter, or ask for `localml request DIR`".into()
@@ -214,7 +216,8 @@ impl ShortRequest {
 }
 
 fn is_later(word: &str) -> bool {
-    word.strip_prefix("LML").is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit()))
+    word.strip_prefix("LML")
+        .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit()))
 }
 
 /// Gives `x86_64-linux-gnu` its vendor back; `aarch64-apple-darwin` has one.
@@ -290,7 +293,8 @@ mod tests {
     fn a_normal_site_fits_one_sms() {
         // Two packages wanted, and ten large blobs: 64 digits.
         let prefixes: Vec<u32> = (1..=10).map(|index| index * 0x1234_5678 % 0xffff_fff1).collect();
-        let (text, num_left_out) = short(&["localml-handbook", "qwen2.5-0.5b-instruct"], &prefixes).to_text().unwrap();
+        let (text, num_left_out) =
+            short(&["localml-handbook", "qwen2.5-0.5b-instruct"], &prefixes).to_text().unwrap();
         assert!(text.len() <= 160 && num_left_out == 0, "{}: {text}", text.len());
         assert!(text.starts_with("LML1 3F2A9C01.12 X86_64-LINUX-GNU M8 F41 R11 WLOCALML-HANDBOOK,QWEN2.5"));
     }

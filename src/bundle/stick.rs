@@ -206,7 +206,7 @@ impl Stick {
     }
 
     /// The bundles' ids: those of the record in its order, then the others.
-    pub(super) fn bundle_ids(&self) -> Result<Vec<BundleId>> {
+    pub fn bundle_ids(&self) -> Result<Vec<BundleId>> {
         let mut ids: Vec<BundleId> = Vec::new();
         let mut seen = HashSet::new();
         let committed = self.record().into_iter().flat_map(|record| &record.files);
