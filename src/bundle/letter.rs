@@ -297,3 +297,81 @@ pub(super) fn highest_number(stick: &Stick, site: &SiteId) -> u64 {
         .collect();
     numbers.into_iter().max().unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, proptest};
+
+    use super::*;
+    use crate::bundle::Request;
+
+    fn request(number: u64) -> Request {
+        Request {
+            head: Letterhead::new("0A1B2C3D".parse().unwrap(), number, Some("Clinic".into()), 0),
+            platform: "x86_64-unknown-linux-gnu".into(),
+            ram_bytes: 8 << 30,
+            free_bytes: 100 << 30,
+            max_volume_bytes: None,
+            wants: vec!["book".parse().unwrap()],
+            has: Holding { blobs: vec![Sha256::of(b"book")], ..Holding::default() },
+        }
+    }
+
+    fn numbers(folder: &Path) -> (Vec<u64>, usize) {
+        let (requests, remarks) = Stick::open(folder).unwrap().requests();
+        (requests.iter().map(|request| request.head.number).collect(), remarks.len())
+    }
+
+    #[test]
+    fn only_a_whole_newer_letter_replaces_an_older_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = request(1).write(folder.path()).unwrap();
+        assert_eq!(path, "REQ/0A1B2C3D-1.JSON");
+        let letters = folder.path().join("LOCALML/REQ");
+        let bytes = std::fs::read(letters.join("0A1B2C3D-1.JSON")).unwrap();
+        for cut in [0, 1, bytes.len() / 2, bytes.len() - 3] {
+            std::fs::write(letters.join("0A1B2C3D-2.JSON"), &bytes[..cut]).unwrap();
+            assert_eq!(numbers(folder.path()), (vec![1], 1), "{cut}");
+        }
+        // A neighbour's letter stays.
+        std::fs::write(letters.join("FFFFFFFF-9.JSON"), b"torn").unwrap();
+        request(10).write(folder.path()).unwrap();
+        assert_eq!(numbers(folder.path()), (vec![10], 1));
+        let stick = Stick::open(folder.path()).unwrap();
+        assert_eq!(stick.highest_letter(&"0A1B2C3D".parse().unwrap()), 10);
+        assert_eq!(stick.requests().0, [request(10)]);
+        assert!(is_there(folder.path(), &request(10)) && !is_there(folder.path(), &request(11)));
+    }
+
+    #[test]
+    fn a_later_major_is_refused_by_name_and_absurd_ones_for_their_reason() {
+        let mut value = serde_json::to_value(request(1)).unwrap();
+        value["format"] = "2.0".into();
+        let error = Request::parse("x", value.to_string().as_bytes()).unwrap_err().to_string();
+        assert_eq!(error, "`x` has format 2.0, and this localml reads formats up to 1.0");
+        for (field, absurd) in [
+            ("number", serde_json::json!(u64::MAX)),
+            ("label", "x".repeat(1000).into()),
+            ("created", "now\n".into()),
+            ("site", "../../..".into()),
+            ("wants", vec!["book"; MAX_ENTRIES + 1].into()),
+        ] {
+            let mut value = serde_json::to_value(request(1)).unwrap();
+            value[field] = absurd;
+            let error = Request::parse("x", value.to_string().as_bytes()).unwrap_err();
+            assert!(matches!(error, BundleError::Damaged { .. }), "{field}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), at in any::<usize>(), byte in any::<u8>()) {
+            let _ = Request::parse("x", &bytes);
+            let mut real = to_bytes(&request(7)).unwrap();
+            let at = at % real.len();
+            real[at] = byte;
+            let _ = Request::parse("x", &real);
+            let _ = crate::bundle::Receipt::parse("x", &real);
+        }
+    }
+}

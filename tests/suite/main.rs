@@ -24,6 +24,8 @@ mod meaning;
 mod publish;
 #[cfg(feature = "index")]
 mod questions;
+mod requests;
+mod sites;
 mod stick;
 mod supply;
 mod transfer;
