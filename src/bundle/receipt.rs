@@ -40,7 +40,7 @@ pub struct ReceivedBundle {
 pub struct MissingPackage {
     /// The package.
     pub package: PackageRef,
-    /// The bytes that are still missing of it; 0 when they came and may not be used.
+    /// The bytes that are still missing of it; 0 when it may not come in.
     pub missing_bytes: u64,
 }
 

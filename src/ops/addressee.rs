@@ -132,7 +132,8 @@ impl Addressee {
     }
 }
 
-/// True when a package that is there is what was asked for.
+/// True when a package that is there is what was asked for. Registries are not compared: each machine calls
+/// them as it likes.
 pub(super) fn fulfils(has: &PackageRef, want: &PackageRef) -> bool {
     has.name == want.name
         && want.version.as_ref().is_none_or(|version| has.version.as_ref() == Some(version))

@@ -88,7 +88,7 @@ pub(super) fn parcels(
 /// True when a site lists this very package, and all its blobs.
 fn has_all(addressee: &Addressee, package: &Installed) -> bool {
     let own = reference(package);
-    addressee.packages.iter().any(|has| fulfils(has, &PackageRef { registry: None, ..own.clone() }))
+    addressee.packages.iter().any(|has| fulfils(has, &own))
         && package.files().iter().all(|file| addressee.has(file))
 }
 
@@ -170,7 +170,13 @@ impl<'a> Chosen<'a> {
 
     /// The newest version here that is meant and runs there, or why there is none.
     fn newest(&self, want: &PackageRef) -> std::result::Result<&'a Installed, String> {
-        let meant = self.held.iter().filter(|held| means(want, held));
+        let has_registry = |held: &&Installed| reference(held).registry == want.registry;
+        let mut meant: Vec<&Installed> = self.held.iter().filter(|held| means(want, held)).collect();
+        // What a registry is called is each machine's own business: the name only decides between several.
+        if meant.iter().any(has_registry) {
+            meant.retain(has_registry);
+        }
+        let meant = meant.into_iter();
         let (fitting, others): (Vec<&Installed>, Vec<&Installed>) = meant.partition(|held| self.runs(held));
         match (fitting.into_iter().max_by(|left, right| version(left).cmp(version(right))), others.first()) {
             (Some(newest), _) => Ok(newest),
@@ -196,8 +202,7 @@ impl<'a> Chosen<'a> {
 }
 
 fn means(want: &PackageRef, package: &Installed) -> bool {
-    let has = reference(package);
-    fulfils(&has, want) && (want.registry.is_none() || want.registry == has.registry)
+    fulfils(&reference(package), want)
 }
 
 fn version(package: &Installed) -> &Version {

@@ -120,11 +120,14 @@ pub struct DamagedPackage {
 /// package is damaged. Running it again continues.
 pub fn export(home: &Home, options: &ExportOptions, monitor: &dyn Monitor) -> Result<ExportReport> {
     let stick = removable::stick(options.stick.as_deref(), monitor)?;
-    for remark in letters::take_in_stick(home, &stick, monitor)? {
-        monitor.warn(&remark.to_string());
-    }
+    let letters = letters::take_in_stick(home, &stick, monitor)?;
+    letters.remarks.iter().for_each(|remark| monitor.warn(&remark.to_string()));
     let store = site::store(home);
     let addressees = addressees(home, &options.requests, &options.sites, monitor)?;
+    if addressees.is_empty() && letters.num_requests > 0 {
+        let text = "there are requests on the stick; `--request DIR` sends exactly what these sites lack";
+        monitor.note(text);
+    }
     let (parcels, not_sent) = match addressees.is_empty() {
         true => (everyone(choose(&store, &options.packages, monitor)?), Vec::new()),
         false => difference(&store, &addressees, options, monitor)?,

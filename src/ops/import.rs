@@ -133,7 +133,8 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     let _lock = site::lock(home)?;
     let mut bundles = stick.bundles()?;
     let own = own_id(home, monitor);
-    let expected = bundles.bundles.iter().filter_map(|bundle| Expected::of(bundle, own.as_ref())).collect();
+    let mut expected: Vec<Expected> =
+        bundles.bundles.iter().filter_map(|bundle| Expected::of(bundle, own.as_ref())).collect();
     let for_others = pass_over_others(&mut bundles, own.as_ref(), options);
     let num_unread_bundles = bundles.refused.len();
     if let Some(fingerprint) = &options.fingerprint {
@@ -146,6 +147,7 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     let sifted = sift::sift(&bundles, &indexes, &store, &terms)?;
     refuse_strangers(&sifted, &unknown_roots)?;
     let Sifted { candidates, unchanged, refused } = sifted;
+    expected.iter_mut().for_each(|expected| expected.refuse(&refused));
     let carried = carried_blobs(&bundles);
     warn_of_absent(&candidates, &carried, &store, monitor);
     let mut arrival = Arrival { store: &store, pending: candidates, installed: Vec::new(), monitor };

@@ -16,6 +16,7 @@ use crate::home::Home;
 use crate::package::PackageRef;
 use crate::progress::Monitor;
 
+use super::addressee::fulfils;
 use super::error::{Error, Result};
 use super::site;
 
@@ -135,8 +136,8 @@ impl SiteRecord {
         let packages: Vec<PackageRef> =
             self.newest().map(|(_, has)| has.packages.clone()).unwrap_or_default();
         self.sent.retain(|sent| {
-            let has_all =
-                !sent.packages.is_empty() && sent.packages.iter().all(|package| packages.contains(package));
+            let has_all = !sent.packages.is_empty()
+                && sent.packages.iter().all(|sent| packages.iter().any(|has| fulfils(has, sent)));
             !whole.contains(&sent.bundle) && !has_all
         });
     }
@@ -201,16 +202,24 @@ pub(super) fn take_in(home: &Home, heard: Heard, monitor: &dyn Monitor) -> Resul
     }
 }
 
-/// Takes all letters of a stick in; returns what is wrong with some of them. A folder that is no stick
-/// has none.
+/// What lay on a stick.
+#[derive(Debug, Default)]
+pub(super) struct TakenIn {
+    pub(super) num_requests: usize,
+    /// What is wrong with some letters.
+    pub(super) remarks: Vec<Remark>,
+}
+
+/// Takes all letters of a stick in. A folder that is no stick has none.
 ///
 /// # Errors
 /// When the home cannot be written.
-pub(super) fn take_in_stick(home: &Home, folder: &Path, monitor: &dyn Monitor) -> Result<Vec<Remark>> {
+pub(super) fn take_in_stick(home: &Home, folder: &Path, monitor: &dyn Monitor) -> Result<TakenIn> {
     let Ok(stick) = Stick::open(folder) else {
-        return Ok(Vec::new());
+        return Ok(TakenIn::default());
     };
     let ((requests, mut remarks), (receipts, others)) = (stick.requests(), stick.receipts());
+    let num_requests = requests.len();
     for request in requests {
         take_in(home, Heard::Request(request), monitor)?;
     }
@@ -218,7 +227,7 @@ pub(super) fn take_in_stick(home: &Home, folder: &Path, monitor: &dyn Monitor) -
         take_in(home, Heard::Receipt(receipt), monitor)?;
     }
     remarks.extend(others);
-    Ok(remarks)
+    Ok(TakenIn { num_requests, remarks })
 }
 
 /// Forgets a site.

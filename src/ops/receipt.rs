@@ -18,6 +18,7 @@ use crate::store::Store;
 use super::error::Result;
 use super::holding::{self, holding};
 use super::identity::Identity;
+use super::sift::RefusedPackage;
 use super::site;
 
 /// The most bundles that a receipt speaks of; older ones are forgotten.
@@ -61,6 +62,15 @@ impl Expected {
             ExpectedPackage { package: item.package.clone(), blobs: blobs.collect() }
         });
         Some(Self { id: description.id.clone(), packages: packages.collect() })
+    }
+
+    /// Expects nothing of packages that may not come in.
+    pub(super) fn refuse(&mut self, refused: &[RefusedPackage]) {
+        for expected in &mut self.packages {
+            if refused.iter().any(|refused| refused.package == expected.package) {
+                expected.blobs.clear();
+            }
+        }
     }
 
     /// What came of it.

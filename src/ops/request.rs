@@ -15,6 +15,7 @@ use crate::package::PackageRef;
 use crate::progress::Monitor;
 use crate::store::{Installed, Store};
 
+use super::addressee::fulfils;
 use super::error::{Result, While as _};
 use super::holding::{self, holding};
 use super::identity::Identity;
@@ -153,11 +154,12 @@ fn named(home: &Home, name: Option<&str>) -> Result<Identity> {
 fn wants(home: &Home, store: &Store, asked: &[PackageRef]) -> Result<Vec<PackageRef>> {
     let held = [store.installed()?, store.fetched()?].concat();
     let is_here = |package: &PackageRef| {
-        held.iter().any(|held| holding::reference(held) == *package && holding::is_whole(store, held))
+        held.iter().any(|held| fulfils(&holding::reference(held), package) && holding::is_whole(store, held))
     };
     let damaged = held.iter().filter(|held| !holding::is_whole(store, held)).map(holding::reference);
     let missing = receipt::kept(home).into_iter().flat_map(|receipt| receipt.bundles);
-    let missing = missing.flat_map(|bundle| bundle.missing).map(|missing| missing.package);
+    let missing = missing.flat_map(|bundle| bundle.missing).filter(|missing| missing.missing_bytes > 0);
+    let missing = missing.map(|missing| missing.package);
     let is_outdated = |package: &PackageRef| {
         let is_newer = |held: &&Installed| {
             *held.name() == package.name && Some(&held.manifest.package.version) > package.version.as_ref()

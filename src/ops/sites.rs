@@ -85,7 +85,7 @@ pub fn sites(home: &Home, options: &SitesOptions, monitor: &dyn Monitor) -> Resu
     let mut remarks = Vec::new();
     if let Some(stick) = &options.stick {
         let folder = removable::stick(Some(stick), monitor)?;
-        remarks = letters::take_in_stick(home, &folder, monitor)?;
+        remarks = letters::take_in_stick(home, &folder, monitor)?.remarks;
     }
     let mut forgotten = None;
     if let Some(name) = &options.forget {
@@ -133,9 +133,10 @@ fn report(record: SiteRecord, indexes: &[VerifiedIndex]) -> SiteReport {
 }
 
 fn outdated(package: &PackageRef, indexes: &[VerifiedIndex]) -> Option<OutdatedPackage> {
-    let asked = indexes
-        .iter()
-        .filter(|index| package.registry.as_ref().is_none_or(|registry| registry == index.name()));
+    let is_called = |index: &&VerifiedIndex| package.registry.as_ref() == Some(index.name());
+    // What a registry is called is each machine's own business; without the name, all are asked.
+    let is_known = indexes.iter().any(|index| is_called(&index));
+    let asked = indexes.iter().filter(|index| !is_known || is_called(index));
     let newest = asked.filter_map(|index| {
         let versions = index.versions_of(&package.name).iter().map(|manifest| &manifest.package.version);
         versions.filter(|version| index.revocation_of(&package.name, version).is_none()).max()

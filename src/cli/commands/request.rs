@@ -102,11 +102,33 @@ fn qr(text: &str) -> String {
 mod tests {
     use super::*;
 
+    /// What a camera sees: true where a module is dark.
+    fn modules(shown: &str) -> Vec<Vec<bool>> {
+        let mut rows = Vec::new();
+        for line in anstream::adapter::strip_str(shown).to_string().lines() {
+            rows.push(line.chars().map(|half| matches!(half, '█' | '▀')).collect());
+            rows.push(line.chars().map(|half| matches!(half, '█' | '▄')).collect());
+        }
+        rows
+    }
+
     #[test]
-    fn the_longest_short_request_fits_a_terminal() {
+    fn the_longest_short_request_fits_a_terminal_with_its_quiet_zone() {
         let text = format!("LML1 {}", "Q".repeat(3 * 153 - 5));
-        let widest = QrCode::with_error_correction_level(&text, EcLevel::L).expect("it fits").width();
-        assert!(widest + 8 <= 80, "{widest} modules and four quiet ones on each side");
-        assert!(qr(&text).lines().count() > widest / 2);
+        let code = QrCode::with_error_correction_level(&text, EcLevel::L).expect("it fits");
+        let (width, colors) = (code.width(), code.to_colors());
+        assert!(width + 8 <= 80, "{width} modules and four quiet ones on each side");
+        let seen = modules(&qr(&text));
+        for (row, line) in seen.iter().enumerate() {
+            for (column, &is_dark) in line.iter().enumerate() {
+                let inside = |at: usize| at.checked_sub(4).filter(|&at| at < width);
+                let expected = match (inside(row), inside(column)) {
+                    (Some(row), Some(column)) => colors[row * width + column] == qrcode::Color::Dark,
+                    _ => false,
+                };
+                assert_eq!(is_dark, expected, "row {row}, column {column}");
+            }
+        }
+        assert!(seen.len() >= width + 8 && seen[0].len() == width + 8);
     }
 }
