@@ -184,11 +184,8 @@ fn last_receipt(home: &Home, has: &Holding) -> u64 {
 
 fn large_blobs(store: &Store) -> Result<Vec<Sha256>> {
     let held = [store.installed()?, store.fetched()?].concat();
-    let files = held.iter().flat_map(Installed::files);
-    let large = files.filter(|file| {
-        file.size_bytes >= SHORT_BLOB_BYTES && store.blob_path(&file.sha256, file.size_bytes).is_some()
-    });
-    Ok(large.map(|file| file.sha256).collect())
+    let blobs = holding::whole_blobs(&held, store).into_iter();
+    Ok(blobs.filter(|(_, size_bytes)| *size_bytes >= SHORT_BLOB_BYTES).map(|(digest, _)| digest).collect())
 }
 
 fn report(stick: PathBuf, file: String, request: Request) -> RequestReport {

@@ -184,7 +184,7 @@ fn a_lost_receipt_costs_bytes_and_never_a_package() {
     let (code, report) = sandbox.json("cafe", &["--offline", "export", "other-stick", "--site", "Clinic"]);
     assert_eq!(
         (code, names(&report["recipients"][0]["packages"])),
-        (Some(0), vec!["ngo/book@1.1.0:plain", "ngo/atlas@1.0.0:plain"])
+        (Some(0), vec!["ngo/atlas@1.0.0:plain", "ngo/book@1.1.0:plain"])
     );
     sandbox.ok("site", &["--offline", "import", "other-stick"]);
     sandbox.ok("site", &["verify"]);
