@@ -67,6 +67,9 @@ pub struct Item {
     pub kind: Kind,
     /// Its licence, to be shown before it is installed.
     pub license: String,
+    /// The sites that it is for; every site when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<SiteId>,
     /// Its whole description, when no registry vouches for it; a keeper may still want it by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unsigned: Option<Manifest>,

@@ -15,6 +15,7 @@ use crate::progress::{Monitor, Task, Unit};
 
 use super::description::{BlobEntry, Run, VolumeEntry};
 use super::error::{BundleError, Result};
+use super::half;
 use super::parity::{self, Missing, Recovery};
 use super::part::Part;
 use super::pump::{self, Message, Need};
@@ -278,6 +279,7 @@ impl Reception<'_> {
                 Some(_) => {
                     let damaged = |reason| BundleError::Damaged { file: file.clone(), reason };
                     let list = blob.piece_list().map_err(damaged)?;
+                    half::remember(self.site.staging, &blob.sha256, &list)?;
                     let part = Part::resume(self.site.staging, blob.sha256, list)?;
                     self.task.advance(blob.size_bytes - part.missing_bytes());
                     wanted.insert(index, Wanted { blob, part, causes: Remarks::default() });
@@ -387,7 +389,9 @@ impl Reception<'_> {
             return Ok(());
         };
         let signed_list = Some(part.list()).filter(|list| self.authorised.signs(&blob.sha256, list)).cloned();
-        match part.finish()? {
+        let finished = part.finish()?;
+        half::forget(self.site.staging, &blob.sha256)?;
+        match finished {
             Ok(staged) => {
                 deliver(staged)?;
                 self.piece_lists.extend(signed_list);

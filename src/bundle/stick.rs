@@ -9,10 +9,13 @@ use crate::disk;
 
 use super::description::{Description, MAX_DESCRIPTION_BYTES};
 use super::error::{BundleError, Result, io_error};
-use super::id::BundleId;
+use super::id::{BundleId, SiteId};
 use super::layout::{BUNDLES, DESCRIPTION, ROOT, SLOTS, TRUST};
+use super::letter;
+use super::receipt::Receipt;
 use super::record::{CommitRecord, CommittedFile, Slots};
 use super::remark::{Remark, Remarks};
+use super::request::Request;
 use super::share::StickShare;
 use super::trust::TrustSet;
 
@@ -218,13 +221,28 @@ impl Stick {
         }
     }
 
+    /// The newest whole request of each site, and what is wrong with others.
+    pub fn requests(&self) -> (Vec<Request>, Vec<Remark>) {
+        letter::read_all(self)
+    }
+
+    /// The newest whole receipt of each site, and what is wrong with others.
+    pub fn receipts(&self) -> (Vec<Receipt>, Vec<Remark>) {
+        letter::read_all(self)
+    }
+
+    /// The highest number of a letter that bears a site's name, whole or not; 0 when there is none.
+    pub fn highest_letter(&self, site: &SiteId) -> u64 {
+        letter::highest_number(self, site)
+    }
+
     /// True when a record exists and does not promise this file: an export may have died writing it.
     pub(super) fn may_be_torn(&self, path: &str) -> bool {
         self.record().is_some_and(|record| record.file(path).is_none())
     }
 
     /// The bundles' ids: those of the record in its order, then the others.
-    pub(super) fn bundle_ids(&self) -> Result<Vec<BundleId>> {
+    pub fn bundle_ids(&self) -> Result<Vec<BundleId>> {
         let mut ids: Vec<BundleId> = Vec::new();
         let mut seen = HashSet::new();
         let committed = self.record().into_iter().flat_map(|record| &record.files);
@@ -351,7 +369,7 @@ fn is_trust_path(path: &str) -> bool {
 }
 
 /// The names in a folder, sorted; none when there is no folder.
-fn names_in(folder: &Path) -> Result<Vec<String>> {
+pub(super) fn names_in(folder: &Path) -> Result<Vec<String>> {
     if !is_folder(folder)? {
         return Ok(Vec::new());
     }

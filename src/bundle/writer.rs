@@ -288,7 +288,7 @@ fn write_small_files(stick: &Stick, plan: &Plan) -> Result<()> {
 }
 
 /// Writes a small file, brings it to the medium and reads it back.
-fn write_small(root: &Path, path: &str, bytes: &[u8]) -> Result<()> {
+pub(super) fn write_small(root: &Path, path: &str, bytes: &[u8]) -> Result<()> {
     let full_path = root.join(path);
     let mut sink = Sink::new(open_plain_for_writing(&full_path)?)?;
     sink.put(bytes)?;
@@ -311,7 +311,7 @@ fn set_digest(record: &mut CommitRecord, path: &str, sha256: Sha256) {
 }
 
 /// Makes folders inside `LOCALML`, each of them plain, and makes their names durable.
-fn make_folder(root: &Path, names: &[&str]) -> Result<std::path::PathBuf> {
+pub(super) fn make_folder(root: &Path, names: &[&str]) -> Result<std::path::PathBuf> {
     debug_assert!(root.ends_with(ROOT));
     let mut folder = root.to_owned();
     for name in names {
