@@ -34,11 +34,11 @@ fn stick(sandbox: &Sandbox, number: usize) -> String {
 }
 
 /// Writes the set to three sticks, one after the other, as somebody with one USB port does.
-fn write_set(sandbox: &Sandbox, more: &[&str]) -> Vec<String> {
+fn write_set(sandbox: &Sandbox, room: &str, more: &[&str]) -> Vec<String> {
     let mut sticks = Vec::new();
     for number in 1..=4 {
         let stick = stick(sandbox, number);
-        let args = [&["export", &stick, "--spread", "--room", ROOM, "--volume-size", "9MB"], more].concat();
+        let args = [&["export", &stick, "--spread", "--room", room, "--volume-size", "9MB"], more].concat();
         let (code, plan) = sandbox.json("cafe", &[&args[..], &["--plan"]].concat());
         assert_eq!(code, Some(0));
         let (code, report) = sandbox.json("cafe", &args);
@@ -65,7 +65,7 @@ fn installed(report: &Value) -> usize {
 fn a_lost_stick_costs_exactly_its_missing_pieces() {
     let sandbox = Sandbox::new();
     let _publisher = cafe(&sandbox);
-    let sticks = write_set(&sandbox, &[]);
+    let sticks = write_set(&sandbox, ROOM, &[]);
     assert_eq!(sticks.len(), 3);
     let (_, third) = sandbox.json("site", &["import", &sticks[2]]);
     assert!(installed(&third) < 4);
@@ -97,7 +97,7 @@ fn a_lost_stick_costs_exactly_its_missing_pieces() {
 fn with_enough_parity_a_lost_stick_costs_nothing() {
     let sandbox = Sandbox::new();
     let _publisher = cafe(&sandbox);
-    let sticks = write_set(&sandbox, &["--parity", "60%"]);
+    let sticks = write_set(&sandbox, "30MB", &["--parity", "50%"]);
     // The first stick is lost for ever; the others come in the wrong order.
     for stick in sticks[1..].iter().rev() {
         sandbox.run("site", &["import", stick]);
