@@ -335,7 +335,7 @@ fn what_a_killed_import_left_is_asked_for_to_the_piece() {
         assert!(matches!(error, BundleError::Cancelled), "{error}");
         let halves = half_blobs(&staging, &Silent).unwrap();
         let left = halves.first().map_or(0, localml::bundle::HalfBlob::missing_bytes);
-        assert!(left < missing_bytes && left % (4 << 20) == 0, "{left} after {missing_bytes}");
+        assert!(left < missing_bytes && left.is_multiple_of(4 << 20), "{left} after {missing_bytes}");
         (missing_bytes, num_deaths) = (left, num_deaths + 1);
         assert!(num_deaths < 10, "it goes on");
     }

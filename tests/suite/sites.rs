@@ -39,7 +39,7 @@ const FIVE: [&str; 5] = ["one", "two", "three", "four", "five"];
 
 /// Five sites with different holdings; the requests of all of them are on one stick.
 fn five_requests(sandbox: &Sandbox) {
-    cafe(sandbox, &FIVE);
+    cafe(sandbox, &[&FIVE[..], &["six"]].concat());
     // `two` has the book already, and with it the atlas' map; `four` has everything.
     for (home, packages) in [("two", &["book"][..]), ("four", &["book", "atlas", "note"])] {
         let folder = format!("{home}-stick");
@@ -116,6 +116,11 @@ fn five_sites_share_one_stick() {
     let said = sandbox.ok("five", &["--offline", "import", "stick"]);
     assert!(said.contains("for others ngo/note"), "{said}");
     sandbox.ok("five", &["--offline", "import", "stick", "note"]);
+    // Who never asked for anything takes what there is, as often as it likes.
+    for word in ["installed", "unchanged"] {
+        let said = sandbox.ok("six", &["--offline", "import", "stick"]);
+        assert!(said.contains(&format!("{word}  ngo/note")), "{said}");
+    }
 }
 
 #[test]
