@@ -39,7 +39,7 @@ const FIVE: [&str; 5] = ["one", "two", "three", "four", "five"];
 
 /// Five sites with different holdings; the requests of all of them are on one stick.
 fn five_requests(sandbox: &Sandbox) {
-    cafe(sandbox, &[&FIVE[..], &["six"]].concat());
+    cafe(sandbox, &FIVE);
     // `two` has the book already, and with it the atlas' map; `four` has everything.
     for (home, packages) in [("two", &["book"][..]), ("four", &["book", "atlas", "note"])] {
         let folder = format!("{home}-stick");
@@ -111,7 +111,16 @@ fn five_sites_share_one_stick() {
     let (_, report) = sandbox.json("cafe", &["stick", "clean", "stick"]);
     assert_eq!(strings(&report["removed"][0]["acknowledged_by"]).len(), 5, "{report}");
     assert!(bundles(&sandbox).is_empty());
-    // What is for others is passed over, and comes by name.
+}
+
+#[test]
+fn what_is_for_others_is_passed_over_and_comes_by_name() {
+    let sandbox = Sandbox::new();
+    cafe(&sandbox, &["one", "five", "six"]);
+    for home in ["one", "five"] {
+        sandbox.ok(home, &["request", "stick", "--name", home]);
+    }
+    sandbox.ok("cafe", &["sites", "stick"]);
     sandbox.ok("cafe", &["--offline", "export", "stick", "note", "--site", "one"]);
     let said = sandbox.ok("five", &["--offline", "import", "stick"]);
     assert!(said.contains("for others ngo/note"), "{said}");
