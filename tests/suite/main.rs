@@ -16,6 +16,8 @@ mod command_line;
 mod embedding;
 #[cfg(feature = "engine")]
 mod engine;
+mod fault_rules;
+mod faults;
 mod house_plan;
 #[cfg(feature = "index")]
 mod knowledge;
