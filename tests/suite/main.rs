@@ -18,7 +18,9 @@ mod embedding;
 mod engine;
 mod fault_rules;
 mod faults;
+mod faults_media;
 mod house_plan;
+mod kills;
 #[cfg(feature = "index")]
 mod knowledge;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]

@@ -85,10 +85,14 @@ impl FaultFs {
 
     /// How many operations `deed` takes, and how many bytes it writes.
     pub(crate) fn count<T>(&self, deed: impl FnOnce() -> T) -> (T, u64, u64) {
-        let before = (self.drive().num_operations, self.drive().bytes_written);
+        let counted = || {
+            let drive = self.drive();
+            (drive.num_operations, drive.bytes_written)
+        };
+        let before = counted();
         let done = deed();
-        let drive = self.drive();
-        (done, drive.num_operations - before.0, drive.bytes_written - before.1)
+        let after = counted();
+        (done, after.0 - before.0, after.1 - before.1)
     }
 
     /// Copies a folder onto the drive, and brings it to the medium.
