@@ -168,15 +168,21 @@ fn check_decayed(scene: &Scene, stick: &FaultFs, seed: u64) {
     let home = scene.fresh_site("decayed");
     let run = scene.import(&home, &stick.path());
     let held = keep(scene.check_site(&home), seed);
+    let has_one_slot = run.stdout.contains("this slot of the commit record is damaged");
     if run.code == Some(0) {
-        keep(scene.check_complete(&home), seed);
+        // With the newest slot and the new description both lost, nothing tells that there was a new bundle.
+        assert!(has_one_slot || scene.check_complete(&home).is_ok(), "with seed {seed}: {run:?}");
     } else {
-        assert!(!run.stderr.is_empty() || held.len() < 3, "with seed {seed}: {run:?}");
+        let names_a_file = ["V000", "BUNDLE.JSON", "TRUST", "STICK."]
+            .iter()
+            .any(|name| run.stdout.contains(name) || run.stderr.contains(name));
+        assert!(names_a_file, "with seed {seed}, {} packages are here: {run:?}", held.len());
     }
     let again = scene.export(&stick.path());
     assert_eq!(again.code, Some(0), "with seed {seed}: {again:?}");
     let run = scene.import(&home, &stick.path());
-    assert_eq!(run.code, Some(0), "with seed {seed}: {run:?}");
+    // The description of the older bundle, which this export does not write, may still be damaged.
+    assert!(matches!(run.code, Some(0 | 8)), "with seed {seed}: {run:?}");
     keep(scene.check_complete(&home), seed);
 }
 
@@ -194,7 +200,7 @@ fn a_stick_with_a_false_label_is_never_called_safe() {
             let verified = scene.verify_stick(&stick.path());
             // What wraps may have eaten the old bundle; then it must be said.
             let is_whole = scene.check_stick(&stick.path(), 1).is_ok();
-            assert_eq!(verified.code == Some(0), is_whole, "{verified:?}");
+            assert!(is_whole || verified.code == Some(4), "{verified:?}");
             assert!(is_whole || beyond == Beyond::Wraps);
         }
     }
@@ -203,11 +209,27 @@ fn a_stick_with_a_false_label_is_never_called_safe() {
 #[test]
 fn a_controller_that_deceives_until_it_is_unplugged_is_found_by_stick_verify() {
     let scene = Scene::new(LARGE_BYTES);
+    // With little real room the new commit record is lost too, and only the old one can be read.
+    for real_mib in 0..6 {
+        let Some(mut stick) = scene.stick("first") else { return };
+        stick.fake_capacity(real_mib * MIB, Beyond::IsRememberedUntilUnplugged);
+        assert_eq!(scene.export(&stick.path()).code, Some(0), "nobody can tell while it is plugged in");
+        assert_eq!(scene.verify_stick(&stick.path()).code, Some(0));
+        stick.replug(Survival::Nothing);
+        let run = scene.verify_stick(&stick.path());
+        assert!(run.code == Some(4) && run.stdout.contains("STICK."), "{real_mib}: {run:?}");
+        keep(scene.check_stick(&stick.path(), 1), real_mib);
+    }
+}
+
+#[test]
+fn a_stick_of_which_only_a_volume_is_lost_is_found_by_stick_verify() {
+    let scene = Scene::new(LARGE_BYTES);
     let Some(mut stick) = scene.stick("first") else { return };
-    stick.fake_capacity(2 * MIB, Beyond::IsRememberedUntilUnplugged);
-    assert_eq!(scene.export(&stick.path()).code, Some(0), "nobody can tell while it is plugged in");
-    assert_eq!(scene.verify_stick(&stick.path()).code, Some(0));
+    assert_eq!(scene.export(&stick.path()).code, Some(0));
+    let (path, size_bytes) = large_volume(&stick);
+    stick.drive().flip(&path, size_bytes / 2).unwrap();
     stick.replug(Survival::Nothing);
     let run = scene.verify_stick(&stick.path());
-    assert!(run.code == Some(4) && run.stdout.contains("V000"), "{run:?}");
+    assert!(run.code == Some(4) && run.stdout.contains(path.trim_start_matches("/LOCALML/")), "{run:?}");
 }

@@ -19,6 +19,7 @@ mod engine;
 mod fault_rules;
 mod faults;
 mod faults_media;
+mod faults_rework;
 mod house_plan;
 mod kills;
 #[cfg(feature = "index")]

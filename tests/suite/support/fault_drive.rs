@@ -42,6 +42,8 @@ pub(crate) enum Survival {
 pub(crate) struct Faults {
     /// How many operations still succeed before the drive is gone.
     pub(crate) operations_left: Option<u64>,
+    /// How many bytes are still written before the drive is gone.
+    pub(crate) bytes_left: Option<u64>,
     /// How many bytes can still be written before the drive says that it is full.
     pub(crate) room_left_bytes: Option<u64>,
     /// Files (by name) and ranges of bytes that cannot be read from the medium.
@@ -307,6 +309,13 @@ impl Drive {
     /// Writes what there is room for; returns how much that was.
     pub(crate) fn write(&mut self, node: u64, offset: u64, bytes: &[u8]) -> Result<u32> {
         let count = self.room_for(node, offset, bytes.len() as u64)?;
+        if let Some(left) = &mut self.faults.bytes_left {
+            let Some(rest) = left.checked_sub(count) else {
+                self.faults.operations_left = Some(0);
+                return Err(Errno::EIO);
+            };
+            *left = rest;
+        }
         let bytes = &bytes[..count as usize];
         let now = self.now();
         let mut at = offset;

@@ -83,6 +83,15 @@ impl FaultFs {
         self.plug().unwrap();
     }
 
+    /// Makes the drive empty.
+    pub(crate) fn format(&mut self) {
+        self.unplug();
+        let mut drive = self.drive();
+        *drive = Drive::new(drive.rules, drive.capacity_bytes);
+        drop(drive);
+        self.plug().unwrap();
+    }
+
     /// How many operations `deed` takes, and how many bytes it writes.
     pub(crate) fn count<T>(&self, deed: impl FnOnce() -> T) -> (T, u64, u64) {
         let counted = || {
