@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use localml::bundle::{self, Authorised, BundleError, ExportOptions, Intake, Outgoing, Plan, Stick};
+use localml::bundle::{self, Authorised, BundleError, ExportOptions, Intake, Outgoing, Plan, Site, Stick};
 use localml::digest::Sha256;
 use localml::disk::Staged;
 use localml::package::FileEntry;
@@ -46,7 +46,8 @@ fn import(desk: &Desk, home: &Path) -> bundle::Result<Intake> {
         Ok(staged.move_to(&home.join("blobs").join(staged.digest.to_string()))?)
     };
     let bundles = Stick::open(&desk.stick())?.bundles()?;
-    bundle::receive(bundles, &authorised, &home.join("staging"), &mut deliver, &Silent)
+    let site = Site { staging: &home.join("staging"), held: &|_, _| None };
+    bundle::receive(bundles, &authorised, &site, &mut deliver, &Silent)
 }
 
 /// Cuts a deed off after some bytes, loses all that was not synced, and does it again; returns how many bytes were

@@ -29,6 +29,13 @@ fn moment(dice: &mut Dice, whole: Duration) -> Duration {
     whole.mul_f64(dice.below(1000) as f64 / 1000.0)
 }
 
+/// How far a drill is; a long one is worth watching.
+fn say(what: &str, num_kills: u64, num_rounds: u64) {
+    if num_rounds.is_multiple_of(20) {
+        println!("{what}: {num_kills} kills in {num_rounds} rounds, each then completed");
+    }
+}
+
 #[test]
 fn an_import_that_is_killed_leaves_each_package_as_it_was_or_as_it_should_be() {
     let scene = Scene::new(5 << 20);
@@ -53,8 +60,8 @@ fn an_import_that_is_killed_leaves_each_package_as_it_was_or_as_it_should_be() {
         assert_eq!(again.code, Some(0), "with seed {seed}: {again:?}");
         keep(scene.check_complete(&home), seed);
         seed += 1;
+        say("imports", num_kills, seed);
     }
-    println!("imports: {num_kills} kills at {seed} sites");
 }
 
 #[test]
@@ -82,6 +89,6 @@ fn an_export_that_is_killed_leaves_the_old_bundle_or_the_new_one_whole() {
         keep(scene.check_stick(&stick, 2), seed);
         keep(scene.check_brings_all(&stick, "after-kills"), seed);
         seed += 1;
+        say("exports", num_kills, seed);
     }
-    println!("exports: {num_kills} kills on {seed} sticks");
 }
