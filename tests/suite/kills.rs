@@ -8,25 +8,35 @@ use crate::support::drill::{Dice, rounds};
 use crate::support::fault_fs::copy_tree;
 use crate::support::fault_scene::{Scene, keep};
 
-/// Runs the program and kills it (-9) after some time; true when that came before its end.
-fn kill_after(mut command: Command, after: Duration) -> bool {
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    thread::sleep(after);
-    let _ = child.kill();
-    // A child that had ended by itself has an exit code.
-    child.wait().unwrap().code().is_none()
+/// Kills that are spread over the time that a deed takes here and now.
+struct Killer {
+    dice: Dice,
+    whole: Duration,
+    num_kills: u64,
 }
 
-/// How long a deed takes here and now: the kills are spread over it.
-fn duration_of(deed: impl FnOnce()) -> Duration {
-    let start = Instant::now();
-    deed();
-    start.elapsed()
-}
+impl Killer {
+    /// Lets the deed run to its end once, to know how long it takes.
+    fn new(seed: u64, mut command: Command) -> Self {
+        let start = Instant::now();
+        assert!(command.stdout(Stdio::null()).status().unwrap().success());
+        Self { dice: Dice::new(seed), whole: start.elapsed(), num_kills: 0 }
+    }
 
-/// A moment before `whole`.
-fn moment(dice: &mut Dice, whole: Duration) -> Duration {
-    whole.mul_f64(dice.below(1000) as f64 / 1000.0)
+    /// Runs the program and kills it (-9) at some moment, unless it ends before.
+    fn kill(&mut self, mut command: Command) {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(self.whole.mul_f64(self.dice.below(1000) as f64 / 1000.0));
+        let _ = child.kill();
+        // A child that had ended by itself has an exit code. The machine may be less busy by now.
+        match child.wait().unwrap().code() {
+            None => {
+                self.num_kills += 1;
+                self.whole = self.whole.mul_f64(1.02);
+            }
+            Some(_) => self.whole = self.whole.mul_f64(0.9),
+        }
+    }
 }
 
 /// How far a drill is; a long one is worth watching.
@@ -45,22 +55,20 @@ fn an_import_that_is_killed_leaves_each_package_as_it_was_or_as_it_should_be() {
         command.arg("--offline").arg("import").arg(&stick);
         command
     };
-    let home = scene.fresh_site("whole");
-    let whole = duration_of(|| assert!(command(&home).stdout(Stdio::null()).status().unwrap().success()));
-    let (mut num_kills, mut seed) = (0, 0);
-    while num_kills < rounds(50, 500) {
+    let mut killer = Killer::new(1, command(&scene.fresh_site("whole")));
+    let mut round = 0;
+    while killer.num_kills < rounds(50, 500) {
         let home = scene.fresh_site("killed");
-        let mut dice = Dice::new(seed);
         // Some are killed again and again before they may end.
-        for _ in 0..=dice.below(3) {
-            num_kills += u64::from(kill_after(command(&home), moment(&mut dice, whole)));
-            keep(scene.check_site(&home), seed);
+        for _ in 0..=killer.dice.below(3) {
+            killer.kill(command(&home));
+            keep(scene.check_site(&home), round);
         }
         let again = scene.import(&home, &stick);
-        assert_eq!(again.code, Some(0), "with seed {seed}: {again:?}");
-        keep(scene.check_complete(&home), seed);
-        seed += 1;
-        say("imports", num_kills, seed);
+        assert_eq!(again.code, Some(0), "in round {round}: {again:?}");
+        keep(scene.check_complete(&home), round);
+        round += 1;
+        say("imports", killer.num_kills, round);
     }
 }
 
@@ -74,21 +82,20 @@ fn an_export_that_is_killed_leaves_the_old_bundle_or_the_new_one_whole() {
         command
     };
     copy_tree(&scene.sandbox.path("first"), &stick);
-    let whole = duration_of(|| assert!(command().stdout(Stdio::null()).status().unwrap().success()));
-    let (mut num_kills, mut seed) = (0, 0);
-    while num_kills < rounds(50, 500) {
+    let mut killer = Killer::new(2, command());
+    let mut round = 0;
+    while killer.num_kills < rounds(50, 500) {
         std::fs::remove_dir_all(&stick).unwrap();
         copy_tree(&scene.sandbox.path("first"), &stick);
-        let mut dice = Dice::new(1000 + seed);
-        for _ in 0..=dice.below(3) {
-            num_kills += u64::from(kill_after(command(), moment(&mut dice, whole)));
-            keep(scene.check_stick(&stick, 1), seed);
+        for _ in 0..=killer.dice.below(3) {
+            killer.kill(command());
+            keep(scene.check_stick(&stick, 1), round);
         }
         let again = scene.export(&stick);
-        assert_eq!(again.code, Some(0), "with seed {seed}: {again:?}");
-        keep(scene.check_stick(&stick, 2), seed);
-        keep(scene.check_brings_all(&stick, "after-kills"), seed);
-        seed += 1;
-        say("exports", num_kills, seed);
+        assert_eq!(again.code, Some(0), "in round {round}: {again:?}");
+        keep(scene.check_stick(&stick, 2), round);
+        keep(scene.check_brings_all(&stick, "after-kills"), round);
+        round += 1;
+        say("exports", killer.num_kills, round);
     }
 }
