@@ -24,6 +24,7 @@ mod house_plan;
 mod kills;
 #[cfg(feature = "index")]
 mod knowledge;
+mod lost_stick;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
 mod meaning;
 mod publish;
