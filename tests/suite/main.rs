@@ -16,7 +16,12 @@ mod command_line;
 mod embedding;
 #[cfg(feature = "engine")]
 mod engine;
+mod fault_rules;
+mod faults;
+mod faults_media;
+mod faults_rework;
 mod house_plan;
+mod kills;
 #[cfg(feature = "index")]
 mod knowledge;
 mod lost_stick;

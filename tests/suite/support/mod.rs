@@ -2,6 +2,12 @@
 #![allow(dead_code, reason = "each subject needs some of it, none all of it")]
 
 pub(crate) mod documents;
+pub(crate) mod drill;
+pub(crate) mod fault_drive;
+pub(crate) mod fault_fs;
+pub(crate) mod fault_medium;
+mod fault_power;
+pub(crate) mod fault_scene;
 pub(crate) mod http_server;
 pub(crate) mod noise;
 pub(crate) mod publisher;
