@@ -16,6 +16,7 @@ mod command_line;
 mod embedding;
 #[cfg(feature = "engine")]
 mod engine;
+mod fuzzing;
 mod house_plan;
 #[cfg(feature = "index")]
 mod knowledge;

@@ -2,7 +2,9 @@
 #![allow(dead_code, reason = "each subject needs some of it, none all of it")]
 
 pub(crate) mod documents;
+pub(crate) mod drill;
 pub(crate) mod http_server;
+pub(crate) mod mutation;
 pub(crate) mod noise;
 pub(crate) mod publisher;
 pub(crate) mod sandbox;
