@@ -17,6 +17,7 @@ mod embedding;
 #[cfg(feature = "engine")]
 mod engine;
 mod fuzzing;
+mod hostile;
 mod house_plan;
 #[cfg(feature = "index")]
 mod knowledge;

@@ -10,4 +10,5 @@ pub(crate) mod publisher;
 pub(crate) mod sandbox;
 pub(crate) mod starter;
 pub(crate) mod stick;
+pub(crate) mod tarball;
 pub(crate) mod tiny_gguf;
