@@ -4,13 +4,14 @@
 //! Only what an index names that was verified here may then come in; each package becomes usable as
 //! soon as it is whole, and its record is written last.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::bundle::{self, Authorised, Bundles, Remark, Stick};
 use crate::digest::Sha256;
 use crate::disk::Staged;
+use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::package::{FileEntry, Name, PackageRef};
 use crate::progress::Monitor;
@@ -103,6 +104,10 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     let _lock = site::lock(home)?;
     let bundles = stick.bundles()?;
     let num_unread_bundles = bundles.refused.len();
+    // A FAT whose stick was pulled out reads as if it were empty: that must not look like success.
+    if bundles.bundles.is_empty() && num_unread_bundles == 0 && stick.record().is_none() {
+        return Err(nothing_on(&folder));
+    }
     if let Some(fingerprint) = &options.fingerprint {
         stick_trust::accept(&stick, home, &registry::parse_fingerprint(fingerprint)?)?;
     }
@@ -152,6 +157,12 @@ fn take_in(
     let staging = home.staging().join("stick");
     let mut deliver = |staged: Staged| arrival.take(&staged);
     bundle::receive::<Error>(bundles, &authorised, &staging, &mut deliver, monitor)
+}
+
+fn nothing_on(folder: &Path) -> Error {
+    let message = format!("`{}` carries no packages, and no record of any", folder.display());
+    Error::new(ErrorKind::NotFound, message)
+        .with_hint("is the stick still plugged in? `localml stick info DIR` shows what can be read of it")
 }
 
 /// When nothing on the stick is vouched for, that is the news, with the fingerprints to compare.
