@@ -69,6 +69,9 @@ pub struct Item {
     pub kind: Kind,
     /// Its licence, to be shown before it is installed.
     pub license: String,
+    /// The sites that it is for; every site when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<SiteId>,
     /// Its whole description, when no registry vouches for it; a keeper may still want it by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unsigned: Option<Manifest>,
@@ -194,7 +197,7 @@ impl Description {
             return Err("its volumes are said to hold more pieces than there are".into());
         }
         self.sticks.iter().try_for_each(StickShare::check)?;
-        self.parity.as_ref().map_or(Ok(()), |parity| parity.check(self.volumes.len()))
+        self.parity.as_ref().map_or(Ok(()), |parity| parity.check(self))
     }
 
     /// What stands twice would be read, and its bytes on this machine hashed, as often as it stands.

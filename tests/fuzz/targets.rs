@@ -3,7 +3,7 @@
 //! crate beside this file (long runs by hand).
 //!
 //! A target may end with any error. It panics when a door panics, and when something comes in that nobody
-//! authorised. To add a target (a request, a receipt): a function, and a line in [`TARGETS`].
+//! authorised. To add a target: a function, and a line in [`TARGETS`].
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use localml::bundle::{self, Authorised, BundleError, Stick};
+use localml::bundle::{self, Authorised, BundleError, Receipt, Request, ShortRequest, Site, Stick};
 use localml::digest::Sha256;
 use localml::disk::Staged;
 use localml::gguf::{self, Header};
@@ -29,6 +29,8 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("volume", volume),
     ("slot", slot),
     ("trust", trust),
+    ("letter", letter),
+    ("short", short),
     ("gguf", gguf),
     ("tuf", tuf),
 ];
@@ -69,6 +71,29 @@ pub(crate) fn trust(bytes: &[u8]) {
     let empty: &[u8] = b"";
     read_stick(&[("STICK.A", empty), (TRUST, bytes)]);
     read_stick(&[("STICK.A", empty), (TRUST, &with_checksums(bytes))]);
+}
+
+/// A request or a receipt, in a file and on a stick.
+pub(crate) fn letter(bytes: &[u8]) {
+    if let Ok(receipt) = Receipt::parse("RCP/0A1B2C3D-1.JSON", bytes)
+        && let Ok(again) = receipt.to_bytes()
+    {
+        let again = Receipt::parse("RCP/0A1B2C3D-1.JSON", &again).expect("what is written is read");
+        assert!(again.says_the_same(&receipt));
+    }
+    let _ = Request::parse("REQ/0A1B2C3D-1.JSON", bytes);
+    read_stick(&[("REQ/0A1B2C3D-1.JSON", bytes), ("RCP/0A1B2C3D-1.JSON", bytes)]);
+}
+
+/// A request as the text of an SMS.
+pub(crate) fn short(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(request) = ShortRequest::parse(&text)
+        && let Ok((again, num_left_out)) = request.to_text()
+    {
+        let again = ShortRequest::parse(&again).expect("what is written is read");
+        assert!(num_left_out > 0 || again == request, "{again:?} {request:?}");
+    }
 }
 
 /// A model's header, and what else may stand in a model's place.
@@ -145,6 +170,7 @@ fn read_stick(changed: &[(&str, &[u8])]) {
         }
     }
     let _ = bundle::verify(&stick, &Silent);
+    let _ = (stick.requests(), stick.receipts());
     let Ok(bundles) = stick.bundles() else { return };
     let mut authorised = Authorised::default();
     AUTHORISED.iter().for_each(|entry| authorised.add(entry));
@@ -154,7 +180,9 @@ fn read_stick(changed: &[(&str, &[u8])]) {
         assert!(AUTHORISED.iter().any(|entry| entry.sha256 == found), "nobody authorised {found}");
         Ok::<(), BundleError>(())
     };
-    let _ = bundle::receive(bundles, &authorised, &room.path().join("staging"), &mut deliver, &Silent);
+    let staging = room.path().join("staging");
+    let site = Site { staging: &staging, held: &|_, _| None };
+    let _ = bundle::receive(bundles, &authorised, &site, &mut deliver, &Silent);
     let names: Vec<PathBuf> =
         fs::read_dir(room.path()).expect("our room").map(|entry| entry.expect("readable").path()).collect();
     assert!(names.iter().all(|path| path.ends_with("LOCALML") || path.ends_with("staging")), "{names:?}");

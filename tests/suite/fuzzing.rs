@@ -73,7 +73,7 @@ fn fuzz(name: &str, target: targets::Target) {
     };
     seeds.iter().for_each(|seed| run(seed));
     let mut dice = Dice::new(SEED);
-    let count = if name == "gguf" { rounds(3_000, 400_000) } else { rounds(500, 30_000) };
+    let count = if ["gguf", "short"].contains(&name) { rounds(3_000, 400_000) } else { rounds(500, 30_000) };
     for _ in 0..count {
         run(&mutated(&seeds, &mut dice));
     }
@@ -98,6 +98,8 @@ fn seeds_of(name: &str) -> Vec<Vec<u8>> {
     let sandbox = Sandbox::new();
     match name {
         "gguf" => seeds.extend(models()),
+        "letter" => seeds.extend(letters(&sandbox)),
+        "short" => seeds.extend(short_request(&sandbox)),
         "tuf" => seeds.extend(trust_files(&sandbox).iter().map(registry_file)),
         _ => {
             let desk = sample_stick(&sandbox);
@@ -164,4 +166,29 @@ fn registry_file(file: &TrustFile) -> Vec<u8> {
 
 fn models() -> Vec<Vec<u8>> {
     vec![tiny_llama(64, None).bytes(), tiny_bert().bytes(), TinyGguf::new("llama").bytes()]
+}
+
+/// The request that a site writes, and its receipt after an import.
+fn letters(sandbox: &Sandbox) -> Vec<Vec<u8>> {
+    trust_files(sandbox);
+    sandbox.ok("cafe", &["fetch", "book", "note"]);
+    fs::create_dir(sandbox.path("stick")).unwrap();
+    sandbox.ok("cafe", &["--offline", "export", "stick"]);
+    let fingerprint = registry_fingerprint(sandbox);
+    sandbox.ok("site", &["--offline", "import", "stick", "--fingerprint", &fingerprint]);
+    sandbox.ok("site", &["--offline", "request", "stick"]);
+    let mut files = files_in(&sandbox.path("stick"));
+    files.retain(|path| ["REQ", "RCP"].iter().any(|folder| path.parent().unwrap().ends_with(folder)));
+    assert_eq!(files.len(), 2, "a request and a receipt");
+    files.iter().map(|path| fs::read(path).unwrap()).collect()
+}
+
+fn short_request(sandbox: &Sandbox) -> Vec<Vec<u8>> {
+    trust_files(sandbox);
+    sandbox.ok("cafe", &["install", "book"]);
+    vec![sandbox.ok("cafe", &["--offline", "request", "--short"]).into_bytes()]
+}
+
+fn registry_fingerprint(sandbox: &Sandbox) -> String {
+    Sha256::of(&fs::read(sandbox.path("publisher/ngo/registry/1.root.json")).unwrap()).to_string()
 }

@@ -46,6 +46,7 @@ fn stick(sandbox: &Sandbox) -> Publisher<'_> {
     sandbox.ok("cafe", &["fetch", "book", "note"]);
     fs::create_dir(sandbox.path("stick")).unwrap();
     sandbox.ok("cafe", &["--offline", "export", "stick"]);
+    sandbox.ok("site", &["--offline", "request", "stick"]);
     publisher
 }
 
@@ -113,6 +114,7 @@ fn what_is_not_plain_is_refused_in_every_place_and_never_followed() {
             let context = format!("a {kind} as `{place}`\n{import:?}\n{export:?}");
             let wanted = match place.rsplit('/').next().unwrap() {
                 "README.TXT" => 0,
+                _ if place.contains("/REQ") => 0,
                 _ if place.contains("/TRUST") => 7,
                 _ => 4,
             };

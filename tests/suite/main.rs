@@ -26,6 +26,9 @@ mod meaning;
 mod publish;
 #[cfg(feature = "index")]
 mod questions;
+mod requests;
+mod sets;
+mod sites;
 mod stick;
 mod supply;
 mod transfer;
