@@ -186,7 +186,9 @@ fn letters(sandbox: &Sandbox) -> Vec<Vec<u8>> {
 fn short_request(sandbox: &Sandbox) -> Vec<Vec<u8>> {
     trust_files(sandbox);
     sandbox.ok("cafe", &["install", "book"]);
-    vec![sandbox.ok("cafe", &["--offline", "request", "--short"]).into_bytes()]
+    let (code, report) = sandbox.json("cafe", &["--offline", "request", "--short"]);
+    assert_eq!(code, Some(0), "{report}");
+    vec![report["text"].as_str().unwrap().as_bytes().to_vec()]
 }
 
 fn registry_fingerprint(sandbox: &Sandbox) -> String {
