@@ -3,6 +3,8 @@
 //! Nobody signs it and nobody trusts it. It says where to look; what may enter the store is decided by
 //! the digests that the caller authorises. A forged one can waste time, never install a byte.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
@@ -180,6 +182,7 @@ impl Description {
         if texts.into_iter().any(|text| text.len() > MAX_TEXT_BYTES) {
             return Err("a licence or a date in it is longer than any real one".into());
         }
+        self.check_nothing_twice()?;
         for blob in &self.blobs {
             let list =
                 blob.piece_list().map_err(|reason| format!("blob {}: {reason}", blob.sha256.short()))?;
@@ -195,6 +198,19 @@ impl Description {
         }
         self.sticks.iter().try_for_each(StickShare::check)?;
         self.parity.as_ref().map_or(Ok(()), |parity| parity.check(self))
+    }
+
+    /// What stands twice would be read, and its bytes on this machine hashed, as often as it stands.
+    fn check_nothing_twice(&self) -> std::result::Result<(), String> {
+        let mut blobs = HashSet::new();
+        if let Some(twice) = self.blobs.iter().find(|blob| !blobs.insert(blob.sha256)) {
+            return Err(format!("it lists blob {} twice", twice.sha256.short()));
+        }
+        let mut volumes = HashSet::new();
+        match self.volumes.iter().find(|volume| !volumes.insert(&volume.name)) {
+            Some(twice) => Err(format!("it lists `{}` twice", twice.name.escape_default())),
+            None => Ok(()),
+        }
     }
 
     fn check_volume(&self, volume: &VolumeEntry) -> std::result::Result<(), String> {

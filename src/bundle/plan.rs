@@ -228,12 +228,16 @@ fn committed(path: String, bytes: &[u8]) -> CommittedFile {
 fn holds(stick: &Stick, path: &str, bytes: &[u8]) -> bool {
     let digest = Sha256::of(bytes);
     let is_promised = stick.record().and_then(|record| record.file(path));
-    is_promised.is_some_and(|file| file.sha256 == digest) && lying_digest(stick, path) == Some(digest)
+    let is_promised = is_promised.is_some_and(|file| file.sha256 == digest);
+    is_promised && lying_digest(stick, path, bytes.len() as u64) == Some(digest)
 }
 
-/// The digest of a file as the medium has it; `None` when it cannot be read.
-fn lying_digest(stick: &Stick, path: &str) -> Option<Sha256> {
+/// The digest of a file as the medium has it; `None` when it cannot be read or is of another length.
+fn lying_digest(stick: &Stick, path: &str, size_bytes: u64) -> Option<Sha256> {
     let mut file = disk::open_plain(&stick.root().join(path)).ok()?;
+    if file.metadata().ok()?.len() != size_bytes {
+        return None;
+    }
     disk::drop_cached_pages(&file);
     Sha256::of_reader(&mut file).ok().map(|(digest, _)| digest)
 }

@@ -213,6 +213,11 @@ impl Stick {
 
     /// Opens one set. What no record promises must have the digest that its name was made from.
     pub(super) fn open_trust(&self, path: &str) -> Result<TrustSet> {
+        // A link in the folder's place would be followed on the way to the file.
+        is_folder(&self.root.join(TRUST)).map_err(|error| {
+            let reason = error.to_string();
+            BundleError::DamagedTrust { file: TRUST.to_owned(), reason }
+        })?;
         let committed = self.record().and_then(|record| record.file(path));
         let set = TrustSet::open(&self.root, path, committed)?;
         match self.may_be_torn(path) && !set.has_its_name()? {
@@ -269,14 +274,12 @@ impl Stick {
         let is_there = is_folder(&folder)? && folder.join(DESCRIPTION).symlink_metadata().is_ok();
         let bytes = match is_there {
             true => read_small(&folder.join(DESCRIPTION)).map_err(|error| damaged(error.to_string()))?,
-            false => Vec::new(),
+            false => Some(Vec::new()),
         };
+        let bytes = bytes.ok_or_else(|| damaged("it is larger than 64 MiB".into()))?;
         // FAT can leave a name without its data.
         if bytes.is_empty() {
             return if promised.is_some() { Err(damaged("it is not there".into())) } else { Ok(None) };
-        }
-        if bytes.len() as u64 > MAX_DESCRIPTION_BYTES {
-            return Err(damaged("it is larger than 64 MiB".into()));
         }
         let digest = Sha256::of(&bytes);
         let description = Description::parse(&file, &bytes)?;
@@ -355,12 +358,16 @@ pub(super) fn is_folder(path: &Path) -> Result<bool> {
     }
 }
 
-/// Reads a small file whole, and one byte more than it may have when it is too large.
-fn read_small(path: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+/// Reads a small file whole; `None` when it has more bytes than it may have.
+fn read_small(path: &Path) -> Result<Option<Vec<u8>>> {
     let file = disk::open_plain(path)?;
-    file.take(MAX_DESCRIPTION_BYTES + 1).read_to_end(&mut bytes).map_err(|error| io_error(path, error))?;
-    Ok(bytes)
+    let size_bytes = file.metadata().map_err(|error| io_error(path, error))?.len();
+    if size_bytes > MAX_DESCRIPTION_BYTES {
+        return Ok(None);
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size_bytes).unwrap_or_default());
+    file.take(size_bytes).read_to_end(&mut bytes).map_err(|error| io_error(path, error))?;
+    Ok(Some(bytes))
 }
 
 fn is_trust_path(path: &str) -> bool {

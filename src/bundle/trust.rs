@@ -3,7 +3,7 @@
 //! One plain tar file a set, `TRUST/<id>.TAR`: a thousand small files would take minutes on a stick.
 //! Its entries are `<registry>/<path>`. Nothing here judges them; the caller does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
@@ -148,6 +148,8 @@ fn pad(bytes: &mut Vec<u8>) {
 
 fn read_entries(file: &File, size_bytes: u64) -> std::result::Result<BTreeMap<String, (u64, u64)>, String> {
     let mut entries = BTreeMap::new();
+    // A FAT makes no difference between `A` and `a`, and a person may unpack the set there.
+    let mut seen = HashSet::new();
     let mut at = 0;
     while at + BLOCK_BYTES <= size_bytes {
         let mut block: Block = [0; BLOCK_BYTES as usize];
@@ -166,9 +168,10 @@ fn read_entries(file: &File, size_bytes: u64) -> std::result::Result<BTreeMap<St
         if entry.length > size_bytes - data_at || entries.len() >= MAX_SET_FILES {
             return Err(format!("`{path}` is cut short, or there are too many files"));
         }
-        if entries.insert(path.as_str().to_owned(), (data_at, entry.length)).is_some() {
+        if !seen.insert(path.as_str().to_ascii_lowercase()) {
             return Err(format!("`{path}` stands in it twice"));
         }
+        entries.insert(path.as_str().to_owned(), (data_at, entry.length));
         at += entry::entry_bytes(entry.length);
     }
     Err("it is cut short".into())

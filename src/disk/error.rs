@@ -48,8 +48,17 @@ impl Explain for DiskError {
                     path.display()
                 )),
                 io::ErrorKind::ReadOnlyFilesystem => {
-                    Some("the disk is read-only; mount it writable or use another `--home`".into())
+                    Some(
+                        "the disk is read-only; mount it writable or use another `--home`; a stick that became \
+                         so by itself wants a repair first (`fsck`, or the error check of Windows)"
+                            .into(),
+                    )
                 }
+                _ if source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Some(
+                    "the disk fails, or was pulled out while it was written; plug it in again, and if that does not \
+                     help, let the system repair it (`fsck`, or the error check of Windows), then run this again"
+                        .into(),
+                ),
                 io::ErrorKind::PermissionDenied => Some("check who owns it, or use another `--home`".into()),
                 _ => None,
             },

@@ -5,13 +5,14 @@
 //! soon as it is whole, and its record is written last.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::bundle::{self, Authorised, Bundles, Remark, SiteId, Stick};
 use crate::digest::Sha256;
 use crate::disk::Staged;
+use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::package::{FileEntry, Name, PackageRef};
 use crate::progress::Monitor;
@@ -132,6 +133,10 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     let stick = Stick::open(&folder)?;
     let _lock = site::lock(home)?;
     let mut bundles = stick.bundles()?;
+    // A FAT whose stick was pulled out reads as if it were empty: that must not look like success.
+    if bundles.bundles.is_empty() && bundles.refused.is_empty() && stick.record().is_none() {
+        return Err(nothing_on(&folder));
+    }
     let own = own_id(home, &bundles, monitor);
     let mut expected: Vec<Expected> =
         bundles.bundles.iter().filter_map(|bundle| Expected::of(bundle, own.as_ref())).collect();
@@ -292,6 +297,12 @@ fn take_in(
     let site = bundle::Site { staging: &staging, held: &held };
     let mut deliver = |staged: Staged| arrival.take(&staged);
     bundle::receive::<Error>(bundles, &authorised, &site, &mut deliver, monitor)
+}
+
+fn nothing_on(folder: &Path) -> Error {
+    let message = format!("`{}` carries no packages, and no record of any", folder.display());
+    Error::new(ErrorKind::NotFound, message)
+        .with_hint("is the stick still plugged in? `localml stick info DIR` shows what can be read of it")
 }
 
 /// When nothing on the stick is vouched for, that is the news, with the fingerprints to compare.

@@ -1,5 +1,7 @@
 //! The description of one package version, as it stands in `manifests/` (TOML) and in an index (JSON).
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
@@ -129,7 +131,8 @@ pub enum InvalidManifest {
     /// It is not TOML of the right shape.
     #[error("not a manifest: {0}")]
     Toml(#[from] toml::de::Error),
-    /// Two variants, or two files of one variant, have the same name on some file system.
+    /// Two variants, or two files of one variant, have the same name on some file system, or a file lies
+    /// in a folder that has the name of another.
     #[error("two of its {what} are called `{name}`")]
     Duplicate {
         /// `variants` or `files`.
@@ -179,6 +182,7 @@ impl Manifest {
                 return Err(InvalidManifest::Empty { name: variant.id.to_string() });
             }
             check_unique("files", variant.files.iter().map(|file| file.path.as_str()))?;
+            check_folders(&variant.files)?;
         }
         let mut sizes = self.variants.iter().flat_map(|variant| &variant.files).map(|file| file.size_bytes);
         match sizes.try_fold(0, u64::checked_add).is_some_and(|total| total <= MAX_TOTAL_BYTES) {
@@ -202,13 +206,26 @@ impl Variant {
 
 /// FAT and Windows see no difference between `A` and `a`, so neither may a package.
 fn check_unique<'a>(what: &'static str, names: impl Iterator<Item = &'a str>) -> Result<(), InvalidManifest> {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     for name in names {
         if !seen.insert(name.to_ascii_lowercase()) {
             return Err(InvalidManifest::Duplicate { what, name: name.to_owned() });
         }
     }
     Ok(())
+}
+
+/// A name is a file's or a folder's, not both, and that too whatever its case.
+fn check_folders(files: &[FileEntry]) -> Result<(), InvalidManifest> {
+    let names: HashSet<String> = files.iter().map(|file| file.path.as_str().to_ascii_lowercase()).collect();
+    let is_in_a_file = |path: &str| {
+        let path = path.to_ascii_lowercase();
+        path.match_indices('/').any(|(at, _)| names.contains(&path[..at]))
+    };
+    match files.iter().find(|file| is_in_a_file(file.path.as_str())) {
+        Some(file) => Err(InvalidManifest::Duplicate { what: "files", name: file.path.to_string() }),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -254,5 +271,8 @@ mod tests {
         );
         let error = Manifest::from_toml(&twice).expect_err("same name on FAT");
         assert_eq!(error.to_string(), "two of its files are called `MODEL.gguf`");
+        let inside = twice.replace("MODEL.gguf", "Model.GGUF/x");
+        let error = Manifest::from_toml(&inside).expect_err("a file and a folder");
+        assert_eq!(error.to_string(), "two of its files are called `Model.GGUF/x`");
     }
 }

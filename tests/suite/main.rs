@@ -20,6 +20,8 @@ mod fault_rules;
 mod faults;
 mod faults_media;
 mod faults_rework;
+mod fuzzing;
+mod hostile;
 mod house_plan;
 mod kills;
 #[cfg(feature = "index")]

@@ -1,7 +1,7 @@
 //! How often a drill goes round: a tenth, with a fixed seed, in every run of the suite; all by hand.
 
 /// `tenth` in the suite; `full` when `LOCALML_DRILL=full` is set, as `scripts/drill` does.
-pub(crate) fn rounds(tenth: u64, full: u64) -> u64 {
+pub(crate) fn rounds<N>(tenth: N, full: N) -> N {
     let is_full = std::env::var("LOCALML_DRILL").is_ok_and(|value| value == "full");
     if is_full { full } else { tenth }
 }
