@@ -67,7 +67,9 @@ pub use index::{
 };
 // What the roof needs to call and to show of the bundle and registry rooms.
 pub use crate::bundle::DEFAULT_VOLUME_BYTES;
-pub use crate::registry::{Age, BuildOptions, Built, Freshness, Outcome as Change, show_fingerprint};
+pub use crate::registry::{
+    Age, BuildOptions, Built, Freshness, Outcome as Change, Quorum, Replaced, RotateOptions, show_fingerprint,
+};
 pub use export::{DamagedPackage, ExportOptions, ExportReport, ExportedPackage, export};
 pub use fetch::{FetchOptions, FetchReport, FetchedPackage, fetch};
 pub use import::{ImportOptions, ImportReport, IncompleteFile, IncompletePackage, import};
@@ -77,8 +79,8 @@ pub use list::{ListReport, ListedPackage, list};
 pub use overview::{NextCommand, OverviewReport, overview};
 pub use path::{PathReport, path};
 pub use registry::{
-    AddOptions, AddReport, InitReport, SignReport, registry_add, registry_build, registry_check,
-    registry_init, registry_sign,
+    AddOptions, AddReport, InitReport, RotateReport, SignReport, registry_add, registry_build,
+    registry_check, registry_init, registry_rotate, registry_sign,
 };
 pub use remove::{RemoveOptions, RemoveReport, remove};
 #[cfg(feature = "engine")]

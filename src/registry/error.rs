@@ -202,6 +202,44 @@ pub enum RegistryError {
         /// What is wrong, continuing the sentence.
         reason: String,
     },
+    /// A root or another file needs more signatures than there are keys.
+    #[error(
+        "`{role}` needs {needed} of the {num_named} keys that `{file}` names, and {num_found} of them can be used \
+         from {}{}",
+        list(.folders),
+        also(.unreadable)
+    )]
+    TooFewKeys {
+        /// The role that signs.
+        role: String,
+        /// The root that says so.
+        file: String,
+        /// How many keys must sign.
+        needed: u64,
+        /// How many keys may.
+        num_named: usize,
+        /// How many of them are here.
+        num_found: usize,
+        /// Where they were looked for.
+        folders: Vec<String>,
+        /// What is wrong with key files that could not be used.
+        unreadable: Vec<String>,
+    },
+    /// A number of root keys, or how many must sign, that makes no sense.
+    #[error(
+        "{threshold} of {num_keys} root keys: there may be 1 to {max_keys}, and at most all of them must sign"
+    )]
+    Quorum {
+        /// How many keys were asked for.
+        num_keys: usize,
+        /// How many of them would have to sign.
+        threshold: usize,
+        /// The most keys that there may be.
+        max_keys: usize,
+    },
+    /// A rotation that would change no key and no number.
+    #[error("nothing is to be replaced")]
+    NothingToRotate,
     /// Something exists that must not be written over.
     #[error("`{}` already exists", path.display())]
     Exists {
@@ -239,12 +277,15 @@ impl Explain for RegistryError {
             Self::NotAFingerprint { .. }
             | Self::AlreadyKnown { .. }
             | Self::Ambiguous { .. }
+            | Self::Quorum { .. }
+            | Self::NothingToRotate
             | Self::KeysInside { .. } => ErrorKind::Usage,
             Self::NewerFormat { .. }
             | Self::Manifest { .. }
             | Self::Authoring { .. }
             | Self::OutOfDate { .. }
             | Self::Key { .. }
+            | Self::TooFewKeys { .. }
             | Self::Exists { .. }
             | Self::Date { .. } => ErrorKind::Failed,
         }
@@ -295,6 +336,19 @@ impl Explain for RegistryError {
             }
             Self::Revoked { .. } => Some("`localml info` of the package lists its other versions".into()),
             Self::OutOfDate { .. } => Some("run `localml registry build` and commit what it writes".into()),
+            Self::TooFewKeys { role, .. } if role == "root" => Some(
+                "name every folder that holds one, with more `--keys`; without enough of them the registry can only \
+                 begin anew, under another fingerprint: `localml registry init`"
+                    .into(),
+            ),
+            Self::TooFewKeys { .. } => Some(
+                "name every folder that holds one, with more `--keys`; a lost key is replaced with \
+                 `localml registry rotate REGISTRY --keys DIR --replace missing`"
+                    .into(),
+            ),
+            Self::NothingToRotate => {
+                Some("say what: `--replace missing`, `--replace targets`, `--root-keys N` or `--threshold N`".into())
+            }
             Self::KeysInside { .. } => {
                 Some("give `--keys` a folder elsewhere: what lies in the registry is given away".into())
             }
@@ -314,4 +368,9 @@ pub(crate) fn grouped(hex: &str) -> String {
 fn list(names: &[String]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     quoted.join(", ")
+}
+
+/// What else was found, in brackets.
+fn also(remarks: &[String]) -> String {
+    if remarks.is_empty() { String::new() } else { format!(" ({})", remarks.join("; ")) }
 }

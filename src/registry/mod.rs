@@ -38,7 +38,8 @@ pub use fetch::{Fetch, FetchError, FolderFetch};
 pub use fingerprint::{parse_fingerprint, show_fingerprint};
 pub use index::{Trust, VerifiedIndex};
 pub use publish::{
-    BuildOptions, Built, Initialised, Inspect, SignOptions, Signed, build, check, init, rotate, sign,
+    BuildOptions, Built, Initialised, Inspect, Quorum, Replaced, RotateOptions, Rotated, SignOptions, Signed,
+    build, check, init, rotate, sign,
 };
 pub use record::{Known, address_in_record, known};
 pub use resolve::{Resolved, resolve};

@@ -24,6 +24,7 @@ mod meaning;
 mod publish;
 #[cfg(feature = "index")]
 mod questions;
+mod rotation;
 mod stick;
 mod supply;
 mod transfer;

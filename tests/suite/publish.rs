@@ -143,7 +143,11 @@ fn signing_says_what_is_missing() {
     sandbox.write("files/a/x.md", "text");
     sandbox.ok("home", &BUILD);
     let said = sandbox.run("home", &["registry", "sign", "registry", "--keys", "other-keys"]).failed_with(1);
-    assert!(said.contains("is not the one that the root names"), "{said}");
+    assert!(
+        said.contains("`targets` needs 1 of the 1 keys that `1.root.json` names")
+            && said.contains("0 of them"),
+        "{said}"
+    );
     sandbox.run("home", &["registry", "init", "third", "--keys", "third/keys"]).failed_with(2);
     let said = sandbox.run("home", &["registry", "init", "registry", "--keys", "keys2"]).failed_with(1);
     assert!(said.contains("`registry/1.root.json` already exists"), "{said}");
