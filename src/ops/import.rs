@@ -21,6 +21,7 @@ use super::choice::is_usable;
 use super::error::{Error, Result, While as _};
 use super::indexes;
 use super::removable;
+use super::revoked::{self, RevokedPackage};
 use super::sift::{self, Candidate, RefusedPackage, Sifted, Terms};
 use super::site;
 use super::stick_trust::{self, Brought, ImportedTrust, UnknownRoot};
@@ -61,6 +62,8 @@ pub struct ImportReport {
     pub num_unread_bundles: usize,
     /// What else is wrong with the stick.
     pub remarks: Vec<Remark>,
+    /// The packages in use here that their publishers took back; the keeper decides about them.
+    pub revoked: Vec<RevokedPackage>,
 }
 
 /// A package that is on the stick, but not whole.
@@ -86,6 +89,12 @@ pub struct IncompleteFile {
 }
 
 impl ImportReport {
+    /// True when packages in use were taken back, and the stick may have brought the news.
+    pub fn brings_revocations(&self) -> bool {
+        let is_newer = |trust: &ImportedTrust| trust.outcome == registry::Outcome::Newer;
+        !self.revoked.is_empty() && self.registries.iter().any(is_newer)
+    }
+
     /// True when everything that the stick offers, and was asked for, is usable here now.
     pub fn is_complete(&self) -> bool {
         self.incomplete.is_empty() && self.refused.is_empty() && self.num_unread_bundles == 0
@@ -111,7 +120,7 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     let store = site::store(home);
     let terms = Terms { options, unknown_roots: &unknown_roots, monitor };
     let sifted = sift::sift(&bundles, &indexes, &store, &terms)?;
-    refuse_strangers(&sifted, &unknown_roots)?;
+    refuse_strangers(&stick, &sifted, &unknown_roots)?;
     let Sifted { candidates, unchanged, refused } = sifted;
     let mut arrival = Arrival { store: &store, pending: candidates, installed: Vec::new(), monitor };
     arrival.install_whole()?;
@@ -123,6 +132,8 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     let Arrival { pending, installed, .. } = arrival;
     let incomplete = pending.iter().map(|candidate| incomplete(candidate, &store, &intake)).collect();
     remarks.extend(intake.remarks);
+    let here = store.installed()?;
+    let revoked = here.iter().filter_map(|package| revoked::against(&indexes, package)).collect();
     Ok(ImportReport {
         stick: folder,
         installed,
@@ -133,6 +144,7 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
         unknown_roots,
         num_unread_bundles,
         remarks,
+        revoked,
     })
 }
 
@@ -155,14 +167,14 @@ fn take_in(
 }
 
 /// When nothing on the stick is vouched for, that is the news, with the fingerprints to compare.
-fn refuse_strangers(sifted: &Sifted, unknown_roots: &[UnknownRoot]) -> Result<()> {
+fn refuse_strangers(stick: &Stick, sifted: &Sifted, unknown_roots: &[UnknownRoot]) -> Result<()> {
     let is_empty = sifted.candidates.is_empty() && sifted.unchanged.is_empty();
     let is_named = |root: &&UnknownRoot| {
         let mut registries = sifted.refused.iter().filter_map(|refused| refused.package.registry.as_ref());
         registries.any(|registry| registry.as_str() == root.name)
     };
     match unknown_roots.iter().find(is_named) {
-        Some(root) if is_empty => Err(stick_trust::unknown(root)),
+        Some(root) if is_empty => Err(stick_trust::unknown(stick, root)),
         _ => Ok(()),
     }
 }

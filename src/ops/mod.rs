@@ -13,6 +13,7 @@ mod fetcher;
 mod fitting;
 mod indexes;
 mod removable;
+mod revoked;
 mod sift;
 mod site;
 mod stick_trust;
@@ -68,7 +69,8 @@ pub use index::{
 // What the roof needs to call and to show of the bundle and registry rooms.
 pub use crate::bundle::DEFAULT_VOLUME_BYTES;
 pub use crate::registry::{
-    Age, BuildOptions, Built, Freshness, Outcome as Change, Quorum, Replaced, RotateOptions, show_fingerprint,
+    Age, BuildOptions, Built, Freshness, Outcome as Change, Quorum, Replaced, RotateOptions,
+    show_fingerprint, show_full_fingerprint,
 };
 pub use export::{DamagedPackage, ExportOptions, ExportReport, ExportedPackage, export};
 pub use fetch::{FetchOptions, FetchReport, FetchedPackage, fetch};
@@ -83,6 +85,7 @@ pub use registry::{
     registry_check, registry_init, registry_rotate, registry_sign,
 };
 pub use remove::{RemoveOptions, RemoveReport, remove};
+pub use revoked::RevokedPackage;
 #[cfg(feature = "engine")]
 pub use run::{Conversation, RunOptions, RunReport, run};
 pub use search::{FoundPackage, SearchReport, search};

@@ -7,19 +7,18 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use crate::digest::Sha256;
-use crate::error::ErrorKind;
 use crate::gguf::Header;
 use crate::home::Home;
 use crate::package::{Name, Variant};
 use crate::progress::Monitor;
 use crate::registry::{
-    self, Addition, BuildOptions, Built, CATALOG, Fetch, FolderFetch, Initialised, Outcome, Quorum,
-    RotateOptions, Rotated, SignOptions, Signed, fingerprint_of,
+    self, Addition, BuildOptions, Built, Fetch, FolderFetch, Initialised, Outcome, Quorum, RotateOptions,
+    Rotated, SignOptions, Signed, fingerprint_of,
 };
 use crate::transfer::{Client, Options};
 
 use super::carried;
-use super::error::{Error, Result};
+use super::error::Result;
 use super::fetcher::{address, explained, fetcher};
 
 /// What `init` made.
@@ -138,10 +137,6 @@ pub fn registry_sign(folder: &Path, keys: &[PathBuf], expires_days: u32) -> Resu
 /// An unknown root without a fingerprint, or another fingerprint, is not trusted.
 pub fn registry_add(home: &Home, options: &AddOptions, monitor: &dyn Monitor) -> Result<AddReport> {
     let name = options.name.clone();
-    if name.as_str() == CATALOG {
-        let message = format!("the name `{CATALOG}` stands for the index inside this program");
-        return Err(Error::new(ErrorKind::Usage, message).with_hint("choose another name"));
-    }
     let fingerprint = options.fingerprint.as_deref().map(registry::parse_fingerprint).transpose()?;
     let mut url = address(&options.address)?;
     let client = Client::new(Options { is_offline: options.is_offline, ..Options::default() });

@@ -8,7 +8,7 @@ use crate::bundle::{BundleError, Bundles, Item};
 use crate::error::{ErrorKind, Explain as _};
 use crate::package::{Manifest, Name, PackageRef, VariantId, Version};
 use crate::progress::Monitor;
-use crate::registry::VerifiedIndex;
+use crate::registry::{self, Subject, VerifiedIndex, short_fingerprint};
 use crate::store::{Installed, Origin, Store};
 
 use super::choice::origin;
@@ -150,14 +150,14 @@ fn judge<'a>(
     let (Some(version), Some(variant)) = (&item.package.version, &item.package.variant) else {
         return Err("the stick does not say which version and build it is".into());
     };
+    // Another registry may still list the same bytes; whoever took them back had a reason.
+    if let Some(revoked) = registry::revoked(indexes, &subject(item, version)) {
+        return Err(format!("its publisher took it back: {}", revoked.revocation.reason));
+    }
     if let Some(manifest) = &item.unsigned {
         return unsigned(item, manifest, variant, terms).map(|candidate| (candidate, None));
     }
     let name = &item.package.name;
-    // Another registry may still list the same bytes; whoever took them back had a reason.
-    if let Some(revocation) = indexes.iter().find_map(|index| index.revocation_of(name, version)) {
-        return Err(format!("its publisher took it back: {}", revocation.reason));
-    }
     let mut reason = unknown_reason(item, terms);
     for index in indexes {
         let manifest = index.versions_of(name).iter().find(|manifest| manifest.package.version == *version);
@@ -174,11 +174,21 @@ fn judge<'a>(
     Err(reason)
 }
 
+fn subject<'a>(item: &'a Item, version: &'a Version) -> Subject<'a> {
+    Subject {
+        name: &item.package.name,
+        version,
+        files: item.files.iter().map(|file| file.sha256).collect(),
+        is_vouched: item.unsigned.is_none(),
+    }
+}
+
 fn unknown_reason(item: &Item, terms: &Terms<'_>) -> String {
     let registry = item.package.registry.as_ref().map(Name::as_str);
     match terms.unknown_roots.iter().find(|root| Some(root.name.as_str()) == registry) {
         Some(root) => {
-            format!("its registry `{}` is not known here (fingerprint {})", root.name, root.fingerprint)
+            let short = short_fingerprint(&root.fingerprint);
+            format!("its registry `{}` is not known here (fingerprint {short})", root.name)
         }
         None => "no registry known here names it".into(),
     }

@@ -21,7 +21,7 @@ pub enum RegistryError {
         file: String,
     },
     /// Nobody has said that this root is to be trusted.
-    #[error("the registry `{name}` is not known here; its fingerprint is\n{}", grouped(.fingerprint))]
+    #[error("the registry `{name}` is not known here; its fingerprint is\n{}", in_short_and_full(.fingerprint))]
     UnknownRoot {
         /// What the registry calls itself.
         name: String,
@@ -31,19 +31,19 @@ pub enum RegistryError {
     /// The root is not the one whose fingerprint was given.
     #[error(
         "the registry `{name}` has another fingerprint than the one given:\n{}\nwas expected, but it is\n{}",
-        grouped(.expected),
-        grouped(.found)
+        .expected,
+        in_short_and_full(.found)
     )]
     WrongFingerprint {
         /// What the registry is called here.
         name: String,
-        /// What was given with `--fingerprint`.
+        /// What was given with `--fingerprint`, in groups.
         expected: String,
         /// The sha256 of the `1.root.json` that is there.
         found: String,
     },
-    /// The text is not 64 hexadecimal digits, however grouped.
-    #[error("`{text}` is not a fingerprint (64 hexadecimal digits, spaces allowed)")]
+    /// The text is not 24 to 64 hexadecimal digits, however grouped.
+    #[error("`{text}` is not a fingerprint (24 or more hexadecimal digits, spaces allowed)")]
     NotAFingerprint {
         /// What was given.
         text: String,
@@ -115,9 +115,15 @@ pub enum RegistryError {
         known: u32,
     },
     /// A registry of this name is already known.
-    #[error("a registry `{name}` is already known here")]
+    #[error("another registry is called `{name}` here")]
     AlreadyKnown {
         /// Its name.
+        name: String,
+    },
+    /// The name stands for something else.
+    #[error("the name `{name}` stands for the index inside this program")]
+    ReservedName {
+        /// The name.
         name: String,
     },
     /// No registry of this name.
@@ -185,6 +191,14 @@ pub enum RegistryError {
         folder: PathBuf,
         /// The files that would change.
         files: Vec<String>,
+    },
+    /// A version that readers may have would become something else.
+    #[error("`{package}` is published, and {changed}")]
+    PublishedChanged {
+        /// The package, with its version.
+        package: String,
+        /// What would change.
+        changed: String,
     },
     /// Keys and registry must not lie together.
     #[error("the keys' folder `{}` lies inside the registry `{}`", keys.display(), registry.display())]
@@ -276,6 +290,7 @@ impl Explain for RegistryError {
             Self::Fetch { .. } => ErrorKind::Network,
             Self::NotAFingerprint { .. }
             | Self::AlreadyKnown { .. }
+            | Self::ReservedName { .. }
             | Self::Ambiguous { .. }
             | Self::Quorum { .. }
             | Self::NothingToRotate
@@ -286,6 +301,7 @@ impl Explain for RegistryError {
             | Self::OutOfDate { .. }
             | Self::Key { .. }
             | Self::TooFewKeys { .. }
+            | Self::PublishedChanged { .. }
             | Self::Exists { .. }
             | Self::Date { .. } => ErrorKind::Failed,
         }
@@ -323,7 +339,13 @@ impl Explain for RegistryError {
                     .into(),
             ),
             Self::NewerFormat { .. } => Some("a newer localml is needed to read it".into()),
-            Self::AlreadyKnown { name } => Some(format!("`localml update {name}` refreshes it")),
+            Self::AlreadyKnown { name } => Some(format!(
+                "call the new one otherwise: `localml registry add OTHER-NAME …`; `localml update {name}` refreshes \
+                 the one that is known"
+            )),
+            Self::ReservedName { .. } => {
+                Some("call it otherwise: `localml registry add OTHER-NAME …`".into())
+            }
             Self::NoSuchRegistry { .. } => Some("`localml registry add NAME URL --fingerprint …` adds one".into()),
             Self::NoSuchPackage { near, .. } if near.is_empty() => {
                 Some("`localml search WORDS` looks in titles, kinds and languages too".into())
@@ -349,6 +371,9 @@ impl Explain for RegistryError {
             Self::NothingToRotate => {
                 Some("say what: `--replace missing`, `--replace targets`, `--root-keys N` or `--threshold N`".into())
             }
+            Self::PublishedChanged { .. } => {
+                Some("sites that have it would never see the change: describe it as a new version".into())
+            }
             Self::KeysInside { .. } => {
                 Some("give `--keys` a folder elsewhere: what lies in the registry is given away".into())
             }
@@ -363,6 +388,11 @@ pub(crate) fn grouped(hex: &str) -> String {
     let groups: Vec<String> = digits.chunks(4).map(|group| group.iter().collect()).collect();
     let lines: Vec<String> = groups.chunks(8).map(|line| format!("  {}", line.join(" "))).collect();
     lines.join("\n")
+}
+
+/// A fingerprint to be read aloud, and below it the whole of it for programs.
+pub(crate) fn in_short_and_full(hex: &str) -> String {
+    format!("{}\n  in full {hex}", grouped(hex.get(..24).unwrap_or(hex)))
 }
 
 fn list(names: &[String]) -> String {

@@ -10,6 +10,7 @@ mod tree;
 
 mod index;
 mod resolve;
+mod revocation;
 mod search;
 
 mod catalog;
@@ -35,7 +36,9 @@ pub use copy::{
 };
 pub use error::{RegistryError, Result};
 pub use fetch::{Fetch, FetchError, FolderFetch};
-pub use fingerprint::{parse_fingerprint, show_fingerprint};
+pub use fingerprint::{
+    Fingerprint, parse_fingerprint, short_fingerprint, show_fingerprint, show_full_fingerprint,
+};
 pub use index::{Trust, VerifiedIndex};
 pub use publish::{
     BuildOptions, Built, Initialised, Inspect, Quorum, Replaced, RotateOptions, Rotated, SignOptions, Signed,
@@ -43,5 +46,6 @@ pub use publish::{
 };
 pub use record::{Known, address_in_record, known};
 pub use resolve::{Resolved, resolve};
+pub use revocation::{Revoked, Subject, revoked};
 pub use search::{Found, search};
 pub use tree::Revocation;

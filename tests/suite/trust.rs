@@ -90,7 +90,7 @@ impl Desk {
         Addition {
             name: "ngo".parse().unwrap(),
             url: url::Url::parse("http://localhost/ngo/").unwrap(),
-            fingerprint: Some(fingerprint_of("here", &self.fetch()).unwrap()),
+            fingerprint: Some(fingerprint_of("here", &self.fetch()).unwrap().into()),
         }
     }
 
@@ -159,7 +159,7 @@ fn an_unknown_root_is_never_added_and_shows_its_fingerprint() {
     let error = unknown.expect_err("unknown");
     assert_eq!(error.kind(), ErrorKind::Untrusted);
     assert!(error.to_string().contains(&fingerprint.to_string()[..4]), "{error}");
-    let other = Addition { fingerprint: Some(Sha256::of(b"another")), ..desk.addition() };
+    let other = Addition { fingerprint: Some(Sha256::of(b"another").into()), ..desk.addition() };
     let error = add(&desk.copy(), &other, &desk.fetch()).expect_err("another fingerprint");
     assert!(matches!(error, RegistryError::WrongFingerprint { .. }), "{error}");
     assert!(!desk.copy().exists(), "nothing is left behind");

@@ -13,7 +13,7 @@ use crate::package::{Name, PackageRef};
 ///
 /// Needs no network. Only what a registry known here has signed is installed; what is whole is usable
 /// at once, and what is not is named. Ends with 4 when a package is damaged, with 8 when others
-/// were completed, and with 7 when nobody known here vouches for the stick.
+/// were completed or a package in use turns out to be revoked, and with 7 when nobody known here vouches for the stick.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  localml import /media/usb\n  localml import /media/usb localml-handbook")]
 pub(crate) struct Args {
@@ -47,7 +47,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
 
 fn outcome(report: &ImportReport) -> Outcome {
     let has_whole = !report.installed.is_empty() || !report.unchanged.is_empty();
-    if report.is_complete() {
+    if report.is_complete() && report.brings_revocations() {
+        Outcome::Problems
+    } else if report.is_complete() {
         Outcome::Done
     } else if has_whole {
         Outcome::Problems
@@ -80,6 +82,16 @@ fn text(report: &ImportReport) -> String {
             "what came of the incomplete packages is kept; import again, or from another copy of the stick"
                 .into(),
         );
+    }
+    for revoked in &report.revoked {
+        lines.push(format!(
+            "REVOKED    {} {}, in use here, by its publisher (`{}`): {}; {}",
+            revoked.name,
+            revoked.version,
+            revoked.registry,
+            revoked.reason,
+            revoked.advice()
+        ));
     }
     if lines.is_empty() {
         lines.push("the stick carries no packages".into());

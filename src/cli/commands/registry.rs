@@ -9,7 +9,7 @@ use crate::cli::output::Output;
 use crate::cli::report::Outcome;
 use crate::ops::{
     AddOptions, AddReport, Error, InitReport, RotateReport, SignReport, registry_add, registry_build,
-    registry_check, registry_init, registry_rotate, registry_sign, show_fingerprint,
+    registry_check, registry_init, registry_rotate, registry_sign, show_fingerprint, show_full_fingerprint,
 };
 use crate::ops::{BuildOptions, Built};
 use crate::ops::{Quorum, Replaced, RotateOptions};
@@ -81,7 +81,7 @@ enum Deed {
         name: Name,
         /// Its address: https://…, http://…, a folder, or a stick that carries it
         address: String,
-        /// The fingerprint that the publisher told you; spaces do not matter
+        /// The fingerprint that the publisher told you: 24 digits or more; spaces do not matter
         #[arg(long, value_name = "HEX")]
         fingerprint: Option<String>,
     },
@@ -133,7 +133,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
         Deed::Init { registry, keys, root_keys, threshold } => {
             let majority = Quorum::majority(*root_keys);
             let quorum = Quorum { threshold: threshold.unwrap_or(majority.threshold), ..majority };
-            output.show(&registry_init(registry, keys, quorum)?, init_text);
+            output.show(&registry_init(registry, keys, quorum)?, |report| {
+                init_text(report, context.is_verbose)
+            });
         }
         Deed::Rotate(args) => {
             output
@@ -141,7 +143,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
         }
         Deed::Build(args) => build(args, output)?,
         Deed::Sign { registry, keys, expires_days } => {
-            output.show(&registry_sign(registry, keys, *expires_days)?, sign_text);
+            let report = registry_sign(registry, keys, *expires_days)?;
+            output.show(&report, |report| sign_text(report, context.is_verbose));
         }
         Deed::Add { name, address, fingerprint } => {
             let options = AddOptions {
@@ -202,7 +205,7 @@ fn rotate_text(report: &RotateReport, args: &RotateArgs) -> String {
     lines.join("\n")
 }
 
-fn init_text(report: &InitReport) -> String {
+fn init_text(report: &InitReport, is_verbose: bool) -> String {
     let drawer = match report.root_keys.len() {
         1 => "keep them secret, and a copy of `root.pk8` in a drawer".to_owned(),
         several => format!(
@@ -216,7 +219,11 @@ fn init_text(report: &InitReport) -> String {
          next: `localml registry build {registry}`, then `localml registry sign {registry} --keys {keys}`",
         keys = report.keys.display(),
         registry = report.registry.display(),
-        fingerprint = show_fingerprint(&report.fingerprint),
+        fingerprint = if is_verbose {
+            show_full_fingerprint(&report.fingerprint)
+        } else {
+            show_fingerprint(&report.fingerprint)
+        },
     )
 }
 
@@ -231,14 +238,18 @@ fn built_text(built: &Built, args: &BuildArgs) -> String {
     }
 }
 
-fn sign_text(report: &SignReport) -> String {
+fn sign_text(report: &SignReport, is_verbose: bool) -> String {
     format!(
         "signed version {} of {}: {} files, until {}\nits fingerprint:\n{}",
         report.signed.version,
         report.registry.display(),
         report.signed.num_files,
         report.signed.expires,
-        show_fingerprint(&report.fingerprint)
+        if is_verbose {
+            show_full_fingerprint(&report.fingerprint)
+        } else {
+            show_fingerprint(&report.fingerprint)
+        }
     )
 }
 

@@ -5,6 +5,7 @@ mod draft;
 mod root;
 mod rotate;
 mod sign;
+mod unchanged;
 
 pub use build::{BuildOptions, Built, Inspect, build, check};
 pub use root::{Initialised, Quorum, init};
