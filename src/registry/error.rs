@@ -316,7 +316,11 @@ impl Explain for RegistryError {
                     .into(),
             ),
             Self::Rollback { .. } => {
-                Some("nothing was changed here; a mirror may be out of date, or someone shows you the past".into())
+                Some(
+                    "nothing was changed here; a mirror or a stick may be out of date, or someone shows you the \
+                     past: take a stick that is as new as what is known here, or `localml update`"
+                        .into(),
+                )
             }
             Self::UnknownRoot { name, .. } => Some(format!(
                 "compare the fingerprint with the publisher, by telephone for example, then \
@@ -332,7 +336,10 @@ impl Explain for RegistryError {
                 ))
             }
             Self::DamagedRecord { registry, .. } => {
-                Some(format!("add it anew: `localml registry add {registry} URL --fingerprint …`"))
+                Some(format!(
+                    "add it anew: `localml registry add {registry} URL --fingerprint …`, or without a network \
+                     `localml registry add {registry} DIR --fingerprint …` from a stick that carries it"
+                ))
             }
             Self::NotARegistry { .. } => Some(
                 "a registry is a folder with `1.root.json`, made by `localml registry init` and `registry sign`"
@@ -372,7 +379,8 @@ impl Explain for RegistryError {
                 Some("say what: `--replace missing`, `--replace targets`, `--root-keys N` or `--threshold N`".into())
             }
             Self::PublishedChanged { .. } => {
-                Some("sites that have it would never see the change: describe it as a new version".into())
+                Some("sites that have it would never see the change: describe it as a new version (a draft that was never \
+                 signed: build once without it, then with it again)".into())
             }
             Self::KeysInside { .. } => {
                 Some("give `--keys` a folder elsewhere: what lies in the registry is given away".into())

@@ -24,9 +24,11 @@ mod meaning;
 mod publish;
 #[cfg(feature = "index")]
 mod questions;
+mod revocation;
 mod rotation;
 mod stick;
 mod supply;
 mod transfer;
 mod trust;
+mod two_sticks;
 mod volumes;

@@ -74,6 +74,15 @@ impl<'a> Publisher<'a> {
         self.sandbox.write(format!("publisher/{}/manifests/{package}/{version}.toml", self.name), toml);
     }
 
+    /// Takes a version back; it is news once it is published.
+    pub(crate) fn revoke(&self, package: &str, version: &str, reason: &str) {
+        let path = self.sandbox.path(format!("publisher/{}/manifests/revoked.toml", self.name));
+        let before = std::fs::read_to_string(path).unwrap_or_default();
+        let word =
+            format!("[[revoked]]\nname = \"{package}\"\nversion = \"{version}\"\nreason = \"{reason}\"\n");
+        self.sandbox.write(format!("publisher/{}/manifests/revoked.toml", self.name), before + &word);
+    }
+
     /// Builds and signs what was described.
     pub(crate) fn publish(&self) {
         let desk = format!("publisher/{}", self.name);
