@@ -18,6 +18,7 @@ use crate::progress::Monitor;
 use crate::registry;
 use crate::store::{Installed, Origin, Store};
 
+use super::courier::{self, CourierShowReport};
 use super::error::{Error, Result, While as _};
 use super::path::find_installed;
 use super::removable;
@@ -34,6 +35,15 @@ pub struct ExportOptions {
     pub volume_size_bytes: u64,
     /// Only say what would be written.
     pub is_plan: bool,
+    /// Signs what no publisher signed with this home's own key.
+    pub signing: Option<Signing>,
+}
+
+/// That a courier signs, and under which name.
+#[derive(Debug, Clone, Default)]
+pub struct Signing {
+    /// The courier's name, for the first time; the name that the key has when absent.
+    pub name: Option<Name>,
 }
 
 /// What was written, or would be.
@@ -55,6 +65,9 @@ pub struct ExportReport {
     pub was_there: bool,
     /// True when nothing was written yet.
     pub is_plan: bool,
+    /// The courier who signed what no publisher signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub courier: Option<CourierShowReport>,
 }
 
 /// One exported package.
@@ -92,7 +105,17 @@ pub fn export(home: &Home, options: &ExportOptions, monitor: &dyn Monitor) -> Re
     let stick = removable::stick(options.stick.as_deref(), monitor)?;
     let store = site::store(home);
     let mut chosen = choose(&store, &options.packages, monitor)?;
-    let trust = trust_files(home)?;
+    let mut trust = trust_files(home)?;
+    let mut courier = None;
+    if let Some(Signing { name }) = &options.signing {
+        match courier::sign(home, name.as_ref(), &chosen, options.is_plan)? {
+            Some((signer, statement)) => {
+                courier = Some(signer);
+                trust.push(statement);
+            }
+            None => monitor.note("a publisher signed all of it; nothing needs a courier's signature"),
+        }
+    }
     let mut damaged: Vec<DamagedPackage> = Vec::new();
     loop {
         if chosen.is_empty() {
@@ -119,6 +142,7 @@ pub fn export(home: &Home, options: &ExportOptions, monitor: &dyn Monitor) -> Re
             done => {
                 let mut report = done.while_doing(|| format!("could not export to `{}`", stick.display()))?;
                 report.damaged = damaged;
+                report.courier = courier;
                 return Ok(report);
             }
         }
@@ -144,6 +168,7 @@ fn write(
         size_bytes: plan.total_bytes()?,
         was_there: plan.is_already_there(),
         is_plan: options.is_plan,
+        courier: None,
     };
     if !options.is_plan {
         let written = bundle::write(stick, plan, monitor)?;
@@ -263,7 +288,7 @@ fn item(installed: &Installed) -> Item {
     let head = &installed.manifest.package;
     let registry = match &installed.origin {
         Origin::Registry(name) => Some(name.clone()),
-        Origin::Catalog | Origin::Unsigned => None,
+        Origin::Catalog | Origin::Unsigned | Origin::Courier { .. } => None,
     };
     let file = |file: &FileEntry| ItemFile {
         path: file.path.clone(),
@@ -279,7 +304,7 @@ fn item(installed: &Installed) -> Item {
         },
         kind: head.kind.clone(),
         license: head.license.clone(),
-        unsigned: (installed.origin == Origin::Unsigned).then(|| installed.manifest.clone()),
+        unsigned: (!installed.origin.is_published()).then(|| installed.manifest.clone()),
         files: installed.files().iter().map(file).collect(),
     }
 }
@@ -292,7 +317,7 @@ fn exported(installed: &Installed, chosen: &[Installed]) -> ExportedPackage {
         version: head.version.clone(),
         variant: installed.variant.clone(),
         size_bytes: installed.size_bytes(),
-        is_signed: installed.origin != Origin::Unsigned,
+        is_signed: installed.origin.is_published(),
         requires: head.requires.iter().filter(is_absent).cloned().collect(),
     }
 }

@@ -18,6 +18,7 @@ use crate::registry;
 use crate::store::{Installed, Store};
 
 use super::choice::is_usable;
+use super::courier::Statements;
 use super::error::{Error, Result, While as _};
 use super::indexes;
 use super::removable;
@@ -39,6 +40,8 @@ pub struct ImportOptions {
     pub accepts_stale: bool,
     /// The fingerprint of a registry on the stick that is to be trusted from now on.
     pub fingerprint: Option<String>,
+    /// The fingerprint of a courier on the stick who is to be believed from now on.
+    pub courier: Option<String>,
 }
 
 /// What came in.
@@ -118,7 +121,11 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     let Brought { registries, unknown_roots, mut remarks } = stick_trust::update_from(&stick, home)?;
     let indexes = indexes::load(home)?;
     let store = site::store(home);
-    let terms = Terms { options, unknown_roots: &unknown_roots, monitor };
+    let mut statements = Statements::read(&stick, home)?;
+    if let Some(told) = &options.courier {
+        statements.authorise(home, told)?;
+    }
+    let terms = Terms { options, unknown_roots: &unknown_roots, statements: &statements, monitor };
     let sifted = sift::sift(&bundles, &indexes, &store, &terms)?;
     refuse_strangers(&stick, &sifted, &unknown_roots)?;
     let Sifted { candidates, unchanged, refused } = sifted;

@@ -39,8 +39,11 @@ pub struct ListedPackage {
     pub size_bytes: u64,
     /// Who vouches for it.
     pub origin: Origin,
-    /// False when nobody signed it.
+    /// False when no publisher signed it.
     pub is_signed: bool,
+    /// What it is called then: `unsigned`, or the courier who vouches for it.
+    #[serde(skip)]
+    pub label: String,
     /// False when its bytes are here only to be carried on.
     pub is_installed: bool,
     /// What its publisher says against it, when it was taken back; it stays until the keeper decides.
@@ -74,7 +77,8 @@ fn listed(package: Installed, is_installed: bool, words: &Words) -> ListedPackag
         kind: head.kind,
         license: head.license,
         size_bytes,
-        is_signed: package.origin != Origin::Unsigned,
+        is_signed: package.origin.is_published(),
+        label: package.origin.label(),
         origin: package.origin,
         is_installed,
         revoked,

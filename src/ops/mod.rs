@@ -21,6 +21,7 @@ mod stick_trust;
 mod adopt;
 #[cfg(feature = "index")]
 mod ask;
+mod courier;
 mod doctor;
 #[cfg(feature = "engine")]
 mod engine_worker;
@@ -47,11 +48,15 @@ mod verify;
 
 #[cfg(feature = "index")]
 pub use crate::answer::{Citation, Confidence, Support};
+pub use crate::registry::Courier;
 pub use adopt::{AdoptOptions, AdoptReport, adopt};
 #[cfg(feature = "index")]
 pub use ask::{Answer, AskEvent, AskOptions, AskReport, Suggestion, ask};
 #[cfg(feature = "index")]
 pub use bench::{BenchOptions, BenchReport, BenchRow, bench_retrieval};
+pub use courier::{
+    CourierListReport, CourierShowReport, CourierWithdrawReport, courier_list, courier_show, courier_withdraw,
+};
 pub use doctor::{Check, DoctorReport, Health, doctor};
 #[cfg(feature = "index")]
 pub use embedding::{EmbedderOptions, Embedders, Embeds};
@@ -72,7 +77,7 @@ pub use crate::registry::{
     Age, BuildOptions, Built, Freshness, Outcome as Change, Quorum, Replaced, RotateOptions,
     show_fingerprint, show_full_fingerprint,
 };
-pub use export::{DamagedPackage, ExportOptions, ExportReport, ExportedPackage, export};
+pub use export::{DamagedPackage, ExportOptions, ExportReport, ExportedPackage, Signing, export};
 pub use fetch::{FetchOptions, FetchReport, FetchedPackage, fetch};
 pub use import::{ImportOptions, ImportReport, IncompleteFile, IncompletePackage, import};
 pub use info::{InfoReport, VariantInfo, info};

@@ -1,7 +1,7 @@
 //! What its publisher took back and is in use here: named wherever it matters, removed by nobody but the keeper.
 
 #[cfg(feature = "index")]
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::package::{Name, Version};
 #[cfg(feature = "engine")]
 use crate::progress::Monitor;
 use crate::registry::{self, Subject, VerifiedIndex};
-use crate::store::{Installed, Origin};
+use crate::store::Installed;
 
 #[cfg(feature = "index")]
 use super::error::Result;
@@ -78,7 +78,7 @@ pub(super) fn against(indexes: &[VerifiedIndex], installed: &Installed) -> Optio
         name: &head.name,
         version: &head.version,
         files: installed.files().iter().map(|file| file.sha256).collect(),
-        is_vouched: installed.origin != Origin::Unsigned,
+        is_vouched: installed.origin.is_published(),
     };
     let revoked = registry::revoked(indexes, &subject)?;
     Some(RevokedPackage {
@@ -104,7 +104,9 @@ pub(super) fn warn(home: &Home, used: &[&Installed], monitor: &dyn Monitor) {
 /// When an installed record is damaged.
 #[cfg(feature = "index")]
 pub(super) fn warnings_about(home: &Home, files: &[&Path], names: &[Name]) -> Result<Vec<String>> {
-    let packages = home.packages();
+    // Collections remember where their files really lie.
+    let real = |folder: PathBuf| std::fs::canonicalize(&folder).unwrap_or(folder);
+    let packages = real(home.packages());
     let is_inside = files.iter().any(|file| file.starts_with(&packages));
     if !is_inside && names.is_empty() {
         return Ok(Vec::new());
@@ -112,7 +114,7 @@ pub(super) fn warnings_about(home: &Home, files: &[&Path], names: &[Name]) -> Re
     let store = site::store(home);
     let installed = store.installed()?;
     let is_used = |package: &&Installed| {
-        let folder = store.package_folder(package);
+        let folder = real(store.package_folder(package));
         names.contains(package.name()) || files.iter().any(|file| file.starts_with(&folder))
     };
     let used: Vec<&Installed> = installed.iter().filter(is_used).collect();

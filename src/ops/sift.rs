@@ -12,9 +12,11 @@ use crate::registry::{self, Subject, VerifiedIndex, short_fingerprint};
 use crate::store::{Installed, Origin, Store};
 
 use super::choice::origin;
+use super::courier::Statements;
 use super::error::{Error, Result};
 use super::import::ImportOptions;
 use super::indexes;
+use super::revoked;
 use super::site;
 use super::stick_trust::UnknownRoot;
 
@@ -46,6 +48,7 @@ pub(super) struct Sifted {
 pub(super) struct Terms<'a> {
     pub(super) options: &'a ImportOptions,
     pub(super) unknown_roots: &'a [UnknownRoot],
+    pub(super) statements: &'a Statements,
     pub(super) monitor: &'a dyn Monitor,
 }
 
@@ -155,7 +158,7 @@ fn judge<'a>(
         return Err(format!("its publisher took it back: {}", revoked.revocation.reason));
     }
     if let Some(manifest) = &item.unsigned {
-        return unsigned(item, manifest, variant, terms).map(|candidate| (candidate, None));
+        return unsigned(item, manifest, variant, indexes, terms).map(|candidate| (candidate, None));
     }
     let name = &item.package.name;
     let mut reason = unknown_reason(item, terms);
@@ -201,23 +204,43 @@ fn describes(manifest: &Manifest, variant: &VariantId, item: &Item) -> bool {
     })
 }
 
+/// What no publisher signed comes by the keeper's word, or by that of a courier whom the keeper authorised.
 fn unsigned(
     item: &Item,
     manifest: &Manifest,
     variant: &VariantId,
+    indexes: &[VerifiedIndex],
     terms: &Terms<'_>,
 ) -> std::result::Result<Candidate, String> {
     let name = &item.package.name;
-    if !terms.options.unsigned.contains(name) {
-        return Err(format!("nobody signed it; `--unsigned {name}` takes it all the same"));
-    }
+    let by_name = format!("`--unsigned {name}` takes it all the same");
+    let (manifest, origin) = if terms.options.unsigned.contains(name) {
+        (manifest, Origin::Unsigned)
+    } else {
+        match terms.statements.vouch(&item.package) {
+            Ok(vouched) => vouched,
+            Err(more) if more.is_empty() => return Err(format!("nobody signed it; {by_name}")),
+            Err(more) => return Err(format!("no publisher signed it; {more}; {by_name}")),
+        }
+    };
     let is_itself =
         manifest.package.name == *name && Some(&manifest.package.version) == item.package.version.as_ref();
     if !is_itself || manifest.variant(variant).is_none() || manifest.check().is_err() {
         return Err("its own description contradicts itself".into());
     }
-    let installed = Installed::new(manifest.clone(), variant.clone(), Origin::Unsigned, site::now());
-    Ok(Candidate { package: item.package.clone(), installed })
+    let holder = indexes.iter().find(|index| !index.versions_of(name).is_empty());
+    if let (Origin::Courier { .. }, Some(index)) = (&origin, holder) {
+        return Err(format!(
+            "the registry `{}` has a package of this name, and a courier's does not take its place; {by_name}",
+            index.name()
+        ));
+    }
+    let installed = Installed::new(manifest.clone(), variant.clone(), origin, site::now());
+    // What the stick lists may differ from the description; the description is what would come in.
+    match revoked::against(indexes, &installed) {
+        Some(revoked) => Err(format!("its publisher took it back: {}", revoked.reason)),
+        None => Ok(Candidate { package: item.package.clone(), installed }),
+    }
 }
 
 /// What is installed already stays; a newer version stays too, unless the older one was asked for.
@@ -235,7 +258,16 @@ fn compare_with_installed(
         .packages
         .iter()
         .any(|package| package.name == *wanted.name() && package.version.is_some());
+    let is_courier = matches!(wanted.origin, Origin::Courier { .. });
     match here {
+        Some(here) if is_courier && here.origin != wanted.origin => {
+            let name = here.name();
+            let reason = format!(
+                "another `{name}` is installed here, and a courier's does not take its place; `localml remove {name}` \
+                 makes room for it"
+            );
+            sifted.refused.push(RefusedPackage { package: candidate.package, reason });
+        }
         Some(_) if is_same => sifted.unchanged.push(candidate.package),
         Some(here) if here.manifest.package.version > *version(&candidate) && !is_version_asked => {
             let newer = &here.manifest.package.version;

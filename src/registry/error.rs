@@ -254,6 +254,26 @@ pub enum RegistryError {
     /// A rotation that would change no key and no number.
     #[error("nothing is to be replaced")]
     NothingToRotate,
+    /// What a courier says, or the record of one, does not hold.
+    #[error("`{file}` {reason}")]
+    Statement {
+        /// The file.
+        file: String,
+        /// What is wrong with it, continuing the sentence.
+        reason: String,
+    },
+    /// Another courier has this name here.
+    #[error("another courier is called `{name}` here, with another key")]
+    CourierKnown {
+        /// The name.
+        name: String,
+    },
+    /// No courier of this name is authorised.
+    #[error("no courier `{name}` is authorised here")]
+    NoSuchCourier {
+        /// The name.
+        name: String,
+    },
     /// Something exists that must not be written over.
     #[error("`{}` already exists", path.display())]
     Exists {
@@ -282,9 +302,12 @@ impl Explain for RegistryError {
             | Self::DamagedCopy { .. }
             | Self::DamagedRecord { .. }
             | Self::Missing { .. }
+            | Self::Statement { .. }
+            | Self::CourierKnown { .. }
             | Self::Revoked { .. } => ErrorKind::Untrusted,
             Self::NotARegistry { .. }
             | Self::NoSuchRegistry { .. }
+            | Self::NoSuchCourier { .. }
             | Self::NoSuchPackage { .. }
             | Self::NoSuchPart { .. } => ErrorKind::NotFound,
             Self::Fetch { .. } => ErrorKind::Network,
@@ -378,6 +401,10 @@ impl Explain for RegistryError {
             Self::NothingToRotate => {
                 Some("say what: `--replace missing`, `--replace targets`, `--root-keys N` or `--threshold N`".into())
             }
+            Self::CourierKnown { name } => Some(format!(
+                "ask the courier whether the key was made anew; `localml courier withdraw {name}` makes room for it"
+            )),
+            Self::NoSuchCourier { .. } => Some("`localml courier list` shows who is".into()),
             Self::PublishedChanged { .. } => {
                 Some("sites that have it would never see the change: describe it as a new version (a draft that was never \
                  signed: build once without it, then with it again)".into())

@@ -26,6 +26,7 @@ mod session;
 
 mod copy;
 
+mod courier;
 mod keys;
 mod publish;
 
@@ -33,6 +34,9 @@ pub use age::{Age, Freshness, SignedDates};
 pub use catalog::{CATALOG, catalog};
 pub use copy::{
     Addition, Outcome, Updated, add, fingerprint_of, load, repair, trust_files, update, update_from_stick,
+};
+pub use courier::{
+    Courier, CourierKey, MAX_STATEMENT_BYTES, Statement, VouchedPackage, authorise, couriers, withdraw,
 };
 pub use error::{RegistryError, Result};
 pub use fetch::{Fetch, FetchError, FolderFetch};

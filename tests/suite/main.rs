@@ -11,7 +11,9 @@ mod support;
 #[cfg(all(feature = "engine", feature = "index"))]
 mod ask;
 mod catalog;
+mod clocks;
 mod command_line;
+mod couriers;
 #[cfg(feature = "onnx")]
 mod embedding;
 #[cfg(feature = "engine")]

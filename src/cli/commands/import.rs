@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// Trust the registry on the stick that has this fingerprint, from now on
     #[arg(long, value_name = "FINGERPRINT")]
     fingerprint: Option<String>,
+    /// Believe the courier on the stick whose key has this fingerprint, from now on; `list` labels what comes so
+    #[arg(long, value_name = "FINGERPRINT")]
+    courier: Option<String>,
     /// Take this package although nobody signed it; `list` labels it for ever
     #[arg(long, value_name = "NAME")]
     unsigned: Vec<Name>,
@@ -39,6 +42,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
         unsigned: args.unsigned.clone(),
         accepts_stale: args.accept_stale,
         fingerprint: args.fingerprint.clone(),
+        courier: args.courier.clone(),
     };
     let report = import(&context.home, &options, &context.terminal)?;
     context.output.show(&report, text);

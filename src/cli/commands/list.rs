@@ -33,9 +33,8 @@ fn text(report: &ListReport) -> String {
 
 fn row(package: &ListedPackage) -> Vec<String> {
     let mut label = match (package.is_signed, package.is_installed) {
-        (false, _) => "unsigned".to_owned(),
         (true, false) => "fetched, not installed".to_owned(),
-        (true, true) => String::new(),
+        _ => package.label.clone(),
     };
     if let Some(revoked) = &package.revoked {
         let comma = if label.is_empty() { "" } else { ", " };
