@@ -68,6 +68,12 @@ pub enum BundleError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Parity volumes cannot be made, or cannot be used.
+    #[error("there can be no parity: {reason}")]
+    Parity {
+        /// Why.
+        reason: String,
+    },
     /// There is not enough free space.
     #[error("`{}` has {free_bytes} bytes free, and {needed_bytes} bytes are needed", folder.display())]
     NoRoom {
@@ -115,7 +121,9 @@ impl Explain for BundleError {
             | Self::Damaged { .. }
             | Self::ReadBack { .. }
             | Self::BlobDamaged { .. } => ErrorKind::Damaged,
-            Self::NewerFormat { .. } | Self::TooMany { .. } | Self::Cancelled => ErrorKind::Failed,
+            Self::NewerFormat { .. } | Self::TooMany { .. } | Self::Parity { .. } | Self::Cancelled => {
+                ErrorKind::Failed
+            }
             Self::DamagedTrust { .. } => ErrorKind::Untrusted,
             Self::NoRoom { .. } => ErrorKind::NoRoom,
             Self::VolumeSize { .. } => ErrorKind::Usage,
@@ -140,7 +148,7 @@ impl Explain for BundleError {
             Self::NoRoom { .. } => Some("free some space, or export fewer packages".into()),
             Self::VolumeSize { .. } => Some("leave `--volume-size` out for 1 GiB".into()),
             Self::Cancelled => Some("run the same command again; it continues where it stopped".into()),
-            Self::TooMany { .. } => None,
+            Self::TooMany { .. } | Self::Parity { .. } => None,
         }
     }
 }

@@ -6,7 +6,9 @@
 //!           TRUST/<id>.TAR          root chains and signed metadata, as plain tar
 //!           B/<id>/BUNDLE.JSON      what the bundle holds
 //!           B/<id>/V0001.TAR …      volumes; P0001.TAR … are parity volumes
-//!           REQ/  RCP/  BIN/        kept for requests, receipts and localml itself
+//!           REQ/<site>-<n>.JSON     what a site asks for
+//!           RCP/<site>-<n>.JSON     what a site holds
+//!           BIN/                    kept for localml itself
 //! ```
 
 use super::id::BundleId;
@@ -17,6 +19,8 @@ pub(super) const README: &str = "README.TXT";
 pub(super) const SLOTS: [&str; 2] = ["STICK.A", "STICK.B"];
 pub(super) const TRUST: &str = "TRUST";
 pub(super) const BUNDLES: &str = "B";
+pub(super) const REQUESTS: &str = "REQ";
+pub(super) const RECEIPTS: &str = "RCP";
 pub(super) const DESCRIPTION: &str = "BUNDLE.JSON";
 
 /// The most bytes a file can have on FAT32, and so the most that a volume may have.

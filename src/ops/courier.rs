@@ -89,11 +89,14 @@ pub fn courier_withdraw(home: &Home, name: &Name) -> Result<CourierWithdrawRepor
 pub(super) fn sign(
     home: &Home,
     name: Option<&Name>,
-    chosen: &[Installed],
+    chosen: &[&Installed],
     is_plan: bool,
 ) -> Result<Option<(CourierShowReport, TrustFile)>> {
-    let packages: Vec<VouchedPackage> =
-        chosen.iter().filter(|installed| !installed.origin.is_published()).map(vouched).collect();
+    let packages: Vec<VouchedPackage> = chosen
+        .iter()
+        .filter(|installed| !installed.origin.is_published())
+        .map(|installed| vouched(installed))
+        .collect();
     if packages.is_empty() {
         return Ok(None);
     }

@@ -1,9 +1,11 @@
 //! One file per thing a user can do: options in, report out. Rooms meet only here; nothing prints.
 
+mod addressee;
 #[cfg(feature = "index")]
 mod bench;
 mod carried;
 mod choice;
+mod difference;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
 mod embedders;
 #[cfg(feature = "index")]
@@ -11,7 +13,12 @@ mod embedding;
 mod error;
 mod fetcher;
 mod fitting;
+mod holding;
+mod identity;
 mod indexes;
+mod letters;
+mod outgoing;
+mod receipt;
 mod removable;
 mod revoked;
 mod sift;
@@ -39,10 +46,13 @@ mod overview;
 mod path;
 mod registry;
 mod remove;
+mod request;
 #[cfg(feature = "engine")]
 mod run;
 mod search;
+mod sites;
 mod stick;
+mod stick_clean;
 mod update;
 mod verify;
 
@@ -72,30 +82,36 @@ pub use index::{
     index_remove, index_status,
 };
 // What the roof needs to call and to show of the bundle and registry rooms.
-pub use crate::bundle::DEFAULT_VOLUME_BYTES;
+pub use crate::bundle::{DEFAULT_VOLUME_BYTES, SiteId};
 pub use crate::registry::{
     Age, BuildOptions, Built, Freshness, Outcome as Change, Quorum, Replaced, RotateOptions,
     show_fingerprint, show_full_fingerprint,
 };
-pub use export::{DamagedPackage, ExportOptions, ExportReport, ExportedPackage, Signing, export};
+pub use difference::{NotSent, RequiredFile};
+pub use export::{DamagedPackage, ExportOptions, ExportReport, ExportedPackage, Recipient, Signing, export};
 pub use fetch::{FetchOptions, FetchReport, FetchedPackage, fetch};
-pub use import::{ImportOptions, ImportReport, IncompleteFile, IncompletePackage, import};
+pub use import::{ImportOptions, ImportReport, IncompleteFile, IncompletePackage, LackingPackage, import};
 pub use info::{InfoReport, VariantInfo, info};
 pub use install::{InstallReport, install};
+pub use letters::SentBundle;
 pub use list::{ListReport, ListedPackage, list};
 pub use overview::{NextCommand, OverviewReport, overview};
 pub use path::{PathReport, path};
+pub use receipt::ReceiptReport;
 pub use registry::{
     AddOptions, AddReport, InitReport, RotateReport, SignReport, registry_add, registry_build,
     registry_check, registry_init, registry_rotate, registry_sign,
 };
 pub use remove::{RemoveOptions, RemoveReport, remove};
+pub use request::{RequestOptions, RequestReport, ShortRequestReport, request, request_short};
 pub use revoked::RevokedPackage;
 #[cfg(feature = "engine")]
 pub use run::{Conversation, RunOptions, RunReport, run};
 pub use search::{FoundPackage, SearchReport, search};
 pub use sift::RefusedPackage;
+pub use sites::{OutdatedPackage, SiteReport, SitesOptions, SitesReport, sites};
 pub use stick::{StickBundle, StickReport, StickVerifyReport, stick_info, stick_verify};
+pub use stick_clean::{CleanOptions, CleanReport, CleanedBundle, KeptBundle, stick_clean};
 pub use stick_trust::{ImportedTrust, UnknownRoot};
 pub use update::{FailedRegistry, UpdateOptions, UpdateReport, UpdatedRegistry, update};
 pub use verify::{DamagedFile, VerifiedPackage, VerifyReport, verify};

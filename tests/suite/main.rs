@@ -26,8 +26,11 @@ mod meaning;
 mod publish;
 #[cfg(feature = "index")]
 mod questions;
+mod requests;
 mod revocation;
 mod rotation;
+mod sets;
+mod sites;
 mod stick;
 mod supply;
 mod transfer;

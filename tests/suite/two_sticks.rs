@@ -165,7 +165,7 @@ fn a_stick_cannot_bring_a_registry_that_is_called_like_the_catalog() {
     let outgoing = Outgoing { trust: trust.map(file).collect(), ..Outgoing::default() };
     let stick = sandbox.path("forged");
     fs::create_dir(&stick).unwrap();
-    let plan = Plan::new(&stick, outgoing, &ExportOptions { volume_size_bytes: 1 << 30 }).unwrap();
+    let plan = Plan::new(&stick, outgoing, &ExportOptions::default()).unwrap();
     bundle::write(&stick, plan, &Silent).unwrap();
     let accept = ["--offline", "import", "forged", "--fingerprint", &publisher.fingerprint()];
     let said = sandbox.run("site", &accept).failed_with(2);
