@@ -143,23 +143,34 @@ pub(super) struct Statements {
 }
 
 impl Statements {
-    /// Reads every statement on the stick; one that does not hold is remembered by its reason.
+    /// Reads every statement on the stick, and authorises the courier whose fingerprint was told. A statement that
+    /// does not hold is remembered by its reason.
     ///
     /// # Errors
-    /// When a record of an authorised courier cannot be read.
-    pub(super) fn read(stick: &Stick, home: &Home) -> Result<Self> {
-        let mut read = Self { authorised: registry::couriers(&home.couriers())?, ..Self::default() };
+    /// `Untrusted` when nobody on the stick has the fingerprint, or another courier has the name here; when a record
+    /// of an authorised courier cannot be read.
+    pub(super) fn read(stick: &Stick, home: &Home, told: Option<&str>) -> Result<Self> {
+        let mut statements = Self::lying_on(stick);
+        if let Some(told) = told {
+            statements.authorise(home, told)?;
+        }
+        statements.authorised = registry::couriers(&home.couriers())?;
+        Ok(statements)
+    }
+
+    fn lying_on(stick: &Stick) -> Self {
+        let mut read = Self::default();
         let mut room_bytes = MAX_STATEMENTS_BYTES;
         for set in stick.trust_sets().sets {
             for name in set.names().filter(|name| name.starts_with(FOLDER)) {
                 if read.all.len() + read.faults.len() >= MAX_STATEMENTS {
                     read.faults.push("it holds more couriers' statements than are read".to_owned());
-                    return Ok(read);
+                    return read;
                 }
                 read.take(&set, name, &mut room_bytes);
             }
         }
-        Ok(read)
+        read
     }
 
     fn take(&mut self, set: &TrustSet, name: &str, room_bytes: &mut u64) {
@@ -177,16 +188,10 @@ impl Statements {
         }
     }
 
-    /// Authorises the courier on this stick whose key has the fingerprint.
-    ///
-    /// # Errors
-    /// `Untrusted` when nobody on the stick has it; when another courier has the name here.
-    pub(super) fn authorise(&mut self, home: &Home, told: &str) -> Result<()> {
+    fn authorise(&self, home: &Home, told: &str) -> Result<()> {
         let told = registry::parse_fingerprint(told)?;
         if let Some(found) = self.all.iter().find(|statement| told.matches(&statement.fingerprint)) {
-            registry::authorise(&home.couriers(), &found.name, found.fingerprint, site::now())?;
-            self.authorised = registry::couriers(&home.couriers())?;
-            return Ok(());
+            return Ok(registry::authorise(&home.couriers(), &found.name, found.fingerprint, site::now())?);
         }
         let mut others: Vec<String> = self
             .all

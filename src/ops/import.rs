@@ -155,10 +155,7 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     let Brought { registries, unknown_roots, mut remarks } = stick_trust::update_from(&stick, home)?;
     let indexes = indexes::load(home)?;
     let store = site::store(home);
-    let mut statements = Statements::read(&stick, home)?;
-    if let Some(told) = &options.courier {
-        statements.authorise(home, told)?;
-    }
+    let statements = Statements::read(&stick, home, options.courier.as_deref())?;
     let terms = Terms { options, unknown_roots: &unknown_roots, statements: &statements, monitor };
     let sifted = sift::sift(&bundles, &indexes, &store, &terms)?;
     refuse_strangers(&stick, &sifted, &unknown_roots)?;

@@ -387,6 +387,15 @@ impl Explain for RegistryError {
                 Some(format!("say which one, for example `{first}/{name}`"))
             }
             Self::Revoked { .. } => Some("`localml info` of the package lists its other versions".into()),
+            _ => self.signing_hint(),
+        }
+    }
+}
+
+impl RegistryError {
+    /// What someone who signs, or believes a courier, can do.
+    fn signing_hint(&self) -> Option<String> {
+        match self {
             Self::OutOfDate { .. } => Some("run `localml registry build` and commit what it writes".into()),
             Self::TooFewKeys { role, .. } if role == "root" => Some(
                 "name every folder that holds one, with more `--keys`; without enough of them the registry can only \
