@@ -3,6 +3,7 @@
 mod addressee;
 #[cfg(feature = "index")]
 mod bench;
+mod berths;
 mod carried;
 mod choice;
 mod difference;
@@ -87,6 +88,7 @@ pub use crate::registry::{
     Age, BuildOptions, Built, Freshness, Outcome as Change, Quorum, Replaced, RotateOptions,
     show_fingerprint, show_full_fingerprint,
 };
+pub use berths::StickPart;
 pub use difference::{NotSent, RequiredFile};
 pub use export::{DamagedPackage, ExportOptions, ExportReport, ExportedPackage, Recipient, Signing, export};
 pub use fetch::{FetchOptions, FetchReport, FetchedPackage, fetch};

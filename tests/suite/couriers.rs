@@ -42,7 +42,7 @@ fn an_unknown_courier_is_shown_and_an_authorised_one_believed_and_labelled() {
     let sandbox = Sandbox::new();
     let full = kofi(&sandbox);
     let groups: Vec<String> =
-        full[..24].as_bytes().chunks(4).map(|group| String::from_utf8(group.to_vec()).unwrap()).collect();
+        full.as_bytes()[..24].chunks(4).map(|group| String::from_utf8(group.to_vec()).unwrap()).collect();
     let run = import(&sandbox, "stick", &[]);
     assert_eq!(run.code, Some(7), "{run:?}");
     for word in ["no publisher signed it", "`kofi`", &groups.join(" "), "--courier", "--unsigned leaflet"] {

@@ -21,6 +21,7 @@ mod engine;
 mod house_plan;
 #[cfg(feature = "index")]
 mod knowledge;
+mod lost_stick;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
 mod meaning;
 mod publish;
