@@ -19,6 +19,7 @@ use crate::registry;
 use crate::store::{Installed, Origin, Store};
 
 use super::error::{Error, Result, While as _};
+use super::kit::{self, MissingMember};
 use super::path::find_installed;
 use super::removable;
 use super::site;
@@ -30,6 +31,8 @@ pub struct ExportOptions {
     pub stick: Option<PathBuf>,
     /// The packages; all that are installed or fetched when empty.
     pub packages: Vec<PackageRef>,
+    /// Kits whose members go along, with or without `-kit` at the end.
+    pub kits: Vec<PackageRef>,
     /// The most bytes that one volume may have.
     pub volume_size_bytes: u64,
     /// Only say what would be written.
@@ -45,6 +48,8 @@ pub struct ExportReport {
     pub bundle: BundleId,
     /// The packages in it.
     pub packages: Vec<ExportedPackage>,
+    /// Members of the kits that are not here, and what brings them.
+    pub missing: Vec<MissingMember>,
     /// Packages that stay behind because their bytes here are damaged.
     pub damaged: Vec<DamagedPackage>,
     /// The files that were written, or would be.
@@ -91,7 +96,11 @@ pub struct DamagedPackage {
 pub fn export(home: &Home, options: &ExportOptions, monitor: &dyn Monitor) -> Result<ExportReport> {
     let stick = removable::stick(options.stick.as_deref(), monitor)?;
     let store = site::store(home);
-    let mut chosen = choose(&store, &options.packages, monitor)?;
+    let kits = kit::here(home, &store, &options.kits)?;
+    let packages = [options.packages.as_slice(), &kits.held].concat();
+    let mut chosen = choose(&store, &packages, monitor)?;
+    chosen.retain(|installed| kits.kits.iter().all(|kit| kit.name() != installed.name()));
+    chosen.splice(0..0, kits.kits);
     let trust = trust_files(home)?;
     let mut damaged: Vec<DamagedPackage> = Vec::new();
     loop {
@@ -119,6 +128,7 @@ pub fn export(home: &Home, options: &ExportOptions, monitor: &dyn Monitor) -> Re
             done => {
                 let mut report = done.while_doing(|| format!("could not export to `{}`", stick.display()))?;
                 report.damaged = damaged;
+                report.missing = kits.missing;
                 return Ok(report);
             }
         }
@@ -139,6 +149,7 @@ fn write(
         stick: stick.to_owned(),
         bundle: plan.id().clone(),
         packages: chosen.iter().map(|installed| exported(installed, chosen)).collect(),
+        missing: Vec::new(),
         damaged: Vec::new(),
         files: plan.files()?,
         size_bytes: plan.total_bytes()?,

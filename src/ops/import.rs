@@ -20,6 +20,8 @@ use crate::store::{Installed, Store};
 use super::choice::is_usable;
 use super::error::{Error, Result, While as _};
 use super::indexes;
+use super::kit::SetUp;
+use super::kit_import;
 use super::removable;
 use super::sift::{self, Candidate, RefusedPackage, Sifted, Terms};
 use super::site;
@@ -49,6 +51,8 @@ pub struct ImportReport {
     pub installed: Vec<PackageRef>,
     /// The packages that were installed already, in this version and build.
     pub unchanged: Vec<PackageRef>,
+    /// The kits that set this site up, last.
+    pub kits: Vec<SetUp>,
     /// The packages that are on the stick, but not whole; the pieces that came are kept.
     pub incomplete: Vec<IncompletePackage>,
     /// The packages that may not come in, and why.
@@ -88,7 +92,8 @@ pub struct IncompleteFile {
 impl ImportReport {
     /// True when everything that the stick offers, and was asked for, is usable here now.
     pub fn is_complete(&self) -> bool {
-        self.incomplete.is_empty() && self.refused.is_empty() && self.num_unread_bundles == 0
+        let has_kits = self.kits.iter().all(|kit| kit.missing.is_empty());
+        has_kits && self.incomplete.is_empty() && self.refused.is_empty() && self.num_unread_bundles == 0
     }
 }
 
@@ -106,13 +111,20 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     if let Some(fingerprint) = &options.fingerprint {
         stick_trust::accept(&stick, home, &registry::parse_fingerprint(fingerprint)?)?;
     }
-    let Brought { registries, unknown_roots, mut remarks } = stick_trust::update_from(&stick, home)?;
+    let mut brought = stick_trust::update_from(&stick, home)?;
+    if kit_import::accept_registries(&folder, home, options, &bundles, monitor)? {
+        brought = stick_trust::update_from(&stick, home)?;
+    }
+    let Brought { registries, unknown_roots, mut remarks } = brought;
     let indexes = indexes::load(home)?;
     let store = site::store(home);
+    let packages = kit_import::with_members(options, &bundles, &indexes);
+    let options = &ImportOptions { packages, ..options.clone() };
     let terms = Terms { options, unknown_roots: &unknown_roots, monitor };
     let sifted = sift::sift(&bundles, &indexes, &store, &terms)?;
     refuse_strangers(&sifted, &unknown_roots)?;
-    let Sifted { candidates, unchanged, refused } = sifted;
+    let Sifted { mut candidates, unchanged, refused } = sifted;
+    let kits = kit_import::take_out(&mut candidates);
     let mut arrival = Arrival { store: &store, pending: candidates, installed: Vec::new(), monitor };
     arrival.install_whole()?;
     let intake = take_in(home, bundles, &mut arrival, monitor)
@@ -120,13 +132,15 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     for list in &intake.piece_lists {
         store.keep_piece_list(list)?;
     }
-    let Arrival { pending, installed, .. } = arrival;
+    let Arrival { pending, mut installed, .. } = arrival;
+    let kits = kit_import::finish(home, kits, &mut installed, monitor)?;
     let incomplete = pending.iter().map(|candidate| incomplete(candidate, &store, &intake)).collect();
     remarks.extend(intake.remarks);
     Ok(ImportReport {
         stick: folder,
         installed,
         unchanged,
+        kits,
         incomplete,
         refused,
         registries,

@@ -11,6 +11,7 @@ use crate::registry::{Freshness, Trust, VerifiedIndex, resolve};
 
 use super::error::Result;
 use super::indexes;
+use super::search::smallest_bytes;
 use super::site;
 
 /// Everything known of a package.
@@ -26,6 +27,8 @@ pub struct InfoReport {
     pub versions: Vec<Version>,
     /// What is installed here, as version and build.
     pub installed: Option<(Version, VariantId)>,
+    /// The bytes of a kit's members, in the builds that it names; 0 for other packages.
+    pub members_bytes: u64,
     /// How old the registry's word is; `None` for the catalog.
     pub freshness: Option<Freshness>,
 }
@@ -54,15 +57,32 @@ pub fn info(home: &Home, package: &PackageRef) -> Result<InfoReport> {
     let here = site::store(home).find(&package.name)?;
     let installed = here.as_ref().map(|here| (here.manifest.package.version.clone(), here.variant.clone()));
     match (resolve(&indexes, package), here) {
-        (Ok(resolved), _) => Ok(InfoReport { installed, ..described(resolved.index, resolved.manifest) }),
+        (Ok(resolved), _) => Ok(InfoReport {
+            installed,
+            members_bytes: members_bytes(resolved.manifest, &indexes),
+            ..described(resolved.index, resolved.manifest)
+        }),
         (Err(crate::registry::RegistryError::NoSuchPackage { .. }), Some(here)) => {
             let variants = variants_of(&here.manifest);
             let versions = vec![here.manifest.package.version.clone()];
             let manifest = here.manifest;
-            Ok(InfoReport { registry: None, manifest, variants, versions, installed, freshness: None })
+            let members_bytes = members_bytes(&manifest, &indexes);
+            Ok(InfoReport {
+                registry: None,
+                manifest,
+                variants,
+                versions,
+                installed,
+                members_bytes,
+                freshness: None,
+            })
         }
         (Err(error), _) => Err(error.into()),
     }
+}
+
+fn members_bytes(manifest: &Manifest, indexes: &[VerifiedIndex]) -> u64 {
+    if manifest.is_kit() { smallest_bytes(manifest, indexes) } else { 0 }
 }
 
 fn described(index: &VerifiedIndex, manifest: &Manifest) -> InfoReport {
@@ -73,6 +93,7 @@ fn described(index: &VerifiedIndex, manifest: &Manifest) -> InfoReport {
         variants: variants_of(manifest),
         versions: versions.iter().map(|version| version.package.version.clone()).collect(),
         installed: None,
+        members_bytes: 0,
         freshness: match index.trust() {
             Trust::Signed { dates, .. } => Some(dates.judge(SystemTime::now())),
             Trust::BuiltIn => None,

@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 use crate::home::Home;
-use crate::package::{Kind, Name, VariantId, Version};
-use crate::store::{Installed, Origin};
+use crate::package::{Kind, Name, PackageRef, VariantId, Version};
+use crate::store::{Installed, Origin, Store};
 
 use super::error::Result;
+use super::kit::missing_members;
 use super::site;
 
 /// Everything installed, by name.
@@ -39,6 +40,18 @@ pub struct ListedPackage {
     pub is_signed: bool,
     /// False when its bytes are here only to be carried on.
     pub is_installed: bool,
+    /// What of a kit is here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub members: Option<ListedMembers>,
+}
+
+/// The members of a kit.
+#[derive(Debug, Serialize)]
+pub struct ListedMembers {
+    /// How many packages it has.
+    pub num_members: usize,
+    /// Those that are not installed here.
+    pub missing: Vec<PackageRef>,
 }
 
 /// Lists what is installed, then what is only fetched.
@@ -48,16 +61,25 @@ pub struct ListedPackage {
 pub fn list(home: &Home) -> Result<ListReport> {
     let store = site::store(home);
     let mut packages: Vec<ListedPackage> =
-        store.installed()?.into_iter().map(|package| listed(package, true)).collect();
-    packages.extend(store.fetched()?.into_iter().map(|package| listed(package, false)));
+        store.installed()?.into_iter().map(|package| listed(&store, package, true)).collect::<Result<_>>()?;
+    for package in store.fetched()? {
+        packages.push(listed(&store, package, false)?);
+    }
     let size_bytes = packages.iter().map(|package| package.size_bytes).sum();
     Ok(ListReport { packages, size_bytes })
 }
 
-fn listed(package: Installed, is_installed: bool) -> ListedPackage {
+fn listed(store: &Store, package: Installed, is_installed: bool) -> Result<ListedPackage> {
     let size_bytes = package.size_bytes();
+    let members = match package.manifest.is_kit() {
+        false => None,
+        true => Some(ListedMembers {
+            num_members: package.manifest.package.members.len(),
+            missing: missing_members(store, &package.manifest)?,
+        }),
+    };
     let head = package.manifest.package;
-    ListedPackage {
+    Ok(ListedPackage {
         name: head.name,
         version: head.version,
         variant: package.variant,
@@ -67,5 +89,6 @@ fn listed(package: Installed, is_installed: bool) -> ListedPackage {
         is_signed: package.origin != Origin::Unsigned,
         origin: package.origin,
         is_installed,
-    }
+        members,
+    })
 }

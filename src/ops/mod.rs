@@ -12,6 +12,9 @@ mod error;
 mod fetcher;
 mod fitting;
 mod indexes;
+mod kit;
+mod kit_import;
+mod profile;
 mod removable;
 mod sift;
 mod site;
@@ -73,9 +76,11 @@ pub use fetch::{FetchOptions, FetchReport, FetchedPackage, fetch};
 pub use import::{ImportOptions, ImportReport, IncompleteFile, IncompletePackage, import};
 pub use info::{InfoReport, VariantInfo, info};
 pub use install::{InstallReport, install};
-pub use list::{ListReport, ListedPackage, list};
+pub use kit::{MissingMember, SetUp};
+pub use list::{ListReport, ListedMembers, ListedPackage, list};
 pub use overview::{NextCommand, OverviewReport, overview};
 pub use path::{PathReport, path};
+pub use profile::{SettingChange, SiteKit};
 pub use registry::{
     AddOptions, AddReport, InitReport, SignReport, registry_add, registry_build, registry_check,
     registry_init, registry_sign,

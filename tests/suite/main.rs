@@ -17,6 +17,7 @@ mod embedding;
 #[cfg(feature = "engine")]
 mod engine;
 mod house_plan;
+mod kits;
 #[cfg(feature = "index")]
 mod knowledge;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
@@ -24,6 +25,7 @@ mod meaning;
 mod publish;
 #[cfg(feature = "index")]
 mod questions;
+mod samples;
 mod stick;
 mod supply;
 mod transfer;

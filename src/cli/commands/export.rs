@@ -15,13 +15,16 @@ use crate::package::PackageRef;
 /// there stays. An export that was cut off continues when it is run again.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  localml export /media/usb --plan\n  localml export /media/usb localml-handbook"
+    after_help = "Example:\n  localml export /media/usb --plan\n  localml export /media/usb localml-handbook\n  localml export /media/usb --kit clinic"
 )]
 pub(crate) struct Args {
     /// The folder where the stick is mounted; may be left out when only one is
     stick: Option<PathBuf>,
     /// The packages; everything that is fetched or installed when none is named
     packages: Vec<PackageRef>,
+    /// A kit: all its packages that are here; its name with or without `-kit`; may be given again
+    #[arg(long, value_name = "KIT")]
+    kit: Vec<PackageRef>,
     /// The largest volume, for example 500MB or 2GiB; FAT32 holds at most 4 GiB - 1
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value_t = DEFAULT_VOLUME_BYTES, hide_default_value = true)]
     volume_size: u64,
@@ -34,12 +37,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
     let options = ExportOptions {
         stick: args.stick.clone(),
         packages: args.packages.clone(),
+        kits: args.kit.clone(),
         volume_size_bytes: args.volume_size,
         is_plan: args.plan,
     };
     let report = export(&context.home, &options, &context.terminal)?;
     context.output.show(&report, text);
-    Ok(if report.damaged.is_empty() { Outcome::Done } else { Outcome::Problems })
+    let is_all = report.damaged.is_empty() && report.missing.is_empty();
+    Ok(if is_all { Outcome::Done } else { Outcome::Problems })
 }
 
 fn text(report: &ExportReport) -> String {
@@ -47,6 +52,13 @@ fn text(report: &ExportReport) -> String {
     let mut text = table(&["PACKAGE", "VERSION", "VARIANT", "SIZE", ""], &rows);
     for package in &report.damaged {
         text.push_str(&format!("DAMAGED {}: {}\n", package.name, package.reason));
+    }
+    for member in &report.missing {
+        let (kit, package) = (&member.kit, &member.member);
+        text.push_str(&format!(
+            "MISSING `{package}` of `{kit}` is not here; `{}` brings it\n",
+            member.command
+        ));
     }
     for package in report.packages.iter().filter(|package| !package.requires.is_empty()) {
         let names: Vec<String> = package.requires.iter().map(|name| format!("`{name}`")).collect();

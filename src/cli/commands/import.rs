@@ -9,6 +9,8 @@ use crate::error::ErrorKind;
 use crate::ops::{Error, ImportOptions, ImportReport, IncompletePackage, import};
 use crate::package::{Name, PackageRef};
 
+use super::install::set_up;
+
 /// Install packages from a stick
 ///
 /// Needs no network. Only what a registry known here has signed is installed; what is whole is usable
@@ -74,6 +76,9 @@ fn text(report: &ImportReport) -> String {
     }
     for refused in &report.refused {
         lines.push(format!("refused    {}: {}", refused.package, refused.reason));
+    }
+    for kit in &report.kits {
+        lines.push(set_up(kit).trim_end().to_owned());
     }
     if !report.incomplete.is_empty() {
         lines.push(

@@ -21,6 +21,10 @@ fn text(report: &OverviewReport) -> String {
         report.num_other_packages,
         report.num_collections
     );
+    if let Some(kit) = &report.kit {
+        let line = format!("site      set up as {} (kit {})\n", kit.site(), kit.version);
+        text.insert_str(0, &line);
+    }
     for next in &report.next {
         text.push_str(&format!("  {:26} {}\n", next.command, next.purpose));
     }
