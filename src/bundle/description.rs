@@ -9,7 +9,10 @@ use crate::digest::Sha256;
 use crate::package::{Kind, MAX_PIECE_BYTES, Manifest, PackageRef, Piece, PieceList, RelativePath};
 
 use super::error::{BundleError, Result};
-use super::layout::{self, BundleId, MAX_VOLUME_BYTES, MAX_VOLUMES};
+use super::id::{BundleId, SiteId};
+use super::layout::{self, MAX_VOLUME_BYTES, MAX_VOLUMES};
+use super::parity::Parity;
+use super::share::StickShare;
 
 /// The most bytes that `BUNDLE.JSON` may have.
 pub(super) const MAX_DESCRIPTION_BYTES: u64 = 64 * 1024 * 1024;
@@ -39,6 +42,16 @@ pub struct Description {
     /// The file under `TRUST` that was written with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust: Option<String>,
+    /// The sites that it is meant for; any other may take it too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<SiteId>,
+    /// Which volumes lie on which stick, as far as that was known when this one was written; a bundle
+    /// that lies on one stick says nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sticks: Vec<StickShare>,
+    /// The volumes that make up for lost ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parity: Option<Parity>,
     /// The volumes, in the order in which they were written.
     pub volumes: Vec<VolumeEntry>,
     /// The blobs, small and essential ones first.
@@ -156,7 +169,7 @@ impl Description {
     }
 
     fn check(&self) -> std::result::Result<(), String> {
-        let counts = [self.items.len(), self.blobs.len(), self.requires.len()];
+        let counts = [self.items.len(), self.blobs.len(), self.requires.len(), self.recipients.len()];
         if counts.iter().any(|&count| count > MAX_ENTRIES) || self.volumes.len() > MAX_VOLUMES {
             return Err("it lists more than any bundle may hold".into());
         }
@@ -171,7 +184,9 @@ impl Description {
                 return Err(format!("blob {}: its pieces do not add up to its size", blob.sha256.short()));
             }
         }
-        self.volumes.iter().try_for_each(|volume| self.check_volume(volume))
+        self.volumes.iter().try_for_each(|volume| self.check_volume(volume))?;
+        self.sticks.iter().try_for_each(StickShare::check)?;
+        self.parity.as_ref().map_or(Ok(()), |parity| parity.check(self.volumes.len()))
     }
 
     fn check_volume(&self, volume: &VolumeEntry) -> std::result::Result<(), String> {
@@ -238,6 +253,9 @@ mod tests {
             items: Vec::new(),
             requires: Vec::new(),
             trust: None,
+            recipients: Vec::new(),
+            sticks: Vec::new(),
+            parity: None,
             volumes: vec![volume],
             blobs: vec![blob],
         }
@@ -252,7 +270,7 @@ mod tests {
         let mut value: serde_json::Value =
             serde_json::from_slice(&description().to_bytes().unwrap()).unwrap();
         value["format"] = "1.7".into();
-        value["parity"] = serde_json::json!({"scheme": "new"});
+        value["perfume"] = serde_json::json!({"scheme": "new"});
         let read = parse(&value).unwrap();
         assert_eq!(read.blobs, description().blobs);
     }
@@ -280,9 +298,11 @@ mod tests {
         bomb.blobs[0].pieces[0].stored = Some(1 << 40);
         let mut giant = description();
         giant.volumes[0].size_bytes = u64::MAX;
+        let mut unequal = description();
+        unequal.parity = Some(Parity { shard_bytes: 0, volumes: Vec::new() });
         let mut chatter = description();
         chatter.created = "now".repeat(1000);
-        for description in [wrong_size, wrong_run, wrong_name, too_long, bomb, giant, chatter] {
+        for description in [wrong_size, wrong_run, wrong_name, too_long, bomb, giant, unequal, chatter] {
             let error =
                 Description::parse(FILE, &description.to_bytes().unwrap()).expect_err("contradiction");
             assert!(matches!(error, BundleError::Damaged { .. }), "{error}");

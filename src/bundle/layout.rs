@@ -5,12 +5,11 @@
 //!           STICK.A  STICK.B        the commit record, twice
 //!           TRUST/<id>.TAR          root chains and signed metadata, as plain tar
 //!           B/<id>/BUNDLE.JSON      what the bundle holds
-//!           B/<id>/V0001.TAR …      volumes (P0001.TAR … is kept for parity)
+//!           B/<id>/V0001.TAR …      volumes; P0001.TAR … are parity volumes
 //!           REQ/  RCP/  BIN/        kept for requests, receipts and localml itself
 //! ```
 
-use std::fmt;
-use std::str::FromStr;
+use super::id::BundleId;
 
 /// The one folder that localml touches on a stick.
 pub(super) const ROOT: &str = "LOCALML";
@@ -32,56 +31,10 @@ pub(super) const MAX_VOLUMES: usize = 9999;
 /// The longest name of a file or folder on a stick, in characters.
 const MAX_NAME_CHARS: usize = 40;
 
-/// A bundle's name on a stick: 8 upper-case hexadecimal digits, taken from what it holds.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BundleId(String);
-
-/// The text is not a bundle id.
-#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is not a bundle id (8 upper-case hexadecimal digits)")]
-pub struct InvalidBundleId(String);
-
 impl BundleId {
-    /// Takes the first 32 bits of a digest.
-    pub(super) fn of(digest: &crate::digest::Sha256) -> Self {
-        Self(hex::encode_upper(&digest.as_bytes()[..4]))
-    }
-
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// The path of one of the bundle's files, relative to `LOCALML`.
     pub(super) fn path_of(&self, name: &str) -> String {
         format!("{BUNDLES}/{self}/{name}")
-    }
-}
-
-impl FromStr for BundleId {
-    type Err = InvalidBundleId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidBundleId> {
-        let is_id = text.len() == 8 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'));
-        if is_id { Ok(Self(text.to_owned())) } else { Err(InvalidBundleId(text.chars().take(40).collect())) }
-    }
-}
-
-impl fmt::Display for BundleId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(&self.0)
-    }
-}
-
-impl serde::Serialize for BundleId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for BundleId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -90,7 +43,12 @@ pub(super) fn volume_name(number: usize) -> String {
     format!("V{number:04}.TAR")
 }
 
-/// True for `V0001.TAR` to `V9999.TAR` (and `P0001.TAR` …, kept for parity).
+/// The name of a parity volume, counted from 1.
+pub(super) fn parity_name(number: usize) -> String {
+    format!("P{number:04}.TAR")
+}
+
+/// True for `V0001.TAR` to `V9999.TAR`, and for `P0001.TAR` …, which hold parity.
 pub(super) fn is_volume_name(name: &str) -> bool {
     let digits = name.strip_prefix(['V', 'P']).and_then(|rest| rest.strip_suffix(".TAR"));
     digits.is_some_and(|digits| digits.len() == 4 && digits.bytes().all(|byte| byte.is_ascii_digit()))

@@ -9,9 +9,14 @@
 
 mod description;
 mod entry;
+mod id;
 mod layout;
+mod parity;
 mod record;
+mod share;
 
+mod outgoing;
+mod pack;
 mod plan;
 mod readback;
 mod volume;
@@ -35,11 +40,15 @@ mod remark;
 pub use codec::is_text_name;
 pub use description::{BlobEntry, Description, Item, ItemFile, PieceEntry, Run, VolumeEntry};
 pub use error::{BundleError, Result};
-pub use layout::{BundleId, DEFAULT_VOLUME_BYTES, InvalidBundleId, MAX_VOLUME_BYTES};
-pub use plan::{ExportOptions, Outgoing, OutgoingBlob, Plan, PlannedFile};
+pub use id::{BundleId, InvalidId, SiteId};
+pub use layout::{DEFAULT_VOLUME_BYTES, MAX_VOLUME_BYTES};
+pub use outgoing::{Outgoing, OutgoingBlob};
+pub use parity::{Parity, ParityVolume};
+pub use plan::{ExportOptions, Plan, PlannedFile};
 pub use reader::{Authorised, Incomplete, Intake, receive};
 pub use record::{CommitRecord, CommittedFile};
 pub use remark::Remark;
+pub use share::StickShare;
 pub use stick::{Bundle, Bundles, Stick, TrustSets};
 pub use trust::{TrustFile, TrustSet};
 pub use verify::{FileHealth, verify};

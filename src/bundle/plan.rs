@@ -1,60 +1,23 @@
 //! What an export will write, to the byte, before it writes anything.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
 use crate::digest::Sha256;
 use crate::disk;
-use crate::package::PieceList;
 
 use super::clock::rfc3339;
-use super::codec;
-use super::description::{BlobEntry, Description, Item, KNOWN_FORMAT, PieceEntry, Run, VolumeEntry};
-use super::entry::{TRAILER_BYTES, entry_bytes};
-use super::error::{BundleError, Result, io_error};
-use super::layout::{
-    BundleId, DEFAULT_VOLUME_BYTES, DESCRIPTION, MAX_VOLUME_BYTES, MAX_VOLUMES, README, volume_name,
-};
+use super::description::{BlobEntry, Description, KNOWN_FORMAT};
+use super::error::{BundleError, Result};
+use super::id::BundleId;
+use super::layout::{DEFAULT_VOLUME_BYTES, DESCRIPTION, README};
+use super::outgoing::{Outgoing, OutgoingBlob, in_order, nothing, outline};
+use super::pack::Deal;
 use super::readme;
 use super::record::{CommitRecord, CommittedFile};
 use super::stick::Stick;
-use super::trust::{self, TrustFile};
-
-/// A blob that is to be carried.
-#[derive(Debug, Clone)]
-pub struct OutgoingBlob {
-    /// Its digest; the bytes are checked against it while they are copied.
-    pub digest: Sha256,
-    /// Its length in bytes.
-    pub size_bytes: u64,
-    /// Where it lies on this machine.
-    pub path: PathBuf,
-    /// Its signed piece list, where there is one.
-    pub pieces: Option<PieceList>,
-    /// Lower numbers come first; among equals, small blobs.
-    pub priority: u32,
-    /// True for text, which is then compressed if that helps.
-    pub is_text: bool,
-}
-
-/// All that one export carries.
-#[derive(Debug, Clone, Default)]
-pub struct Outgoing {
-    /// The packages.
-    pub items: Vec<Item>,
-    /// Their blobs, each once or more often.
-    pub blobs: Vec<OutgoingBlob>,
-    /// Blobs that the site must already hold.
-    pub requires: Vec<Sha256>,
-    /// Root chains and signed metadata.
-    pub trust: Vec<TrustFile>,
-    /// The time to write into the bundle, in seconds since 1970.
-    pub created_at: u64,
-}
+use super::trust;
 
 /// How an export is cut.
 #[derive(Debug, Clone, Copy)]
@@ -107,10 +70,13 @@ impl Plan {
             Err(BundleError::NotAStick { .. }) => None,
             opened => Some(opened?),
         };
-        let Outgoing { items, blobs, requires, trust, created_at } = outgoing;
-        let sources = in_order(blobs);
-        let blobs = sources.iter().map(outline).collect::<Result<Vec<BlobEntry>>>()?;
-        let volumes = pack(&blobs, options.volume_size_bytes)?;
+        let Outgoing { items, blobs, requires, recipients, trust, created_at } = outgoing;
+        let mut sources = in_order(blobs);
+        let blobs =
+            sources.iter_mut().map(|blob| outline(blob, false)).collect::<Result<Vec<BlobEntry>>>()?;
+        let carries = |blob: usize, piece: usize| sources[blob].carries(piece);
+        let limit_bytes = options.volume_size_bytes;
+        let volumes = Deal { blobs: &blobs, carries: &carries, limit_bytes, counts_plain: false }.pack()?;
         let trust = if trust.is_empty() { None } else { Some(trust::pack(&trust)?) };
         let mut description = Description {
             format: KNOWN_FORMAT.into(),
@@ -119,6 +85,9 @@ impl Plan {
             items,
             requires,
             trust: None,
+            recipients,
+            sticks: Vec::new(),
+            parity: None,
             volumes,
             blobs,
         };
@@ -241,119 +210,6 @@ fn committed(path: String, bytes: &[u8]) -> CommittedFile {
     CommittedFile { path, size_bytes: bytes.len() as u64, sha256: Sha256::of(bytes) }
 }
 
-/// A digest that stands for one not known yet.
-pub(super) fn nothing() -> Sha256 {
-    Sha256::from_bytes([0; 32])
-}
-
-/// Each blob once, the essential and small ones first.
-fn in_order(blobs: Vec<OutgoingBlob>) -> Vec<OutgoingBlob> {
-    let mut once: HashMap<Sha256, OutgoingBlob> = HashMap::new();
-    for blob in blobs {
-        let known = once.entry(blob.digest).or_insert_with(|| blob.clone());
-        known.priority = known.priority.min(blob.priority);
-    }
-    let mut blobs: Vec<OutgoingBlob> = once.into_values().collect();
-    blobs.sort_by_key(|blob| (blob.priority, blob.size_bytes, blob.digest));
-    blobs
-}
-
-/// A blob's entry with what is known before its bytes are read.
-fn outline(blob: &OutgoingBlob) -> Result<BlobEntry> {
-    let damaged =
-        |reason: String| BundleError::BlobDamaged { digest: blob.digest, path: blob.path.clone(), reason };
-    let file = File::open(&blob.path).map_err(|error| damaged(error.to_string()))?;
-    let found_bytes = file.metadata().map_err(|error| io_error(&blob.path, error))?.len();
-    if found_bytes != blob.size_bytes {
-        return Err(damaged(format!("it has {found_bytes} bytes and should have {}", blob.size_bytes)));
-    }
-    let mut pieces: Vec<PieceEntry> = match &blob.pieces {
-        Some(list) if list.size_bytes() == blob.size_bytes => {
-            let entry = |piece: &crate::package::Piece| PieceEntry {
-                length: piece.length,
-                stored: None,
-                sha256: piece.sha256,
-            };
-            list.pieces().iter().map(entry).collect()
-        }
-        _ => {
-            let grid = PieceList::grid(blob.size_bytes, &[]);
-            let entry = |(_, length)| PieceEntry { length, stored: None, sha256: nothing() };
-            grid.into_iter().map(entry).collect()
-        }
-    };
-    if blob.is_text {
-        let stored = stored_lengths(&file, &pieces).map_err(|error| io_error(&blob.path, error))?;
-        for (piece, stored) in pieces.iter_mut().zip(stored) {
-            piece.stored = Some(stored);
-        }
-    }
-    Ok(BlobEntry { sha256: blob.digest, size_bytes: blob.size_bytes, pieces })
-}
-
-/// The compressed length of every piece, or nothing when that saves less than a tenth.
-///
-/// All pieces or none, so that `cat … | zstd -dc` rebuilds the file.
-fn stored_lengths(file: &File, pieces: &[PieceEntry]) -> std::io::Result<Vec<u64>> {
-    let (mut offset, mut stored_total) = (0, 0);
-    let mut lengths = Vec::with_capacity(pieces.len());
-    let mut plain = Vec::new();
-    for piece in pieces {
-        plain.resize(usize::try_from(piece.length).unwrap_or_default(), 0);
-        file.read_exact_at(&mut plain, offset)?;
-        let stored = codec::compress(&plain)?.len() as u64;
-        offset += piece.length;
-        stored_total += stored;
-        lengths.push(stored);
-        // The first piece tells enough to spare the others.
-        let saves = stored_total.saturating_mul(10) <= offset.saturating_mul(9);
-        if !saves || stored > piece.length {
-            return Ok(Vec::new());
-        }
-    }
-    Ok(lengths)
-}
-
-/// Deals the pieces to volumes, in order, none longer than the limit.
-fn pack(blobs: &[BlobEntry], limit_bytes: u64) -> Result<Vec<VolumeEntry>> {
-    let longest = blobs.iter().flat_map(|blob| &blob.pieces).map(PieceEntry::stored_bytes).max();
-    let least_bytes = entry_bytes(longest.unwrap_or(0)) + TRAILER_BYTES;
-    if limit_bytes < least_bytes || limit_bytes > MAX_VOLUME_BYTES {
-        let (asked_bytes, most_bytes) = (limit_bytes, MAX_VOLUME_BYTES);
-        return Err(BundleError::VolumeSize { asked_bytes, least_bytes, most_bytes });
-    }
-    let mut volumes: Vec<VolumeEntry> = Vec::new();
-    for (blob, entry) in blobs.iter().enumerate() {
-        for (piece, stored) in entry.pieces.iter().map(PieceEntry::stored_bytes).enumerate() {
-            let added = entry_bytes(stored);
-            let is_full = volumes.last().is_none_or(|volume| volume.size_bytes + added > limit_bytes);
-            if is_full {
-                volumes.push(empty_volume(volumes.len() + 1));
-            }
-            if let Some(volume) = volumes.last_mut() {
-                volume.size_bytes += added;
-                append(&mut volume.holds, blob, piece);
-            }
-        }
-    }
-    match volumes.len() > MAX_VOLUMES {
-        true => Err(BundleError::TooMany { what: "the volumes", limit: MAX_VOLUMES as u64 }),
-        false => Ok(volumes),
-    }
-}
-
-fn empty_volume(number: usize) -> VolumeEntry {
-    let name = volume_name(number);
-    VolumeEntry { name, size_bytes: TRAILER_BYTES, sha256: nothing(), holds: Vec::new() }
-}
-
-fn append(holds: &mut Vec<Run>, blob: usize, piece: usize) {
-    match holds.last_mut() {
-        Some(run) if run.blob == blob && run.first + run.count == piece => run.count += 1,
-        _ => holds.push(Run { blob, first: piece, count: 1 }),
-    }
-}
-
 /// The description with nothing in it that only the copying finds: it names the bundle.
 fn without_digests(description: &Description) -> Description {
     let mut description = description.clone();
@@ -389,60 +245,4 @@ fn new_stick_id() -> String {
     // Without randomness every stick is called the same, which only a person would notice.
     let _ = getrandom::fill(&mut bytes);
     hex::encode(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, proptest};
-
-    use super::*;
-
-    fn blob(seed: u64, lengths: Vec<u64>) -> BlobEntry {
-        let piece = |length| PieceEntry { length, stored: None, sha256: nothing() };
-        BlobEntry {
-            sha256: Sha256::of(&seed.to_le_bytes()),
-            size_bytes: lengths.iter().sum(),
-            pieces: lengths.into_iter().map(piece).collect(),
-        }
-    }
-
-    fn blobs() -> impl Strategy<Value = Vec<BlobEntry>> {
-        let lengths = proptest::collection::vec(1..4000u64, 0..20);
-        proptest::collection::vec((any::<u64>(), lengths), 0..12)
-            .prop_map(|blobs| blobs.into_iter().map(|(seed, lengths)| blob(seed, lengths)).collect())
-    }
-
-    proptest! {
-        #[test]
-        fn no_volume_is_longer_than_the_limit_and_no_piece_is_lost(blobs in blobs(), spare in 0..9000u64) {
-            // 4000 bytes take 512 + 4096; the end takes 1024.
-            let limit_bytes = 512 + 4096 + 1024 + spare;
-            let volumes = pack(&blobs, limit_bytes).unwrap();
-            let mut dealt = Vec::new();
-            for volume in &volumes {
-                prop_assert!(volume.size_bytes <= limit_bytes);
-                prop_assert!(!volume.holds.is_empty());
-                for run in &volume.holds {
-                    dealt.extend((run.first..run.first + run.count).map(|piece| (run.blob, piece)));
-                }
-            }
-            let all: Vec<(usize, usize)> = blobs
-                .iter()
-                .enumerate()
-                .flat_map(|(index, blob)| (0..blob.pieces.len()).map(move |piece| (index, piece)))
-                .collect();
-            prop_assert_eq!(dealt, all);
-        }
-    }
-
-    #[test]
-    fn a_volume_that_cannot_hold_a_piece_or_that_fat_cannot_hold_is_refused() {
-        let blobs = [blob(1, vec![1000])];
-        // 1000 bytes take 512 + 1024; the end takes 1024.
-        assert!(pack(&blobs, 2560).is_ok());
-        for asked in [0, 2559, MAX_VOLUME_BYTES + 1] {
-            let error = pack(&blobs, asked).expect_err("impossible");
-            assert!(matches!(error, BundleError::VolumeSize { least_bytes: 2560, .. }), "{error}");
-        }
-    }
 }

@@ -9,7 +9,8 @@ use crate::disk;
 
 use super::description::{Description, MAX_DESCRIPTION_BYTES};
 use super::error::{BundleError, Result, io_error};
-use super::layout::{BUNDLES, BundleId, DESCRIPTION, ROOT, SLOTS, TRUST};
+use super::id::BundleId;
+use super::layout::{BUNDLES, DESCRIPTION, ROOT, SLOTS, TRUST};
 use super::record::{CommitRecord, CommittedFile, Slots};
 use super::remark::{Remark, Remarks};
 use super::trust::TrustSet;

@@ -17,7 +17,8 @@ use crate::package::RelativePath;
 
 use super::entry::{self, BLOCK_BYTES, Block, TRAILER_BYTES};
 use super::error::{BundleError, Result, io_error};
-use super::layout::{BundleId, TRUST};
+use super::id::BundleId;
+use super::layout::TRUST;
 use super::record::CommittedFile;
 
 /// The most bytes and the most files that one set may have.

@@ -15,7 +15,7 @@ use super::codec;
 use super::description::{BlobEntry, Run, VolumeEntry};
 use super::entry::{BLOCK_BYTES, EntryName, TRAILER_BYTES, padding_bytes};
 use super::error::{BundleError, Result, io_error};
-use super::plan::OutgoingBlob;
+use super::outgoing::OutgoingBlob;
 
 /// How much is written before the medium is asked to take it, in bytes.
 const FLUSH_EVERY_BYTES: u64 = 32 * 1024 * 1024;
@@ -32,6 +32,7 @@ pub(super) struct Copier<'a> {
 struct Source {
     blob: usize,
     file: File,
+    next_piece: usize,
     offset: u64,
     /// Hashes the whole blob, where no signed piece list vouches for the pieces.
     whole: Option<Background>,
@@ -75,8 +76,9 @@ impl<'a> Copier<'a> {
         outgoing: &OutgoingBlob,
     ) -> Result<()> {
         let is_last = piece + 1 == entry.pieces.len();
+        self.turn_to(blob, piece, entry, outgoing)?;
         let expected = &mut entry.pieces[piece];
-        let bytes = self.read(blob, outgoing, expected.length)?;
+        let bytes = self.read(outgoing, expected.length)?;
         let sha256 = Sha256::of(&bytes);
         if outgoing.pieces.as_ref().is_some_and(|list| differs(list, piece, &sha256)) {
             return Err(damaged(outgoing, format!("piece {piece} has sha256 {sha256}")));
@@ -97,15 +99,27 @@ impl<'a> Copier<'a> {
         if is_last { self.finish_blob(outgoing) } else { Ok(()) }
     }
 
-    /// Reads the next `length` bytes of a blob, and has them hashed.
-    fn read(&mut self, blob: usize, outgoing: &OutgoingBlob, length: u64) -> Result<Arc<Vec<u8>>> {
-        if self.current.as_ref().is_none_or(|source| source.blob != blob) {
-            let file = File::open(&outgoing.path).map_err(|error| damaged(outgoing, error.to_string()))?;
-            let has_list =
-                outgoing.pieces.as_ref().is_some_and(|list| list.size_bytes() == outgoing.size_bytes);
-            let whole = (!has_list).then(Background::start);
-            self.current = Some(Source { blob, file, offset: 0, whole });
+    /// Opens a blob at a piece, unless that is the one that comes next anyway.
+    fn turn_to(
+        &mut self,
+        blob: usize,
+        piece: usize,
+        entry: &BlobEntry,
+        outgoing: &OutgoingBlob,
+    ) -> Result<()> {
+        if self.current.as_ref().is_some_and(|source| (source.blob, source.next_piece) == (blob, piece)) {
+            return Ok(());
         }
+        let file = File::open(&outgoing.path).map_err(|error| damaged(outgoing, error.to_string()))?;
+        let has_list = outgoing.pieces.as_ref().is_some_and(|list| list.size_bytes() == outgoing.size_bytes);
+        let whole = (!has_list).then(Background::start);
+        let offset = entry.pieces[..piece].iter().map(|piece| piece.length).sum();
+        self.current = Some(Source { blob, file, next_piece: piece, offset, whole });
+        Ok(())
+    }
+
+    /// Reads the next piece of the current blob, and has it hashed.
+    fn read(&mut self, outgoing: &OutgoingBlob, length: u64) -> Result<Arc<Vec<u8>>> {
         let Some(source) = &mut self.current else {
             return Err(damaged(outgoing, "it cannot be read".into()));
         };
@@ -115,6 +129,7 @@ impl<'a> Copier<'a> {
             .filled(usize::try_from(length).unwrap_or_default(), fill)
             .map_err(|error| damaged(outgoing, error.to_string()))?;
         source.offset += length;
+        source.next_piece += 1;
         if let Some(whole) = &source.whole {
             whole.update(&bytes);
         }

@@ -12,7 +12,8 @@ use crate::disk::{self, Lock, StagingFile};
 use crate::progress::{Monitor, Unit};
 
 use super::error::{BundleError, Result};
-use super::layout::{BUNDLES, BundleId, DESCRIPTION, README, ROOT, TRUST};
+use super::id::BundleId;
+use super::layout::{BUNDLES, DESCRIPTION, README, ROOT, TRUST};
 use super::plan::Plan;
 use super::readback;
 use super::readme;

@@ -246,7 +246,8 @@ fn outgoing(store: &Store, chosen: &[Installed], trust: &[TrustFile]) -> bundle:
         }
     }
     let items = chosen.iter().map(item).collect();
-    Ok(Outgoing { items, blobs, requires: Vec::new(), trust: trust.to_vec(), created_at: site::now() })
+    let (requires, recipients) = (Vec::new(), Vec::new());
+    Ok(Outgoing { items, blobs, requires, recipients, trust: trust.to_vec(), created_at: site::now() })
 }
 
 fn outgoing_blob(store: &Store, file: &FileEntry, priority: u32) -> bundle::Result<OutgoingBlob> {
@@ -258,7 +259,15 @@ fn outgoing_blob(store: &Store, file: &FileEntry, priority: u32) -> bundle::Resu
     // A damaged list is no loss: the whole digest is checked instead.
     let pieces = file.pieces.and_then(|digest| store.piece_list(&digest).ok().flatten());
     let is_text = is_text_name(file.path.as_str());
-    Ok(OutgoingBlob { digest: file.sha256, size_bytes: file.size_bytes, path, pieces, priority, is_text })
+    Ok(OutgoingBlob {
+        digest: file.sha256,
+        size_bytes: file.size_bytes,
+        path,
+        pieces,
+        priority,
+        is_text,
+        only: None,
+    })
 }
 
 fn item(installed: &Installed) -> Item {

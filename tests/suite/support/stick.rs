@@ -34,7 +34,15 @@ impl Desk {
         let path = self.folder.path().join("blobs").join(digest.to_string());
         fs::write(&path, bytes).unwrap();
         let size_bytes = bytes.len() as u64;
-        self.blobs.push(OutgoingBlob { digest, size_bytes, path, pieces: None, priority: 0, is_text });
+        self.blobs.push(OutgoingBlob {
+            digest,
+            size_bytes,
+            path,
+            pieces: None,
+            priority: 0,
+            is_text,
+            only: None,
+        });
     }
 
     pub(crate) fn stick(&self) -> PathBuf {

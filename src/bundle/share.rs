@@ -1,0 +1,30 @@
+//! A set of volumes that is spread over several sticks: which of them lies where.
+
+use serde::{Deserialize, Serialize};
+
+use super::layout;
+
+/// The longest name of a stick, in bytes.
+const MAX_STICK_BYTES: usize = 40;
+
+/// The volumes of a bundle that went to one stick.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StickShare {
+    /// The stick's own name, as its commit record has it.
+    pub stick: String,
+    /// The files' names, for example `V0003.TAR`, in order.
+    pub volumes: Vec<String>,
+}
+
+impl StickShare {
+    /// Says what is wrong with a share that a stranger wrote.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.stick.len() > MAX_STICK_BYTES {
+            return Err("the name of a stick in it is longer than any real one".into());
+        }
+        match self.volumes.iter().all(|name| layout::is_volume_name(name)) {
+            true => Ok(()),
+            false => Err("a stick is said to hold what is no volume".into()),
+        }
+    }
+}
