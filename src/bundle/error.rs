@@ -68,6 +68,14 @@ pub enum BundleError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file of localml itself cannot lie on a stick.
+    #[error("`{file}` cannot lie on a stick: {reason}")]
+    NoPlace {
+        /// The file, relative to `LOCALML`.
+        file: String,
+        /// Why not.
+        reason: &'static str,
+    },
     /// There is not enough free space.
     #[error("`{}` has {free_bytes} bytes free, and {needed_bytes} bytes are needed", folder.display())]
     NoRoom {
@@ -115,7 +123,9 @@ impl Explain for BundleError {
             | Self::Damaged { .. }
             | Self::ReadBack { .. }
             | Self::BlobDamaged { .. } => ErrorKind::Damaged,
-            Self::NewerFormat { .. } | Self::TooMany { .. } | Self::Cancelled => ErrorKind::Failed,
+            Self::NewerFormat { .. } | Self::TooMany { .. } | Self::NoPlace { .. } | Self::Cancelled => {
+                ErrorKind::Failed
+            }
             Self::DamagedTrust { .. } => ErrorKind::Untrusted,
             Self::NoRoom { .. } => ErrorKind::NoRoom,
             Self::VolumeSize { .. } => ErrorKind::Usage,
@@ -140,6 +150,9 @@ impl Explain for BundleError {
             Self::NoRoom { .. } => Some("free some space, or export fewer packages".into()),
             Self::VolumeSize { .. } => Some("leave `--volume-size` out for 1 GiB".into()),
             Self::Cancelled => Some("run the same command again; it continues where it stopped".into()),
+            Self::NoPlace { .. } => {
+                Some("leave `--runtime` out, or package localml with plainer names".into())
+            }
             Self::TooMany { .. } => None,
         }
     }

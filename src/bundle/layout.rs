@@ -6,7 +6,8 @@
 //!           TRUST/<id>.TAR          root chains and signed metadata, as plain tar
 //!           B/<id>/BUNDLE.JSON      what the bundle holds
 //!           B/<id>/V0001.TAR …      volumes; P0001.TAR … are parity volumes
-//!           REQ/  RCP/  BIN/        kept for requests, receipts and localml itself
+//!           BIN/<TARGET>/           localml itself for a platform, as plain files
+//!           REQ/  RCP/              requests and receipts
 //! ```
 
 use super::id::BundleId;
@@ -17,6 +18,7 @@ pub(super) const README: &str = "README.TXT";
 pub(super) const SLOTS: [&str; 2] = ["STICK.A", "STICK.B"];
 pub(super) const TRUST: &str = "TRUST";
 pub(super) const BUNDLES: &str = "B";
+pub(super) const BIN: &str = "BIN";
 pub(super) const DESCRIPTION: &str = "BUNDLE.JSON";
 
 /// The most bytes a file can have on FAT32, and so the most that a volume may have.

@@ -240,7 +240,7 @@ fn damaged_trust(stick: &Stick) -> Vec<String> {
     paths
 }
 
-fn new_stick_id() -> String {
+pub(super) fn new_stick_id() -> String {
     let mut bytes = [0; 4];
     // Without randomness every stick is called the same, which only a person would notice.
     let _ = getrandom::fill(&mut bytes);

@@ -20,8 +20,10 @@ use crate::store::{Installed, Origin, Store};
 
 use super::error::{Error, Result, While as _};
 use super::kit::{self, MissingMember};
+use super::pace::{Pace, StickFacts, Stopwatch};
 use super::path::find_installed;
 use super::removable;
+use super::runtime::Extras;
 use super::site;
 
 /// What to export, and how.
@@ -33,6 +35,8 @@ pub struct ExportOptions {
     pub packages: Vec<PackageRef>,
     /// Kits whose members go along, with or without `-kit` at the end.
     pub kits: Vec<PackageRef>,
+    /// Every build of localml that is here goes along as plain files; without it, those that the kits name.
+    pub takes_runtime: bool,
     /// The most bytes that one volume may have.
     pub volume_size_bytes: u64,
     /// Only say what would be written.
@@ -56,6 +60,10 @@ pub struct ExportReport {
     pub files: Vec<PlannedFile>,
     /// The bytes of these files.
     pub size_bytes: u64,
+    /// What the stick is like.
+    pub facts: StickFacts,
+    /// How fast it is: expected for a plan, measured after an export; nothing where nobody can tell.
+    pub pace: Option<Pace>,
     /// True when the stick already held all this, whole.
     pub was_there: bool,
     /// True when nothing was written yet.
@@ -102,12 +110,20 @@ pub fn export(home: &Home, options: &ExportOptions, monitor: &dyn Monitor) -> Re
     chosen.retain(|installed| kits.kits.iter().all(|kit| kit.name() != installed.name()));
     chosen.splice(0..0, kits.kits);
     let trust = trust_files(home)?;
+    let watch = Stopwatch::new(monitor);
+    let extras = Extras::plan(home, &store, &stick, (options, &kits.held))?;
+    let dry_run = ExportOptions { is_plan: true, ..options.clone() };
+    let extras = extras.write(
+        options,
+        || write(&stick, &store, &chosen, &trust, &dry_run, monitor).map_or(0, |report| report.size_bytes),
+        monitor,
+    )?;
     let mut damaged: Vec<DamagedPackage> = Vec::new();
     loop {
         if chosen.is_empty() {
             return Err(nothing_left(&damaged));
         }
-        match write(&stick, &store, &chosen, &trust, options, monitor) {
+        match write(&stick, &store, &chosen, &trust, options, &watch) {
             Err(BundleError::BlobDamaged { digest, path, reason }) => {
                 let needs_it =
                     |installed: &Installed| installed.files().iter().any(|file| file.sha256 == digest);
@@ -129,6 +145,7 @@ pub fn export(home: &Home, options: &ExportOptions, monitor: &dyn Monitor) -> Re
                 let mut report = done.while_doing(|| format!("could not export to `{}`", stick.display()))?;
                 report.damaged = damaged;
                 report.missing = kits.missing;
+                extras.add_to(&mut report, home, &watch, monitor);
                 return Ok(report);
             }
         }
@@ -150,6 +167,8 @@ fn write(
         bundle: plan.id().clone(),
         packages: chosen.iter().map(|installed| exported(installed, chosen)).collect(),
         missing: Vec::new(),
+        facts: StickFacts::default(),
+        pace: None,
         damaged: Vec::new(),
         files: plan.files()?,
         size_bytes: plan.total_bytes()?,

@@ -14,8 +14,10 @@ mod fitting;
 mod indexes;
 mod kit;
 mod kit_import;
+mod pace;
 mod profile;
 mod removable;
+mod runtime;
 mod sift;
 mod site;
 mod stick_trust;
@@ -79,6 +81,7 @@ pub use install::{InstallReport, install};
 pub use kit::{MissingMember, SetUp};
 pub use list::{ListReport, ListedMembers, ListedPackage, list};
 pub use overview::{NextCommand, OverviewReport, overview};
+pub use pace::{Pace, PaceSource, StickFacts};
 pub use path::{PathReport, path};
 pub use profile::{SettingChange, SiteKit};
 pub use registry::{
@@ -88,6 +91,7 @@ pub use registry::{
 pub use remove::{RemoveOptions, RemoveReport, remove};
 #[cfg(feature = "engine")]
 pub use run::{Conversation, RunOptions, RunReport, run};
+pub use runtime::{RuntimeVerdict, RuntimeVoucher};
 pub use search::{FoundPackage, SearchReport, search};
 pub use sift::RefusedPackage;
 pub use stick::{StickBundle, StickReport, StickVerifyReport, stick_info, stick_verify};

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::bundle::{self, BundleId, FileHealth, Remark, Stick};
+use crate::home::Home;
 use crate::package::PackageRef;
 use crate::progress::Monitor;
 
 use super::error::Result;
 use super::removable;
+use super::runtime::{self, RuntimeVerdict};
 
 /// What a stick says that it holds; nothing of it is verified.
 #[derive(Debug, Serialize)]
@@ -50,6 +52,8 @@ pub struct StickVerifyReport {
     pub stick: PathBuf,
     /// Every file of the record.
     pub files: Vec<FileHealth>,
+    /// The builds of localml itself on the stick, and who signed them.
+    pub runtimes: Vec<RuntimeVerdict>,
 }
 
 impl StickVerifyReport {
@@ -88,8 +92,10 @@ pub fn stick_info(folder: Option<&Path>, monitor: &dyn Monitor) -> Result<StickR
 ///
 /// # Errors
 /// When it is not a stick, or has no record to compare with.
-pub fn stick_verify(folder: Option<&Path>, monitor: &dyn Monitor) -> Result<StickVerifyReport> {
+pub fn stick_verify(home: &Home, folder: Option<&Path>, monitor: &dyn Monitor) -> Result<StickVerifyReport> {
     let folder = removable::stick(folder, monitor)?;
-    let files = bundle::verify(&Stick::open(&folder)?, monitor)?;
-    Ok(StickVerifyReport { stick: folder, files })
+    let stick = Stick::open(&folder)?;
+    let files = bundle::verify(&stick, monitor)?;
+    let runtimes = runtime::judge(home, &stick)?;
+    Ok(StickVerifyReport { stick: folder, files, runtimes })
 }

@@ -88,14 +88,18 @@ fn what_is_not_here_is_named_with_the_command_that_brings_it() {
     let sandbox = Sandbox::new();
     let publisher = ngo(&sandbox, COLLECTIONS);
     let said = sandbox.run("cafe", &["export", "stick", "--kit", "clinic"]).failed_with(3);
-    assert!(said.contains("nothing of the kit `clinic-kit` is here") && said.contains("localml fetch clinic-kit"));
+    assert!(
+        said.contains("nothing of the kit `clinic-kit` is here") && said.contains("localml fetch clinic-kit")
+    );
     let said = sandbox.run("cafe", &["export", "stick", "--kit", "book"]).failed_with(2);
     assert!(said.contains("`book` is of the kind `knowledge`, not a kit"), "{said}");
 
     sandbox.ok("cafe", &["fetch", "note"]);
     let run = sandbox.run("cafe", &["--offline", "export", "stick", "--kit", "clinic"]);
     assert_eq!(run.code, Some(8), "{run:?}");
-    assert!(run.stdout.contains("MISSING `book` of `clinic-kit` is not here; `localml fetch book` brings it"));
+    assert!(
+        run.stdout.contains("MISSING `book` of `clinic-kit` is not here; `localml fetch book` brings it")
+    );
 
     // The site is set up with what came, and hears what is missing until a second stick brings it.
     publisher.introduce("site", publisher.registry().to_str().unwrap());
@@ -130,11 +134,17 @@ fn a_registry_that_a_signed_kit_vouches_for_becomes_trusted_from_the_stick() {
     publisher.introduce("site", publisher.registry().to_str().unwrap());
     let run = sandbox.run("site", &["--offline", "import", "stick"]);
     assert_eq!(run.code, Some(0), "{run:?}");
-    assert!(run.stderr.contains("the registry `ministry` is trusted from now on: `clinic-kit` vouches"), "{run:?}");
+    assert!(
+        run.stderr.contains("the registry `ministry` is trusted from now on: `clinic-kit` vouches"),
+        "{run:?}"
+    );
     let law = sandbox.ok("site", &["path", "law"]);
     assert_eq!(fs::read(law.trim()).unwrap(), b"the law");
     let record = fs::read_to_string(sandbox.path("site/registries/ministry/registry.toml")).unwrap();
-    assert!(record.contains("https://ministry.example/"), "the signed address counts, not the carrier's: {record}");
+    assert!(
+        record.contains("https://ministry.example/"),
+        "the signed address counts, not the carrier's: {record}"
+    );
 }
 
 #[test]
@@ -155,7 +165,9 @@ fn a_kit_that_names_another_fingerprint_lets_nobody_in() {
     let (code, report) = sandbox.json("site", &["--offline", "import", "stick"]);
     assert_eq!((code, report["refused"].as_array().unwrap().len()), (Some(8), 1), "{report}");
     assert!(!sandbox.path("site/registries/ministry").exists());
-    assert!(report["kits"][0]["next"][0].as_str().unwrap().starts_with("localml registry add ministry https://"));
+    assert!(
+        report["kits"][0]["next"][0].as_str().unwrap().starts_with("localml registry add ministry https://")
+    );
 }
 
 #[test]
@@ -214,5 +226,8 @@ fn the_catalogs_kits_name_packages_of_the_catalog_that_fit_8_gb() {
     assert!(text.contains("answers with qwen2.5-1.5b-instruct") && text.contains("whisper-tiny"), "{text}");
     assert!(sandbox.ok("home", &["--offline", "search", "kit"]).contains("in 4 packages"));
     let run = sandbox.run("home", &["--offline", "fetch", "clinic-kit", "--plan"]);
-    assert!(run.code == Some(8) && run.stdout.contains("MISSING `localml-handbook` of `clinic-kit`"), "{run:?}");
+    assert!(
+        run.code == Some(8) && run.stdout.contains("MISSING `localml-handbook` of `clinic-kit`"),
+        "{run:?}"
+    );
 }

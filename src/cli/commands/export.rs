@@ -6,7 +6,9 @@ use crate::cli::context::Context;
 use crate::cli::report::Outcome;
 use crate::cli::table::table;
 use crate::cli::terminal::size;
-use crate::ops::{DEFAULT_VOLUME_BYTES, Error, ExportOptions, ExportReport, ExportedPackage, export};
+use crate::ops::{
+    DEFAULT_VOLUME_BYTES, Error, ExportOptions, ExportReport, ExportedPackage, PaceSource, export,
+};
 use crate::package::PackageRef;
 
 /// Write packages to a stick
@@ -25,6 +27,9 @@ pub(crate) struct Args {
     /// A kit: all its packages that are here; its name with or without `-kit`; may be given again
     #[arg(long, value_name = "KIT")]
     kit: Vec<PackageRef>,
+    /// Put localml itself on the stick as plain files, for a site that has nothing yet; see START.SH there
+    #[arg(long)]
+    runtime: bool,
     /// The largest volume, for example 500MB or 2GiB; FAT32 holds at most 4 GiB - 1
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value_t = DEFAULT_VOLUME_BYTES, hide_default_value = true)]
     volume_size: u64,
@@ -38,6 +43,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
         stick: args.stick.clone(),
         packages: args.packages.clone(),
         kits: args.kit.clone(),
+        takes_runtime: args.runtime,
         volume_size_bytes: args.volume_size,
         is_plan: args.plan,
     };
@@ -72,18 +78,52 @@ fn text(report: &ExportReport) -> String {
     text.push_str(&if report.is_plan && !report.was_there {
         let num_files = report.files.len();
         format!(
-            "{} bytes ({}) in {num_files} files would be written to `{stick}`",
+            "{} bytes ({}) in {num_files} files would be written to `{stick}`{}{}",
             report.size_bytes,
-            size(report.size_bytes)
+            size(report.size_bytes),
+            time(report),
+            room(report)
         )
     } else if report.was_there {
         format!("bundle {bundle} is on `{stick}` already, and whole; safe to remove")
     } else {
         format!(
-            "bundle {bundle}: {} written to `{stick}` and read back; safe to remove",
-            size(report.size_bytes)
+            "bundle {bundle}: {} written to `{stick}` and read back{}; safe to remove",
+            size(report.size_bytes),
+            time(report)
         )
     });
+    text
+}
+
+/// How long it takes or took, and at which speeds.
+fn time(report: &ExportReport) -> String {
+    let Some(pace) = &report.pace else { return String::new() };
+    let (write, read) = (size(pace.write_bytes_per_second), size(pace.read_bytes_per_second));
+    let time = match pace.seconds {
+        0..=1 => "1 second".to_owned(),
+        2..=119 => format!("{} seconds", pace.seconds),
+        seconds => format!("{} minutes", seconds.div_ceil(60)),
+    };
+    match pace.source {
+        PaceSource::Measured => format!(" in {time} ({write}/s written, {read}/s read)"),
+        PaceSource::Remembered => {
+            format!("\nabout {time}, by the last export to this stick: {write}/s written, {read}/s read")
+        }
+        PaceSource::Probed => format!("\nabout {time}, by a short trial: {write}/s written, {read}/s read"),
+    }
+}
+
+/// Whether the stick has room, and what its file system does not take.
+fn room(report: &ExportReport) -> String {
+    let facts = &report.facts;
+    let mut text = String::new();
+    if facts.free_bytes < report.size_bytes {
+        text.push_str(&format!("\nNOT ENOUGH ROOM: the stick has {} free", size(facts.free_bytes)));
+    }
+    if facts.file_system == Some("vfat") {
+        text.push_str("\nthe stick has FAT (vfat): no file on it may have 4 GiB, and none will");
+    }
     text
 }
 
