@@ -53,8 +53,8 @@ fn a_kit_on_a_stick_sets_up_the_site() {
     assert_eq!(installed[2], "ngo/clinic-kit@1.0.0:kit", "the kit is recorded last");
     assert_eq!(report["kits"][0]["next"], json!(["localml index add book --name books"]));
 
-    assert!(sandbox.ok("site", &[]).starts_with("site      set up as clinic (kit 1.0.0)"));
-    assert!(sandbox.ok("site", &[]).contains("localml index add book --name books"));
+    assert!(sandbox.ok::<&str>("site", &[]).starts_with("site      set up as clinic (kit 1.0.0)"));
+    assert!(sandbox.ok::<&str>("site", &[]).contains("localml index add book --name books"));
     let doctor = sandbox.run("site", &["doctor"]).stdout;
     assert!(doctor.contains("site: this site was set up as clinic (kit 1.0.0)"), "{doctor}");
     assert!(sandbox.ok("site", &["list"]).contains("all of its 2 packages"));
@@ -64,7 +64,10 @@ fn a_kit_on_a_stick_sets_up_the_site() {
     #[cfg(feature = "index")]
     {
         sandbox.ok("site", &["index", "add", "book", "--name", "books", "--words-only"]);
-        assert!(!sandbox.ok("site", &[]).contains("index add book"), "what is done is not asked for again");
+        assert!(
+            !sandbox.ok::<&str>("site", &[]).contains("index add book"),
+            "what is done is not asked for again"
+        );
     }
 }
 
@@ -191,7 +194,7 @@ fn a_later_kit_says_what_it_changes_and_leaves_what_the_keeper_set() {
         assert!(run.stderr.contains(said), "{said}\n{run:?}");
     }
     sandbox.write("cafe/profile.toml", "roles = 3");
-    let said = sandbox.run("cafe", &[]).failed_with(4);
+    let said = sandbox.run::<&str>("cafe", &[]).failed_with(4);
     assert!(said.contains("profile.toml` cannot be read") && said.contains("hint: mend the file"), "{said}");
 }
 

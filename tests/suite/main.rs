@@ -22,9 +22,12 @@ mod kits;
 mod knowledge;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
 mod meaning;
+mod pace;
 mod publish;
 #[cfg(feature = "index")]
 mod questions;
+mod readme;
+mod runtime;
 mod samples;
 mod stick;
 mod supply;
