@@ -88,6 +88,7 @@ fail() {
     exit "$3"
 }
 
+from=$(pwd)
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
 cd "$here" || exit 1
 stick=$(cd ../../.. && pwd)
@@ -104,18 +105,22 @@ fi || fail "a file differs from its sum" "use another copy of the stick, or expo
 if [ "$1" = --here ]; then
     [ -x "@STICK_NAME@" ] || fail "programs cannot run from this stick" "leave --here out to copy it to this PC" 1
     mkdir -p localml-home || exit 1
-    echo "next: $here/@STICK_NAME@ import $stick"
+    echo "next: \"$here/@STICK_NAME@\" import \"$stick\""
     exec "./@STICK_NAME@" --version
 fi
 
-to="${1:-${HOME:-.}/localml}"
+to="${1:-${HOME:-$from}/localml}"
+case "$to" in
+    /*) ;;
+    *) to="$from/$to" ;;
+esac
 place() {
     mkdir -p "$(dirname "$to/$2")" && cp "$1" "$to/$2" && cmp -s "$1" "$to/$2" ||
         fail "could not copy $2 to $to" "is there room, and may you write there? Name another folder" 6
 }
 @PLACES@chmod +x "$to/@NAME@"
 "$to/@NAME@" --version || fail "the program does not run on this PC" "is it for another kind of PC?" 1
-echo "next: $to/@NAME@ import $stick"
+echo "next: \"$to/@NAME@\" import \"$stick\""
 "#;
 
 const BATCH: &str = r#"@echo off

@@ -146,6 +146,9 @@ impl<'a> Extras<'a> {
         more_bytes: impl FnOnce() -> u64,
         monitor: &dyn Monitor,
     ) -> Result<Self> {
+        if let (false, Ok(stick)) = (options.is_plan, Stick::open(self.stick)) {
+            bundle::remove_probe(&stick)?;
+        }
         if let Some(plan) = self.plan.take().filter(|plan| !options.is_plan && !plan.is_already_there()) {
             let stick = self.stick;
             plan.write(stick, more_bytes(), monitor)

@@ -11,12 +11,12 @@ use crate::support::sandbox::Sandbox;
 
 const MEMBERS: [&str; 2] = ["book", "note"];
 
-/// A registry `ngo` with a book, a note and `clinic-kit`; `profile` is the kit's. The cafe knows it.
+/// A registry `ngo` with a book, a note and `village-kit`; `profile` is the kit's. The cafe knows it.
 fn ngo<'a>(sandbox: &'a Sandbox, profile: &str) -> Publisher<'a> {
     let publisher = Publisher::new(sandbox, "ngo");
     publisher.add("book", "1.0.0", &[("chapter.md", b"# Cold\n\nVaccines stay between 2 and 8 degrees.\n")]);
     publisher.add("note", "1.0.0", &[("note.txt", b"a note")]);
-    publisher.add_manifest("clinic-kit", "1.0.0", &kit("clinic-kit", "1.0.0", &MEMBERS, profile), &[]);
+    publisher.add_manifest("village-kit", "1.0.0", &kit("village-kit", "1.0.0", &MEMBERS, profile), &[]);
     publisher.publish();
     publisher.introduce("cafe", publisher.registry().to_str().unwrap());
     fs::create_dir(sandbox.path("stick")).unwrap();
@@ -40,9 +40,9 @@ fn names(value: &Value) -> Vec<&str> {
 fn a_kit_on_a_stick_sets_up_the_site() {
     let sandbox = Sandbox::new();
     let publisher = ngo(&sandbox, COLLECTIONS);
-    let (code, fetched) = sandbox.json("cafe", &["fetch", "clinic-kit"]);
-    assert_eq!((code, names(&fetched["packages"])), (Some(0), vec!["book", "note", "clinic-kit"]));
-    let (code, exported) = sandbox.json("cafe", &["--offline", "export", "stick", "--kit", "clinic"]);
+    let (code, fetched) = sandbox.json("cafe", &["fetch", "village-kit"]);
+    assert_eq!((code, names(&fetched["packages"])), (Some(0), vec!["book", "note", "village-kit"]));
+    let (code, exported) = sandbox.json("cafe", &["--offline", "export", "stick", "--kit", "village"]);
     assert_eq!((code, exported["packages"].as_array().unwrap().len()), (Some(0), 3), "{exported}");
 
     publisher.introduce("site", publisher.registry().to_str().unwrap());
@@ -50,13 +50,13 @@ fn a_kit_on_a_stick_sets_up_the_site() {
     let (code, report) = sandbox.json("site", &["--offline", "import", "stick"]);
     let installed = report["installed"].as_array().unwrap();
     assert_eq!((code, installed.len()), (Some(0), 3), "{report}");
-    assert_eq!(installed[2], "ngo/clinic-kit@1.0.0:kit", "the kit is recorded last");
+    assert_eq!(installed[2], "ngo/village-kit@1.0.0:kit", "the kit is recorded last");
     assert_eq!(report["kits"][0]["next"], json!(["localml index add book --name books"]));
 
-    assert!(sandbox.ok::<&str>("site", &[]).starts_with("site      set up as clinic (kit 1.0.0)"));
+    assert!(sandbox.ok::<&str>("site", &[]).starts_with("site      set up as village (kit 1.0.0)"));
     assert!(sandbox.ok::<&str>("site", &[]).contains("localml index add book --name books"));
     let doctor = sandbox.run("site", &["doctor"]).stdout;
-    assert!(doctor.contains("site: this site was set up as clinic (kit 1.0.0)"), "{doctor}");
+    assert!(doctor.contains("site: this site was set up as village (kit 1.0.0)"), "{doctor}");
     assert!(sandbox.ok("site", &["list"]).contains("all of its 2 packages"));
     sandbox.ok("site", &["verify"]);
     let (code, again) = sandbox.json("site", &["--offline", "import", "stick"]);
@@ -78,10 +78,10 @@ fn a_kit_that_is_asked_for_by_name_brings_its_members() {
     publisher.add("other", "1.0.0", &[("other.txt", b"not of the kit")]);
     publisher.publish();
     sandbox.ok("cafe", &["update"]);
-    sandbox.ok("cafe", &["fetch", "clinic-kit", "other"]);
+    sandbox.ok("cafe", &["fetch", "village-kit", "other"]);
     sandbox.ok("cafe", &["--offline", "export", "stick"]);
     publisher.introduce("site", publisher.registry().to_str().unwrap());
-    let (code, report) = sandbox.json("site", &["--offline", "import", "stick", "clinic-kit"]);
+    let (code, report) = sandbox.json("site", &["--offline", "import", "stick", "village-kit"]);
     assert_eq!((code, report["installed"].as_array().unwrap().len()), (Some(0), 3), "{report}");
     assert!(!sandbox.ok("site", &["list"]).contains("other"));
 }
@@ -90,18 +90,19 @@ fn a_kit_that_is_asked_for_by_name_brings_its_members() {
 fn what_is_not_here_is_named_with_the_command_that_brings_it() {
     let sandbox = Sandbox::new();
     let publisher = ngo(&sandbox, COLLECTIONS);
-    let said = sandbox.run("cafe", &["export", "stick", "--kit", "clinic"]).failed_with(3);
+    let said = sandbox.run("cafe", &["export", "stick", "--kit", "village"]).failed_with(3);
     assert!(
-        said.contains("nothing of the kit `clinic-kit` is here") && said.contains("localml fetch clinic-kit")
+        said.contains("nothing of the kit `village-kit` is here")
+            && said.contains("localml fetch village-kit")
     );
     let said = sandbox.run("cafe", &["export", "stick", "--kit", "book"]).failed_with(2);
     assert!(said.contains("`book` is of the kind `knowledge`, not a kit"), "{said}");
 
     sandbox.ok("cafe", &["fetch", "note"]);
-    let run = sandbox.run("cafe", &["--offline", "export", "stick", "--kit", "clinic"]);
+    let run = sandbox.run("cafe", &["--offline", "export", "stick", "--kit", "village"]);
     assert_eq!(run.code, Some(8), "{run:?}");
     assert!(
-        run.stdout.contains("MISSING `book` of `clinic-kit` is not here; `localml fetch book` brings it")
+        run.stdout.contains("MISSING `book` of `village-kit` is not here; `localml fetch book` brings it")
     );
 
     // The site is set up with what came, and hears what is missing until a second stick brings it.
@@ -129,7 +130,7 @@ fn a_registry_that_a_signed_kit_vouches_for_becomes_trusted_from_the_stick() {
     );
     let publisher = ngo(&sandbox, &registry);
     ministry.introduce("cafe", ministry.registry().to_str().unwrap());
-    sandbox.ok("cafe", &["fetch", "clinic-kit", "law"]);
+    sandbox.ok("cafe", &["fetch", "village-kit", "law"]);
     sandbox.ok("cafe", &["--offline", "export", "stick"]);
 
     // A site that knows neither trusts neither: the kit itself is a stranger there.
@@ -138,7 +139,7 @@ fn a_registry_that_a_signed_kit_vouches_for_becomes_trusted_from_the_stick() {
     let run = sandbox.run("site", &["--offline", "import", "stick"]);
     assert_eq!(run.code, Some(0), "{run:?}");
     assert!(
-        run.stderr.contains("the registry `ministry` is trusted from now on: `clinic-kit` vouches"),
+        run.stderr.contains("the registry `ministry` is trusted from now on: `village-kit` vouches"),
         "{run:?}"
     );
     let law = sandbox.ok("site", &["path", "law"]);
@@ -162,7 +163,7 @@ fn a_kit_that_names_another_fingerprint_lets_nobody_in() {
     );
     let publisher = ngo(&sandbox, &registry);
     ministry.introduce("cafe", ministry.registry().to_str().unwrap());
-    sandbox.ok("cafe", &["fetch", "clinic-kit", "law"]);
+    sandbox.ok("cafe", &["fetch", "village-kit", "law"]);
     sandbox.ok("cafe", &["--offline", "export", "stick"]);
     publisher.introduce("site", publisher.registry().to_str().unwrap());
     let (code, report) = sandbox.json("site", &["--offline", "import", "stick"]);
@@ -181,13 +182,13 @@ fn a_later_kit_says_what_it_changes_and_leaves_what_the_keeper_set() {
     publisher.add_manifest("school-kit", "2.0.0", &kit("school-kit", "2.0.0", &["note"], school), &[]);
     publisher.publish();
     sandbox.ok("cafe", &["update"]);
-    sandbox.ok("cafe", &["install", "clinic-kit"]);
+    sandbox.ok("cafe", &["install", "village-kit"]);
     let profile = fs::read_to_string(sandbox.path("cafe/profile.toml")).unwrap();
     sandbox.write("cafe/profile.toml", profile.replacen("lan = true", "lan = false", 1));
     let run = sandbox.run("cafe", &["install", "school-kit"]);
     assert_eq!(run.code, Some(0), "{run:?}");
     for said in [
-        "this site was set up as clinic (kit 1.0.0); now it is school (kit 2.0.0)",
+        "this site was set up as village (kit 1.0.0); now it is school (kit 2.0.0)",
         "`languages` was [\"en\"] and is now [\"fr\"]",
         "`roles.lan` stays false as you set it; `school-kit` says true",
     ] {

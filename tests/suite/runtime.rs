@@ -80,10 +80,9 @@ fn a_pc_that_has_nothing_gets_localml_from_the_stick() {
     assert_eq!(fs::read(sandbox.path("new pc/localml/lib/libhelp+er.so.1")).unwrap(), b"a library");
 
     // The next command is the one that the script names, and it works with the copy alone.
-    let next = format!(
-        "next: new pc/localml/localml import {}",
-        sandbox.path("stick").canonicalize().unwrap().display()
-    );
+    let folder = sandbox.path("").canonicalize().unwrap();
+    let (program, stick) = (folder.join("new pc/localml/localml"), folder.join("stick"));
+    let next = format!("next: \"{}\" import \"{}\"", program.display(), stick.display());
     assert!(run.stdout.contains(&next), "{next}\n{}", run.stdout);
     let mut import = Command::new(&copy);
     import.env_clear().env("LOCALML_HOME", sandbox.path("site")).current_dir(sandbox.path(""));

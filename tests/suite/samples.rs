@@ -122,10 +122,9 @@ fn a_bundle_of_a_later_major_version_is_refused_by_name() {
     let stick = copy_of(&sandbox, &sample, "stick");
     rewrite(&stick, "1.0", |description| description["format"] = "2.0".into());
     let (code, report) = import(&sandbox, "stick", &facts);
-    assert!(code != Some(0) && report["num_unread_bundles"] == 1, "{report}");
-    assert!(
-        report["remarks"].to_string().contains("has format 2.0, and this localml reads formats up to 1.0")
-    );
+    assert_eq!(code, Some(1), "{report}");
+    let said = report.to_string();
+    assert!(said.contains("BUNDLE.JSON` has format 2.0, and this localml reads formats up to 1.0"), "{said}");
 }
 
 /// Writes the commit record and every description as a later version might: with its number, and with
@@ -193,7 +192,8 @@ fn a_download_that_an_older_version_broke_off_continues() {
         let client = localml::transfer::Client::new(localml::transfer::Options::default());
         let fetched = client.fetch(&wanted, &home.join("staging"), &localml::progress::Silent).unwrap();
         assert_eq!(fetched.staged.digest, digest);
-        assert_eq!(fetched.wire_bytes, LATE_BYTES as u64 - LATE_CUT_BYTES);
+        // What stood in the journal is not fetched again; at most one KiB before the cut did not yet.
+        assert!(fetched.wire_bytes <= LATE_BYTES as u64 - LATE_CUT_BYTES + 1024, "{fetched:?}");
     }
 }
 
