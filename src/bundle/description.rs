@@ -67,6 +67,9 @@ pub struct Item {
     pub kind: Kind,
     /// Its licence, to be shown before it is installed.
     pub license: String,
+    /// The sites that it is for; every site when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<SiteId>,
     /// Its whole description, when no registry vouches for it; a keeper may still want it by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unsigned: Option<Manifest>,
@@ -185,8 +188,13 @@ impl Description {
             }
         }
         self.volumes.iter().try_for_each(|volume| self.check_volume(volume))?;
+        let num_pieces: usize = self.blobs.iter().map(|blob| blob.pieces.len()).sum();
+        let num_held: usize = self.volumes.iter().flat_map(|volume| &volume.holds).map(|run| run.count).sum();
+        if num_held > num_pieces {
+            return Err("its volumes are said to hold more pieces than there are".into());
+        }
         self.sticks.iter().try_for_each(StickShare::check)?;
-        self.parity.as_ref().map_or(Ok(()), |parity| parity.check(self.volumes.len()))
+        self.parity.as_ref().map_or(Ok(()), |parity| parity.check(self))
     }
 
     fn check_volume(&self, volume: &VolumeEntry) -> std::result::Result<(), String> {

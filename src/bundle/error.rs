@@ -76,6 +76,12 @@ pub enum BundleError {
         /// Why not.
         reason: &'static str,
     },
+    /// Parity volumes cannot be made, or cannot be used.
+    #[error("there can be no parity: {reason}")]
+    Parity {
+        /// Why.
+        reason: String,
+    },
     /// There is not enough free space.
     #[error("`{}` has {free_bytes} bytes free, and {needed_bytes} bytes are needed", folder.display())]
     NoRoom {
@@ -123,9 +129,11 @@ impl Explain for BundleError {
             | Self::Damaged { .. }
             | Self::ReadBack { .. }
             | Self::BlobDamaged { .. } => ErrorKind::Damaged,
-            Self::NewerFormat { .. } | Self::TooMany { .. } | Self::NoPlace { .. } | Self::Cancelled => {
-                ErrorKind::Failed
-            }
+            Self::NewerFormat { .. }
+            | Self::TooMany { .. }
+            | Self::NoPlace { .. }
+            | Self::Parity { .. }
+            | Self::Cancelled => ErrorKind::Failed,
             Self::DamagedTrust { .. } => ErrorKind::Untrusted,
             Self::NoRoom { .. } => ErrorKind::NoRoom,
             Self::VolumeSize { .. } => ErrorKind::Usage,
@@ -153,7 +161,7 @@ impl Explain for BundleError {
             Self::NoPlace { .. } => {
                 Some("leave `--runtime` out, or package localml with plainer names".into())
             }
-            Self::TooMany { .. } => None,
+            Self::TooMany { .. } | Self::Parity { .. } => None,
         }
     }
 }

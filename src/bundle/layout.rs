@@ -7,7 +7,8 @@
 //!           B/<id>/BUNDLE.JSON      what the bundle holds
 //!           B/<id>/V0001.TAR …      volumes; P0001.TAR … are parity volumes
 //!           BIN/<TARGET>/           localml itself for a platform, as plain files
-//!           REQ/  RCP/              requests and receipts
+//!           REQ/<site>-<n>.JSON     what a site asks for
+//!           RCP/<site>-<n>.JSON     what a site holds
 //! ```
 
 use super::id::BundleId;
@@ -19,6 +20,8 @@ pub(super) const SLOTS: [&str; 2] = ["STICK.A", "STICK.B"];
 pub(super) const TRUST: &str = "TRUST";
 pub(super) const BUNDLES: &str = "B";
 pub(super) const BIN: &str = "BIN";
+pub(super) const REQUESTS: &str = "REQ";
+pub(super) const RECEIPTS: &str = "RCP";
 pub(super) const DESCRIPTION: &str = "BUNDLE.JSON";
 
 /// The most bytes a file can have on FAT32, and so the most that a volume may have.

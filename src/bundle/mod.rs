@@ -15,11 +15,13 @@ mod parity;
 mod record;
 mod share;
 
+mod draft;
 mod outgoing;
 mod pack;
 mod plan;
 mod readback;
 mod runtime;
+mod spread;
 mod starter;
 mod volume;
 mod writer;
@@ -32,6 +34,14 @@ mod stick;
 mod trust;
 mod verify;
 
+mod letter;
+mod receipt;
+mod request;
+mod short;
+
+mod clean;
+mod half;
+
 mod background;
 mod clock;
 mod codec;
@@ -40,20 +50,27 @@ mod pace;
 mod readme;
 mod remark;
 
+pub use clean::remove;
 pub use codec::is_text_name;
 pub use description::{BlobEntry, Description, Item, ItemFile, PieceEntry, Run, VolumeEntry};
 pub use error::{BundleError, Result};
+pub use half::{Gap, HalfBlob, half_blobs};
 pub use id::{BundleId, InvalidId, SiteId};
 pub use layout::{DEFAULT_VOLUME_BYTES, MAX_VOLUME_BYTES};
+pub use letter::{Holding, Letterhead, RegistryState};
 pub use outgoing::{Outgoing, OutgoingBlob};
 pub use pace::{PROBE_BYTES, Speeds, per_second, probe, remove_probe};
 pub use parity::{Parity, ParityVolume};
 pub use plan::{ExportOptions, Plan, PlannedFile};
-pub use reader::{Authorised, Incomplete, Intake, receive};
+pub use reader::{Authorised, Incomplete, Intake, Site, receive};
+pub use receipt::{MissingPackage, Receipt, ReceivedBundle};
 pub use record::{CommitRecord, CommittedFile};
 pub use remark::Remark;
+pub use request::Request;
 pub use runtime::{Program, ProgramFile, RuntimeOnStick, RuntimePlan, Signer, runtimes_on, stick_name};
 pub use share::StickShare;
+pub use short::{MAX_SHORT_CHARS, SHORT_BLOB_BYTES, ShortError, ShortRequest, prefix_of};
+pub use spread::{Berth, remaining, spread};
 pub use stick::{Bundle, Bundles, Stick, TrustSets};
 pub use trust::{TrustFile, TrustSet};
 pub use verify::{FileHealth, verify};

@@ -7,28 +7,28 @@ use serde::Serialize;
 use crate::digest::Sha256;
 use crate::disk;
 
-use super::clock::rfc3339;
-use super::description::{BlobEntry, Description, KNOWN_FORMAT};
-use super::error::{BundleError, Result};
+use super::description::Description;
+use super::draft::{Draft, all_volumes};
+use super::error::Result;
 use super::id::BundleId;
 use super::layout::{DEFAULT_VOLUME_BYTES, DESCRIPTION, README};
-use super::outgoing::{Outgoing, OutgoingBlob, in_order, nothing, outline};
-use super::pack::Deal;
+use super::outgoing::{Outgoing, OutgoingBlob};
 use super::readme;
 use super::record::{CommitRecord, CommittedFile};
 use super::stick::Stick;
-use super::trust;
 
 /// How an export is cut.
 #[derive(Debug, Clone, Copy)]
 pub struct ExportOptions {
     /// The most bytes that one volume may have, at most `MAX_VOLUME_BYTES`.
     pub volume_size_bytes: u64,
+    /// How many parity volumes for a hundred volumes, rounded up; 0 for none.
+    pub parity_percent: u32,
 }
 
 impl Default for ExportOptions {
     fn default() -> Self {
-        Self { volume_size_bytes: DEFAULT_VOLUME_BYTES }
+        Self { volume_size_bytes: DEFAULT_VOLUME_BYTES, parity_percent: 0 }
     }
 }
 
@@ -39,11 +39,13 @@ pub struct Plan {
     pub(super) description: Description,
     /// The blobs, as `description.blobs` has them.
     pub(super) sources: Vec<OutgoingBlob>,
+    /// The names of the volumes, data and parity, that go to this stick.
+    pub(super) share: Vec<String>,
     pub(super) trust: Option<(String, Vec<u8>)>,
     pub(super) writes_readme: bool,
     /// True when the record still promises trust files that are damaged; the new record does not.
     drops_trust: bool,
-    /// True when the stick already holds this bundle, committed.
+    /// True when the stick already holds its share of this bundle, committed.
     pub(super) is_committed: bool,
     /// The record to commit, likewise with empty digests.
     pub(super) record: CommitRecord,
@@ -66,49 +68,28 @@ impl Plan {
     /// # Errors
     /// `VolumeSize`; `BlobDamaged` when a blob is not there with its length; as `Stick::open`.
     pub fn new(folder: &Path, outgoing: Outgoing, options: &ExportOptions) -> Result<Self> {
-        let stick = match Stick::open(folder) {
-            Err(BundleError::NotAStick { .. }) => None,
-            opened => Some(opened?),
-        };
-        let Outgoing { items, blobs, requires, recipients, trust, created_at } = outgoing;
-        let mut sources = in_order(blobs);
-        let blobs =
-            sources.iter_mut().map(|blob| outline(blob, false)).collect::<Result<Vec<BlobEntry>>>()?;
-        let carries = |blob: usize, piece: usize| sources[blob].carries(piece);
-        let limit_bytes = options.volume_size_bytes;
-        let volumes = Deal { blobs: &blobs, carries: &carries, limit_bytes, counts_plain: false }.pack()?;
-        let trust = if trust.is_empty() { None } else { Some(trust::pack(&trust)?) };
-        let mut description = Description {
-            format: KNOWN_FORMAT.into(),
-            id: BundleId::of(&nothing()),
-            created: String::new(),
-            items,
-            requires,
-            trust: None,
-            recipients,
-            sticks: Vec::new(),
-            parity: None,
-            volumes,
-            blobs,
-        };
-        description.id = BundleId::of(&Sha256::of(&without_digests(&description).to_bytes()?));
-        description.created = rfc3339(created_at);
-        description.trust = trust.as_ref().map(|(path, _)| path.clone());
-        Self::for_stick(stick.as_ref(), description, sources, trust)
+        let stick = Stick::open_if_any(folder)?;
+        let draft = Draft::new(outgoing, options, false)?;
+        let share = all_volumes(&draft.description).map(|(name, _)| name.to_owned()).collect();
+        let stick_id = stick_id(stick.as_ref());
+        Self::for_stick(stick.as_ref(), stick_id, draft, share)
     }
 
-    fn for_stick(
+    /// Decides the same for one of several sticks, which takes only its share of the volumes.
+    pub(super) fn for_stick(
         stick: Option<&Stick>,
-        description: Description,
-        sources: Vec<OutgoingBlob>,
-        trust: Option<(String, Vec<u8>)>,
+        stick_id: String,
+        draft: Draft,
+        share: Vec<String>,
     ) -> Result<Self> {
+        let Draft { description, sources, trust } = draft;
         let old = stick.and_then(Stick::record);
         let id = &description.id;
-        let is_committed = old.is_some_and(|record| record.file(&id.path_of(DESCRIPTION)).is_some());
+        let has = |name: &str| old.is_some_and(|record| record.file(&id.path_of(name)).is_some());
+        let is_committed = has(DESCRIPTION) && share.iter().all(|name| has(name));
         let mut record = CommitRecord {
             generation: old.map_or(0, |record| record.generation) + 1,
-            stick_id: old.map_or_else(new_stick_id, |record| record.stick_id.clone()),
+            stick_id,
             files: stick.map(Stick::known_files).transpose()?.unwrap_or_default(),
         };
         let damaged_trust: Vec<String> = stick.map(damaged_trust).unwrap_or_default();
@@ -125,12 +106,39 @@ impl Plan {
             record,
             description,
             sources,
+            share,
         };
         if !is_committed {
             plan.list_bundle()?;
         }
         plan.list_small_files();
         Ok(plan)
+    }
+
+    /// Takes over the digests that the writing to another stick of the set found out.
+    pub fn learn_from(&mut self, description: &Description) -> Result<()> {
+        if description.id == self.description.id {
+            self.description = description.clone();
+            if !self.is_committed {
+                self.list_bundle()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the bundle holds, as far as it is known now.
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// The names of the volumes that go to this stick.
+    pub fn share(&self) -> &[String] {
+        &self.share
+    }
+
+    /// True when this volume goes to this stick.
+    pub(super) fn takes(&self, name: &str) -> bool {
+        self.share.iter().any(|own| own == name)
     }
 
     /// Has the bundle written again, because what the stick holds of it is damaged.
@@ -161,8 +169,8 @@ impl Plan {
         let file = |path: String, size_bytes: u64| PlannedFile { path, size_bytes };
         let mut files: Vec<PlannedFile> = Vec::new();
         if !self.is_committed {
-            let volumes = self.description.volumes.iter();
-            files.extend(volumes.map(|volume| file(self.id().path_of(&volume.name), volume.size_bytes)));
+            let volumes = all_volumes(&self.description).filter(|(name, _)| self.takes(name));
+            files.extend(volumes.map(|(name, size_bytes)| file(self.id().path_of(name), size_bytes)));
             files.push(file(self.id().path_of(DESCRIPTION), self.description.to_bytes()?.len() as u64));
         }
         if let Some((path, bytes)) = &self.trust {
@@ -187,9 +195,15 @@ impl Plan {
     fn list_bundle(&mut self) -> Result<()> {
         let own_folder = self.description.id.path_of("");
         self.record.files.retain(|file| !file.path.starts_with(&own_folder));
-        for volume in &self.description.volumes {
-            let (path, size_bytes) = (self.description.id.path_of(&volume.name), volume.size_bytes);
-            self.record.files.push(CommittedFile { path, size_bytes, sha256: volume.sha256 });
+        let volumes =
+            self.description.volumes.iter().map(|volume| (&volume.name, volume.size_bytes, volume.sha256));
+        let parity = self.description.parity.iter().flat_map(|parity| &parity.volumes);
+        let parity = parity.map(|volume| (&volume.name, volume.size_bytes, volume.sha256));
+        for (name, size_bytes, sha256) in volumes.chain(parity) {
+            if self.share.contains(name) {
+                let path = self.description.id.path_of(name);
+                self.record.files.push(CommittedFile { path, size_bytes, sha256 });
+            }
         }
         let bytes = self.description.to_bytes()?;
         self.record.files.push(committed(self.description.id.path_of(DESCRIPTION), &bytes));
@@ -208,15 +222,6 @@ impl Plan {
 
 fn committed(path: String, bytes: &[u8]) -> CommittedFile {
     CommittedFile { path, size_bytes: bytes.len() as u64, sha256: Sha256::of(bytes) }
-}
-
-/// The description with nothing in it that only the copying finds: it names the bundle.
-fn without_digests(description: &Description) -> Description {
-    let mut description = description.clone();
-    for piece in description.blobs.iter_mut().flat_map(|blob| &mut blob.pieces) {
-        piece.sha256 = nothing();
-    }
-    description
 }
 
 /// True when the stick promises these bytes in this file, and still has them.
@@ -240,7 +245,12 @@ fn damaged_trust(stick: &Stick) -> Vec<String> {
     paths
 }
 
-pub(super) fn new_stick_id() -> String {
+/// The name of a stick; a new one when it has none.
+pub(super) fn stick_id(stick: Option<&Stick>) -> String {
+    stick.and_then(Stick::record).map_or_else(new_stick_id, |record| record.stick_id.clone())
+}
+
+fn new_stick_id() -> String {
     let mut bytes = [0; 4];
     // Without randomness every stick is called the same, which only a person would notice.
     let _ = getrandom::fill(&mut bytes);

@@ -14,6 +14,7 @@ use super::codec;
 use super::description::{Description, PieceEntry, Run, VolumeEntry};
 use super::entry::{BLOCK_BYTES, EntryName, TRAILER_BYTES, entry_bytes};
 use super::error::{BundleError, Result};
+use super::parity::{self, Parity};
 use super::record::CommittedFile;
 
 /// How much is read at a time, in bytes.
@@ -51,12 +52,46 @@ pub(super) fn check_volume(
             task.advance(bytes.len() as u64);
         }
     }
-    let trailer = read(&file, &mut buffers, at, TRAILER_BYTES).ok_or_else(wrong)?;
+    let trailer = end(&file, &mut buffers, at, volume.size_bytes).ok_or_else(wrong)?;
     whole.update(&trailer);
-    let has_end = file.metadata().is_ok_and(|metadata| metadata.len() == volume.size_bytes);
-    if !has_end || trailer.iter().any(|&byte| byte != 0) {
-        return Err(wrong());
+    Ok(whole.finish())
+}
+
+/// Reads a parity volume from the medium and compares every byte; `volume` counts from 0.
+///
+/// # Errors
+/// `ReadBack` when a byte differs or cannot be read; `Cancelled`.
+pub(super) fn check_parity(
+    root: &Path,
+    description: &Description,
+    parity: &Parity,
+    volume: usize,
+    (monitor, task): (&dyn Monitor, &dyn Task),
+) -> Result<Sha256> {
+    let listed = &parity.volumes[volume];
+    let path = description.id.path_of(&listed.name);
+    let wrong = || BundleError::ReadBack { file: path.clone() };
+    let file = disk::open_plain(&root.join(&path))?;
+    disk::drop_cached_pages(&file);
+    let (mut at, mut buffers, whole) = (0, Buffers::new(), Background::start());
+    for (index, expected) in listed.pieces.iter().enumerate() {
+        if monitor.is_cancelled() {
+            return Err(BundleError::Cancelled);
+        }
+        let length = parity.piece_bytes(index);
+        let bytes = read(&file, &mut buffers, at, entry_bytes(length)).ok_or_else(wrong)?;
+        whole.update(&bytes);
+        let (header, rest) = bytes.split_at(BLOCK_BYTES as usize);
+        let (piece, padding) = rest.split_at(usize::try_from(length).unwrap_or_default());
+        let is_right = Sha256::of(piece) == *expected && padding.iter().all(|&byte| byte == 0);
+        if !is_right || *header != parity::header(&description.id, volume, index, length) {
+            return Err(wrong());
+        }
+        at += bytes.len() as u64;
+        task.advance(bytes.len() as u64);
     }
+    let trailer = end(&file, &mut buffers, at, listed.size_bytes).ok_or_else(wrong)?;
+    whole.update(&trailer);
     Ok(whole.finish())
 }
 
@@ -92,6 +127,13 @@ pub(super) fn is_whole(
         task.advance(length);
     }
     Ok(whole.finish() == expected.sha256)
+}
+
+/// The two blocks of zeros at the end of a volume; `None` when it ends otherwise.
+fn end(file: &File, buffers: &mut Buffers, at: u64, size_bytes: u64) -> Option<Arc<Vec<u8>>> {
+    let trailer = read(file, buffers, at, TRAILER_BYTES)?;
+    let has_end = file.metadata().is_ok_and(|metadata| metadata.len() == size_bytes);
+    (has_end && trailer.iter().all(|&byte| byte == 0)).then_some(trailer)
 }
 
 fn read(file: &File, buffers: &mut Buffers, at: u64, length: u64) -> Option<Arc<Vec<u8>>> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -13,8 +13,10 @@ use crate::disk::{self, Staged};
 use crate::package::{FileEntry, PieceList};
 use crate::progress::{Monitor, Task, Unit};
 
-use super::description::{BlobEntry, VolumeEntry};
+use super::description::{BlobEntry, Run, VolumeEntry};
 use super::error::{BundleError, Result};
+use super::half;
+use super::parity::{self, Missing, Recovery};
 use super::part::Part;
 use super::pump::{self, Message, Need};
 use super::remark::{Remark, Remarks};
@@ -48,6 +50,14 @@ pub struct Incomplete {
     pub causes: Vec<Remark>,
 }
 
+/// The place where blobs come in.
+pub struct Site<'a> {
+    /// The folder for what is under way.
+    pub staging: &'a Path,
+    /// Where a whole blob lies that is here already, by digest and size; parity is completed with it.
+    pub held: &'a dyn Fn(&Sha256, u64) -> Option<PathBuf>,
+}
+
 /// What came in.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Intake {
@@ -60,6 +70,8 @@ pub struct Intake {
     pub piece_lists: Vec<PieceList>,
     /// Blobs on the stick that nobody authorised; they were not read.
     pub num_ignored_blobs: usize,
+    /// How many pieces were lost or damaged, and made good from parity.
+    pub num_recovered_pieces: usize,
     /// What else is wrong with the stick.
     pub remarks: Vec<Remark>,
 }
@@ -92,7 +104,7 @@ impl Authorised {
 pub fn receive<E: From<BundleError>>(
     mut found: Bundles,
     authorised: &Authorised,
-    staging: &Path,
+    site: &Site<'_>,
     deliver: &mut dyn FnMut(Staged) -> std::result::Result<(), E>,
     monitor: &dyn Monitor,
 ) -> std::result::Result<Intake, E> {
@@ -106,13 +118,14 @@ pub fn receive<E: From<BundleError>>(
     found.refused.iter().for_each(|error| remarks.add(".", error.to_string()));
     let wanted = wanted_blobs(&found.bundles, authorised);
     let total_bytes = wanted.values().sum();
-    check_room(staging, &wanted)?;
+    check_room(site.staging, &wanted)?;
     let task = monitor.start("reading the stick", Some(total_bytes), Unit::Bytes);
     let mut reception = Reception {
         authorised,
-        staging,
+        site,
         monitor,
         task: &*task,
+        num_recovered_pieces: 0,
         remarks,
         received: BTreeSet::new(),
         incomplete: BTreeMap::new(),
@@ -155,9 +168,10 @@ fn check_room(staging: &Path, wanted: &BTreeMap<Sha256, u64>) -> Result<()> {
 /// One reading of a stick.
 struct Reception<'a> {
     authorised: &'a Authorised,
-    staging: &'a Path,
+    site: &'a Site<'a>,
     monitor: &'a dyn Monitor,
     task: &'a dyn Task,
+    num_recovered_pieces: usize,
     remarks: Remarks,
     received: BTreeSet<Sha256>,
     incomplete: BTreeMap<Sha256, Incomplete>,
@@ -192,8 +206,54 @@ impl Reception<'_> {
                 self.take_volume(bundle, volume, &mut wanted, deliver)?;
             }
         }
+        match wanted.is_empty() {
+            true => parity::forget(bundle, self.site.staging)?,
+            false => self.make_good(bundle, &mut wanted, deliver)?,
+        }
         for wanted in wanted.into_values() {
-            self.note_incomplete(wanted);
+            self.note_incomplete(bundle, wanted);
+        }
+        Ok(())
+    }
+
+    /// Makes lost pieces good from parity; keeps parity for the other sticks of the set where it is not enough.
+    fn make_good<E: From<BundleError>>(
+        &mut self,
+        bundle: &Bundle,
+        wanted: &mut HashMap<usize, Wanted<'_>>,
+        deliver: &mut dyn FnMut(Staged) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let Some(mut recovery) = Recovery::new(bundle, self.site.staging, self.site.held) else {
+            return Ok(());
+        };
+        let mut missing: Vec<Missing> = Vec::new();
+        for (&blob, wanted) in &mut *wanted {
+            wanted.part.rest()?;
+            for piece in 0..wanted.blob.pieces.len() {
+                match wanted.part.has(piece) {
+                    true => recovery.has_in_part((blob, piece)),
+                    false => missing.push((blob, piece)),
+                }
+            }
+        }
+        let task = self.task;
+        let mut take = |(blob, piece): Missing, bytes: Vec<u8>| {
+            task.advance(bytes.len() as u64);
+            wanted.get_mut(&blob).map_or(Ok(()), |wanted| wanted.part.take(piece, &Arc::new(bytes)))
+        };
+        self.num_recovered_pieces += recovery.run(&missing, &mut take, self.monitor)?;
+        let whole: Vec<usize> =
+            wanted.iter().filter(|(_, wanted)| wanted.part.is_complete()).map(|(&blob, _)| blob).collect();
+        for blob in whole {
+            self.hand_over(wanted, blob, deliver)?;
+        }
+        match wanted.is_empty() {
+            true => parity::forget(bundle, self.site.staging)?,
+            false if bundle.description.sticks.is_empty() => {}
+            false => {
+                let num_wanted = num_lost_volumes(bundle, wanted);
+                parity::keep(bundle, self.site.staging, num_wanted, self.monitor)?;
+            }
         }
         Ok(())
     }
@@ -219,7 +279,8 @@ impl Reception<'_> {
                 Some(_) => {
                     let damaged = |reason| BundleError::Damaged { file: file.clone(), reason };
                     let list = blob.piece_list().map_err(damaged)?;
-                    let part = Part::resume(self.staging, blob.sha256, list)?;
+                    half::remember(self.site.staging, &blob.sha256, &list)?;
+                    let part = Part::resume(self.site.staging, blob.sha256, list)?;
                     self.task.advance(blob.size_bytes - part.missing_bytes());
                     wanted.insert(index, Wanted { blob, part, causes: Remarks::default() });
                 }
@@ -237,7 +298,8 @@ impl Reception<'_> {
     ) -> std::result::Result<(), E> {
         let file_name = bundle.description.id.path_of(&volume.name);
         let Some((file, size_bytes)) = self.open_volume(bundle, volume, &file_name) else {
-            blame(volume, &file_name, wanted, |_| "the volume cannot be read".to_owned());
+            let text = bundle.whereabouts(&volume.name);
+            blame(volume, &file_name, wanted, |_| text.clone());
             return Ok(());
         };
         let needs: HashMap<Sha256, Need> = wanted
@@ -291,6 +353,8 @@ impl Reception<'_> {
                 }
                 (size_bytes > 0).then_some((file, size_bytes))
             }
+            // A volume of a set that lies on another stick is nothing to remark.
+            Err(_) if bundle.lies_elsewhere(&volume.name) => None,
             Err(error) => {
                 self.remarks.add(name, error);
                 None
@@ -325,7 +389,9 @@ impl Reception<'_> {
             return Ok(());
         };
         let signed_list = Some(part.list()).filter(|list| self.authorised.signs(&blob.sha256, list)).cloned();
-        match part.finish()? {
+        let finished = part.finish()?;
+        half::forget(self.site.staging, &blob.sha256)?;
+        match finished {
             Ok(staged) => {
                 deliver(staged)?;
                 self.piece_lists.extend(signed_list);
@@ -341,8 +407,15 @@ impl Reception<'_> {
         Ok(())
     }
 
-    fn note_incomplete(&mut self, wanted: Wanted<'_>) {
-        let Wanted { blob, part, causes } = wanted;
+    fn note_incomplete(&mut self, bundle: &Bundle, wanted: Wanted<'_>) {
+        let Wanted { blob, part, mut causes } = wanted;
+        let num_absent = num_not_carried(bundle, blob, &part);
+        if num_absent > 0 {
+            let file = bundle.description.id.path_of(super::layout::DESCRIPTION);
+            let text =
+                format!("it carries only a part of this file; {num_absent} pieces should have been here");
+            causes.add(&file, text);
+        }
         self.insert_incomplete(blob, part.num_missing(), part.missing_bytes(), causes);
     }
 
@@ -373,9 +446,29 @@ impl Reception<'_> {
             incomplete: self.incomplete.into_values().collect(),
             piece_lists: self.piece_lists,
             num_ignored_blobs: self.ignored.len(),
+            num_recovered_pieces: self.num_recovered_pieces,
             remarks: self.remarks.finish(),
         }
     }
+}
+
+/// How many volumes have pieces that are still wanted.
+fn num_lost_volumes(bundle: &Bundle, wanted: &HashMap<usize, Wanted<'_>>) -> usize {
+    let is_lost = |run: &Run| {
+        let part = wanted.get(&run.blob).map(|wanted| &wanted.part);
+        part.is_some_and(|part| (run.first..run.first + run.count).any(|piece| !part.has(piece)))
+    };
+    bundle.description.volumes.iter().filter(|volume| volume.holds.iter().any(is_lost)).count()
+}
+
+/// How many missing pieces of a blob no volume of the bundle holds.
+fn num_not_carried(bundle: &Bundle, blob: &BlobEntry, part: &Part) -> usize {
+    let description = &bundle.description;
+    let runs = description.volumes.iter().flat_map(|volume| &volume.holds);
+    let runs = runs.filter(|run| description.blobs[run.blob].sha256 == blob.sha256);
+    let num_carried: usize =
+        runs.map(|run| (run.first..run.first + run.count).filter(|&piece| !part.has(piece)).count()).sum();
+    part.num_missing().saturating_sub(num_carried)
 }
 
 /// Notes, for each wanted blob, that a volume did not give what it should hold of it.

@@ -23,7 +23,7 @@ use crate::progress::{Monitor, Task, Unit};
 
 use super::error::{BundleError, Result, io_error};
 use super::layout::{BIN, MAX_VOLUME_BYTES, is_safe_path};
-use super::plan::{PlannedFile, new_stick_id};
+use super::plan::{PlannedFile, stick_id};
 use super::readback;
 use super::record::{self, CommitRecord, CommittedFile};
 use super::starter;
@@ -117,10 +117,7 @@ impl RuntimePlan {
     /// # Errors
     /// `NoPlace` when a name or a length is more than a stick can hold; as `Stick::open`.
     pub fn new(folder: &Path, programs: &[Program]) -> Result<Self> {
-        let stick = match Stick::open(folder) {
-            Err(BundleError::NotAStick { .. }) => None,
-            opened => Some(opened?),
-        };
+        let stick = Stick::open_if_any(folder)?;
         let mut files = Vec::new();
         for program in programs {
             files.extend(copied(program)?);
@@ -128,7 +125,7 @@ impl RuntimePlan {
         let old = stick.as_ref().and_then(Stick::record);
         let before = CommitRecord {
             generation: old.map_or(0, |record| record.generation) + 1,
-            stick_id: old.map_or_else(new_stick_id, |record| record.stick_id.clone()),
+            stick_id: stick_id(stick.as_ref()),
             files: stick.as_ref().map(Stick::known_files).transpose()?.unwrap_or_default(),
         };
         let folders: Vec<String> = programs.iter().map(folder_of).collect();

@@ -9,10 +9,14 @@ use crate::disk;
 
 use super::description::{Description, MAX_DESCRIPTION_BYTES};
 use super::error::{BundleError, Result, io_error};
-use super::id::BundleId;
+use super::id::{BundleId, SiteId};
 use super::layout::{BUNDLES, DESCRIPTION, ROOT, SLOTS, TRUST};
+use super::letter;
+use super::receipt::Receipt;
 use super::record::{CommitRecord, CommittedFile, Slots};
 use super::remark::{Remark, Remarks};
+use super::request::Request;
+use super::share::StickShare;
 use super::trust::TrustSet;
 
 /// The most bundles that one stick is searched for.
@@ -40,6 +44,30 @@ pub struct Bundle {
     pub(super) description_digest: Sha256,
     pub(super) description_bytes: u64,
     pub(super) folder: PathBuf,
+    /// The name of the stick that it lies on.
+    pub(super) stick_id: Option<String>,
+}
+
+impl Bundle {
+    /// True when this volume of a set went to another stick than this one, or was not written yet.
+    pub(super) fn lies_elsewhere(&self, volume: &str) -> bool {
+        let names = |share: &StickShare| share.volumes.iter().any(|name| name == volume);
+        let own = self.stick_id.as_deref();
+        let sticks = &self.description.sticks;
+        !sticks.is_empty() && !sticks.iter().any(|share| Some(share.stick.as_str()) == own && names(share))
+    }
+
+    /// Where a volume is that cannot be read here, in words.
+    pub(super) fn whereabouts(&self, volume: &str) -> String {
+        if !self.lies_elsewhere(volume) {
+            return "the volume cannot be read".to_owned();
+        }
+        let mut sticks = (1..).zip(&self.description.sticks);
+        match sticks.find(|(_, share)| share.volumes.iter().any(|name| name == volume)) {
+            Some((number, share)) => format!("it is on stick {} (number {number} of the set)", share.stick),
+            None => "it is on a later stick of the set".to_owned(),
+        }
+    }
 }
 
 /// The bundles of a stick, and what stands in the way of others.
@@ -74,6 +102,17 @@ impl Stick {
         match is_folder(&root)? {
             true => Ok(Self { slots: Slots::read(&root)?, root }),
             false => Err(BundleError::NotAStick { folder: folder.to_owned() }),
+        }
+    }
+
+    /// Opens the stick; `None` when nothing was ever written to it.
+    ///
+    /// # Errors
+    /// `NewerFormat` when a later localml wrote it.
+    pub(super) fn open_if_any(folder: &Path) -> Result<Option<Self>> {
+        match Self::open(folder) {
+            Err(BundleError::NotAStick { .. }) => Ok(None),
+            opened => opened.map(Some),
         }
     }
 
@@ -182,13 +221,28 @@ impl Stick {
         }
     }
 
+    /// The newest whole request of each site, and what is wrong with others.
+    pub fn requests(&self) -> (Vec<Request>, Vec<Remark>) {
+        letter::read_all(self)
+    }
+
+    /// The newest whole receipt of each site, and what is wrong with others.
+    pub fn receipts(&self) -> (Vec<Receipt>, Vec<Remark>) {
+        letter::read_all(self)
+    }
+
+    /// The highest number of a letter that bears a site's name, whole or not; 0 when there is none.
+    pub fn highest_letter(&self, site: &SiteId) -> u64 {
+        letter::highest_number(self, site)
+    }
+
     /// True when a record exists and does not promise this file: an export may have died writing it.
     pub(super) fn may_be_torn(&self, path: &str) -> bool {
         self.record().is_some_and(|record| record.file(path).is_none())
     }
 
     /// The bundles' ids: those of the record in its order, then the others.
-    pub(super) fn bundle_ids(&self) -> Result<Vec<BundleId>> {
+    pub fn bundle_ids(&self) -> Result<Vec<BundleId>> {
         let mut ids: Vec<BundleId> = Vec::new();
         let mut seen = HashSet::new();
         let committed = self.record().into_iter().flat_map(|record| &record.files);
@@ -235,6 +289,7 @@ impl Stick {
             description_digest: digest,
             description_bytes: bytes.len() as u64,
             folder,
+            stick_id: self.record().map(|record| record.stick_id.clone()),
         }))
     }
 
@@ -256,11 +311,20 @@ impl Stick {
         let strangers = self.bundles()?.bundles.into_iter().rev();
         for bundle in strangers.filter(|bundle| self.is_unknown(bundle)) {
             let id = &bundle.description.id;
-            files.extend(bundle.description.volumes.iter().map(|volume| CommittedFile {
-                path: id.path_of(&volume.name),
-                size_bytes: volume.size_bytes,
-                sha256: volume.sha256,
-            }));
+            // Of a set, only some volumes were copied with it.
+            let lies_here = |file: &CommittedFile| {
+                bundle.description.sticks.is_empty() || self.root.join(&file.path).is_file()
+            };
+            let volumes = bundle.description.volumes.iter();
+            let volumes = volumes.map(|volume| (&volume.name, volume.size_bytes, volume.sha256));
+            let parity = bundle.description.parity.iter().flat_map(|parity| &parity.volumes);
+            let parity = parity.map(|volume| (&volume.name, volume.size_bytes, volume.sha256));
+            let file = |(name, size_bytes, sha256): (&String, u64, Sha256)| CommittedFile {
+                path: id.path_of(name),
+                size_bytes,
+                sha256,
+            };
+            files.extend(volumes.chain(parity).map(file).filter(lies_here));
             let (path, size_bytes) = (id.path_of(DESCRIPTION), bundle.description_bytes);
             files.push(CommittedFile { path, size_bytes, sha256: bundle.description_digest });
         }
@@ -305,7 +369,7 @@ fn is_trust_path(path: &str) -> bool {
 }
 
 /// The names in a folder, sorted; none when there is no folder.
-fn names_in(folder: &Path) -> Result<Vec<String>> {
+pub(super) fn names_in(folder: &Path) -> Result<Vec<String>> {
     if !is_folder(folder)? {
         return Ok(Vec::new());
     }

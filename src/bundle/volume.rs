@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use crate::digest::Sha256;
+use crate::digest::{Hasher, Sha256};
 use crate::disk::{self, Flusher, StagingFile};
 use crate::package::PieceList;
 use crate::progress::{Monitor, Task};
@@ -43,33 +43,33 @@ impl<'a> Copier<'a> {
         Self { monitor, task, buffers: Buffers::new(), current: None }
     }
 
-    /// Writes one volume, and puts the digests of its pieces into `blobs`.
+    /// Writes one volume, and puts the digests of its pieces into `blobs`. Returns the digest of the volume
+    /// where it goes nowhere else.
     ///
     /// # Errors
     /// `BlobDamaged` when a blob is not what its name says; `Cancelled`; when the stick fails.
     pub(super) fn write_volume(
         &mut self,
-        file: StagingFile,
+        mut target: Target,
         volume: &VolumeEntry,
         blobs: &mut [BlobEntry],
         sources: &[OutgoingBlob],
-    ) -> Result<()> {
-        let mut sink = Sink::new(file)?;
+    ) -> Result<Option<Sha256>> {
         for &Run { blob, first, count } in &volume.holds {
             for piece in first..first + count {
                 if self.monitor.is_cancelled() {
                     return Err(BundleError::Cancelled);
                 }
-                self.copy_piece(&mut sink, blob, piece, &mut blobs[blob], &sources[blob])?;
+                self.copy_piece(&mut target, blob, piece, &mut blobs[blob], &sources[blob])?;
             }
         }
-        sink.put(&[0; TRAILER_BYTES as usize])?;
-        sink.finish()
+        target.end()?;
+        target.finish()
     }
 
     fn copy_piece(
         &mut self,
-        sink: &mut Sink,
+        target: &mut Target,
         blob: usize,
         piece: usize,
         entry: &mut BlobEntry,
@@ -86,13 +86,13 @@ impl<'a> Copier<'a> {
         expected.sha256 = sha256;
         let name = EntryName { blob: outgoing.digest, piece, is_compressed: expected.stored.is_some() };
         match expected.stored {
-            None => sink.put_entry(&name, &bytes)?,
+            None => target.put_entry(&name, &bytes)?,
             Some(stored) => {
                 let compressed = codec::compress(&bytes).map_err(|error| io_error(&outgoing.path, error))?;
                 if compressed.len() as u64 != stored {
                     return Err(damaged(outgoing, "it changed since the plan was made".into()));
                 }
-                sink.put_entry(&name, &compressed)?;
+                target.put_entry(&name, &compressed)?;
             }
         }
         self.task.advance(expected.length);
@@ -155,6 +155,64 @@ fn damaged(outgoing: &OutgoingBlob, reason: String) -> BundleError {
     BundleError::BlobDamaged { digest: outgoing.digest, path: outgoing.path.clone(), reason }
 }
 
+/// Where the bytes of a volume go.
+pub(super) enum Target {
+    /// To the stick.
+    Stick(Sink),
+    /// Only through a hash, because the volume lies on another stick.
+    Digest(Box<Hasher>),
+}
+
+impl Target {
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// When the stick fails.
+    pub(super) fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        match self {
+            Self::Stick(sink) => sink.put(bytes),
+            Self::Digest(hasher) => {
+                hasher.update(bytes);
+                Ok(())
+            }
+        }
+    }
+
+    /// Fills the last block behind `length` bytes.
+    ///
+    /// # Errors
+    /// When the stick fails.
+    pub(super) fn pad(&mut self, length: u64) -> Result<()> {
+        self.put(&[0; BLOCK_BYTES as usize][..padding_bytes(length) as usize])
+    }
+
+    fn put_entry(&mut self, name: &EntryName, bytes: &[u8]) -> Result<()> {
+        let length = bytes.len() as u64;
+        self.put(&name.header(length))?;
+        self.put(bytes)?;
+        self.pad(length)
+    }
+
+    /// Writes the end of a tar file.
+    ///
+    /// # Errors
+    /// When the stick fails.
+    pub(super) fn end(&mut self) -> Result<()> {
+        self.put(&[0; TRAILER_BYTES as usize])
+    }
+
+    /// Brings all to the medium; or says what it would hash to.
+    ///
+    /// # Errors
+    /// When the stick fails.
+    pub(super) fn finish(self) -> Result<Option<Sha256>> {
+        match self {
+            Self::Stick(sink) => sink.finish().map(|()| None),
+            Self::Digest(hasher) => Ok(Some(hasher.finish())),
+        }
+    }
+}
+
 /// Takes the bytes of a file in order. While they equal what already lies there, it only compares.
 pub(super) struct Sink {
     file: StagingFile,
@@ -172,14 +230,6 @@ impl Sink {
         // What the page cache believes of a stick that was pulled out is worth nothing.
         disk::drop_cached_pages(file.file());
         Ok(Self { file, at: 0, is_comparing, found: Vec::new(), unsynced_bytes: 0, flusher: None })
-    }
-
-    fn put_entry(&mut self, name: &EntryName, bytes: &[u8]) -> Result<()> {
-        let length = bytes.len() as u64;
-        self.put(&name.header(length))?;
-        self.put(bytes)?;
-        let padding = [0; BLOCK_BYTES as usize];
-        self.put(&padding[..padding_bytes(length) as usize])
     }
 
     /// Takes the next bytes.

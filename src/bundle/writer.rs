@@ -9,23 +9,27 @@ use serde::Serialize;
 
 use crate::digest::Sha256;
 use crate::disk::{self, Lock, StagingFile};
-use crate::progress::{Monitor, Unit};
+use crate::progress::{Monitor, Task, Unit};
 
+use super::description::{Description, VolumeEntry};
+use super::draft::all_volumes;
 use super::error::{BundleError, Result};
 use super::id::BundleId;
 use super::layout::{BUNDLES, DESCRIPTION, README, ROOT, TRUST};
+use super::outgoing::nothing;
+use super::parity::{Encoding, ParityTarget, encode};
 use super::plan::{Plan, PlannedFile};
 use super::readback;
 use super::readme;
 use super::record::{self, CommitRecord, CommittedFile};
 use super::stick::{Stick, is_folder};
-use super::volume::{Copier, Sink};
+use super::volume::{Copier, Sink, Target};
 
 /// What a file may waste of a stick's last cluster, in bytes (FAT's largest is 64 KiB).
 const CLUSTER_BYTES: u64 = 64 * 1024;
 
 /// What an export did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Written {
     /// The bundle.
     pub bundle: BundleId,
@@ -35,6 +39,9 @@ pub struct Written {
     pub bytes_written: u64,
     /// The stick's generation now.
     pub generation: u64,
+    /// What the bundle holds, with every digest; other sticks of its set are written from it.
+    #[serde(skip)]
+    pub description: Box<Description>,
 }
 
 /// Writes a planned bundle to the stick at `folder`. When it returns `Ok`, the stick is safe to remove.
@@ -51,7 +58,7 @@ pub fn write(folder: &Path, mut plan: Plan, monitor: &dyn Monitor) -> Result<Wri
         stick = withdraw(folder, &stick, &mut plan)?;
     }
     if plan.is_already_there() {
-        return Ok(already_there(&stick, plan.id()));
+        return Ok(already_there(&stick, plan));
     }
     remove_leftovers(&stick, plan.id())?;
     check_room(&stick, &plan)?;
@@ -59,17 +66,20 @@ pub fn write(folder: &Path, mut plan: Plan, monitor: &dyn Monitor) -> Result<Wri
     if !plan.is_committed {
         write_volumes(&stick, &mut plan, monitor)?;
         read_back(&stick, &mut plan, monitor)?;
+        hash_the_others(&mut plan, monitor)?;
         write_description(&stick, &mut plan)?;
     }
     write_small_files(&stick, &plan)?;
     record::commit(stick.root(), stick.slots(), &plan.record)?;
     remove_torn_trust(&Stick::open(folder)?)?;
-    Ok(Written { bundle: plan.id().clone(), is_new: true, bytes_written, generation: plan.record.generation })
+    let (bundle, generation) = (plan.id().clone(), plan.record.generation);
+    Ok(Written { bundle, is_new: true, bytes_written, generation, description: Box::new(plan.description) })
 }
 
-fn already_there(stick: &Stick, bundle: &BundleId) -> Written {
+fn already_there(stick: &Stick, plan: Plan) -> Written {
     let generation = stick.record().map_or(0, |record| record.generation);
-    Written { bundle: bundle.clone(), is_new: false, bytes_written: 0, generation }
+    let (bundle, description) = (plan.id().clone(), Box::new(plan.description));
+    Written { bundle, is_new: false, bytes_written: 0, generation, description }
 }
 
 /// Reads a committed bundle's files from the medium.
@@ -154,20 +164,56 @@ pub(super) fn check_free(stick: &Stick, files: &[PlannedFile], more_bytes: u64) 
 
 fn write_volumes(stick: &Stick, plan: &mut Plan, monitor: &dyn Monitor) -> Result<()> {
     let folder = make_folder(stick.root(), &[BUNDLES, plan.id().as_str()])?;
-    let total_bytes = plan.description.blobs.iter().map(|blob| blob.size_bytes).sum();
-    let task = monitor.start("writing to the stick", Some(total_bytes), Unit::Bytes);
+    let num_bytes = share_bytes(plan);
+    let task = monitor.start("writing to the stick", Some(num_bytes), Unit::Bytes);
     let mut copier = Copier::new(monitor, &*task);
-    let description = &mut plan.description;
-    for volume in &description.volumes {
-        let written = open_plain_for_writing(&folder.join(&volume.name))
-            .and_then(|file| copier.write_volume(file, volume, &mut description.blobs, &plan.sources));
+    let (share, description) = (&plan.share, &mut plan.description);
+    for volume in description.volumes.iter().filter(|volume| share.contains(&volume.name)) {
+        let target = open_plain_for_writing(&folder.join(&volume.name)).and_then(Sink::new);
+        let written = target.and_then(|sink| {
+            copier.write_volume(Target::Stick(sink), volume, &mut description.blobs, &plan.sources)
+        });
         if matches!(written, Err(BundleError::BlobDamaged { .. })) {
             disk::remove_dir_all(&folder)?;
         }
         written?;
     }
     check_empty_blobs(plan)?;
+    write_parity(&folder, plan, (monitor, &*task))?;
     Ok(disk::sync_dir(&folder)?)
+}
+
+/// The bytes of the volumes that this stick takes.
+fn share_bytes(plan: &Plan) -> u64 {
+    all_volumes(&plan.description)
+        .filter(|(name, _)| plan.takes(name))
+        .map(|(_, size_bytes)| size_bytes)
+        .sum()
+}
+
+/// Writes the parity volumes of this stick, and finds out the digests of those of other sticks.
+fn write_parity(folder: &Path, plan: &mut Plan, (monitor, task): (&dyn Monitor, &dyn Task)) -> Result<()> {
+    let Some(mut parity) = plan.description.parity.clone() else { return Ok(()) };
+    let mut targets = Vec::new();
+    for (number, volume) in parity.volumes.iter().enumerate() {
+        if plan.takes(&volume.name) {
+            let sink = Sink::new(open_plain_for_writing(&folder.join(&volume.name))?)?;
+            targets.push(ParityTarget::new(number, Target::Stick(sink)));
+        } else if volume.sha256 == nothing() {
+            targets.push(ParityTarget::new(number, Target::Digest(Box::default())));
+        }
+    }
+    if targets.is_empty() {
+        return Ok(());
+    }
+    let encoding = Encoding { description: &plan.description, sources: &plan.sources, monitor, task };
+    for encoded in encode(&encoding, &parity, targets)? {
+        let volume = &mut parity.volumes[encoded.volume];
+        volume.pieces = encoded.pieces;
+        volume.sha256 = encoded.sha256.unwrap_or(volume.sha256);
+    }
+    plan.description.parity = Some(parity);
+    Ok(())
 }
 
 /// A blob of no bytes has no piece, so the copying never looks at it.
@@ -182,16 +228,47 @@ fn check_empty_blobs(plan: &Plan) -> Result<()> {
     }
 }
 
-/// Reads every volume from the medium, compares it, and notes its digest.
+/// Reads every volume of this stick from the medium, compares it, and notes its digest.
 fn read_back(stick: &Stick, plan: &mut Plan, monitor: &dyn Monitor) -> Result<()> {
-    let total_bytes = plan.description.volumes.iter().map(|volume| volume.size_bytes).sum();
-    let task = monitor.start("reading back", Some(total_bytes), Unit::Bytes);
+    let num_bytes = share_bytes(plan);
+    let task = monitor.start("reading back", Some(num_bytes), Unit::Bytes);
     for index in 0..plan.description.volumes.len() {
         let volume = &plan.description.volumes[index];
+        if !plan.takes(&volume.name) {
+            continue;
+        }
         let sha256 = readback::check_volume(stick.root(), &plan.description, volume, monitor, &*task)?;
         let path = plan.id().path_of(&volume.name);
         plan.description.volumes[index].sha256 = sha256;
         set_digest(&mut plan.record, &path, sha256);
+    }
+    let Some(mut parity) = plan.description.parity.clone() else { return Ok(()) };
+    for index in 0..parity.volumes.len() {
+        if plan.takes(&parity.volumes[index].name) {
+            let (root, description) = (stick.root(), &plan.description);
+            let sha256 = readback::check_parity(root, description, &parity, index, (monitor, &*task))?;
+            parity.volumes[index].sha256 = sha256;
+            set_digest(&mut plan.record, &plan.description.id.path_of(&parity.volumes[index].name), sha256);
+        }
+    }
+    plan.description.parity = Some(parity);
+    Ok(())
+}
+
+/// Finds out the digests of the volumes that go to other sticks, so that every stick names them all.
+fn hash_the_others(plan: &mut Plan, monitor: &dyn Monitor) -> Result<()> {
+    let is_unknown = |volume: &VolumeEntry| volume.sha256 == nothing() && !plan.takes(&volume.name);
+    let num_bytes =
+        plan.description.volumes.iter().filter(|volume| is_unknown(volume)).map(|volume| volume.size_bytes);
+    let task = monitor.start("hashing what goes to other sticks", Some(num_bytes.sum()), Unit::Bytes);
+    let mut copier = Copier::new(monitor, &*task);
+    for index in 0..plan.description.volumes.len() {
+        let volume = plan.description.volumes[index].clone();
+        if volume.sha256 == nothing() && !plan.takes(&volume.name) {
+            let target = Target::Digest(Box::default());
+            let sha256 = copier.write_volume(target, &volume, &mut plan.description.blobs, &plan.sources)?;
+            plan.description.volumes[index].sha256 = sha256.unwrap_or(volume.sha256);
+        }
     }
     Ok(())
 }
@@ -216,7 +293,7 @@ fn write_small_files(stick: &Stick, plan: &Plan) -> Result<()> {
 }
 
 /// Writes a small file, brings it to the medium and reads it back.
-fn write_small(root: &Path, path: &str, bytes: &[u8]) -> Result<()> {
+pub(super) fn write_small(root: &Path, path: &str, bytes: &[u8]) -> Result<()> {
     let full_path = root.join(path);
     let mut sink = Sink::new(open_plain_for_writing(&full_path)?)?;
     sink.put(bytes)?;

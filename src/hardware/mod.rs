@@ -4,4 +4,4 @@ mod fit;
 mod probe;
 
 pub use fit::{DEFAULT_CONTEXT_TOKENS, Need, Verdict, fit, need};
-pub use probe::{Machine, probe};
+pub use probe::{Machine, probe, target_triple};

@@ -37,6 +37,18 @@ pub fn probe() -> Machine {
     }
 }
 
+/// The platform that this program was built for, as a target triple.
+pub fn target_triple() -> String {
+    let architecture = std::env::consts::ARCH;
+    let libc = if cfg!(target_env = "musl") { "musl" } else { "gnu" };
+    match std::env::consts::OS {
+        "linux" => format!("{architecture}-unknown-linux-{libc}"),
+        "macos" => format!("{architecture}-apple-darwin"),
+        "windows" => format!("{architecture}-pc-windows-msvc"),
+        other => format!("{architecture}-unknown-{other}"),
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 fn cpu_features() -> Vec<&'static str> {
     let mut features = Vec::new();

@@ -13,6 +13,9 @@
 //!   registries/<name>/           root, signed metadata, verified index files
 //!   pieces/<sha256>              piece lists, named by their own digest
 //!   collections/<name>/          the index of a set of documents
+//!   site.toml                    who this site is in its letters: id, label, next number
+//!   receipt.json                 the newest receipt, for the next stick that can be written
+//!   sites/<id>.json              what is known here of another site, from its letters
 //!   cache/vectors/               vectors by content, so that moved text costs nothing
 //! ```
 
@@ -93,6 +96,26 @@ impl Home {
     /// The folder of document collections.
     pub fn collections(&self) -> PathBuf {
         self.root.join("collections")
+    }
+
+    /// Who this site is in its letters.
+    pub fn site(&self) -> PathBuf {
+        self.root.join("site.toml")
+    }
+
+    /// The newest receipt of this site.
+    pub fn receipt(&self) -> PathBuf {
+        self.root.join("receipt.json")
+    }
+
+    /// The folder of what is known here of other sites.
+    pub fn sites(&self) -> PathBuf {
+        self.root.join("sites")
+    }
+
+    /// The folder of blobs that come from sticks and are not whole yet.
+    pub fn stick_staging(&self) -> PathBuf {
+        self.staging().join("stick")
     }
 
     /// The folder of cached vectors.

@@ -2,41 +2,52 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::bundle::{
-    self, BundleError, BundleId, Item, ItemFile, Outgoing, OutgoingBlob, Plan, PlannedFile, TrustFile,
-    is_text_name,
-};
+use crate::bundle::{self, BundleError, BundleId, Plan, PlannedFile, SiteId, TrustFile};
 use crate::disk::DiskError;
 use crate::error::ErrorKind;
 use crate::home::Home;
-use crate::package::{FileEntry, Name, PackageRef, RelativePath, VariantId, Version};
+use crate::package::{Name, PackageRef, RelativePath, VariantId, Version};
 use crate::progress::Monitor;
 use crate::registry;
 use crate::store::{Installed, Origin, Store};
 
+use super::addressee::{Addressee, addressees};
+use super::difference::{NotSent, Parcel, RequiredFile, parcels};
 use super::error::{Error, Result, While as _};
+use super::holding::reference;
 use super::kit::{self, MissingMember};
+use super::letters::{self, SentBundle, SiteRecord};
+use super::outgoing::{Cargo, cargo};
 use super::pace::{Pace, StickFacts, Stopwatch};
 use super::path::find_installed;
 use super::removable;
 use super::runtime::Extras;
 use super::site;
 
+/// A volume must hold the largest piece, 4 MiB, and its tar entry; twice that is worth a file, in bytes.
+const LEAST_VOLUME_BYTES: u64 = 8 * 1024 * 1024;
+
 /// What to export, and how.
 #[derive(Debug, Clone)]
 pub struct ExportOptions {
     /// The stick's folder; the only stick there is when absent.
     pub stick: Option<PathBuf>,
-    /// The packages; all that are installed or fetched when empty.
+    /// The packages; without requests and sites, all that are installed or fetched when empty.
     pub packages: Vec<PackageRef>,
     /// Kits whose members go along, with or without `-kit` at the end.
     pub kits: Vec<PackageRef>,
     /// Every build of localml that is here goes along as plain files; without it, those that the kits name.
     pub takes_runtime: bool,
+    /// Requests to answer with the difference: texts, files, or folders that hold them.
+    pub requests: Vec<String>,
+    /// Sites, by id or label, that get the difference to their newest letter.
+    pub sites: Vec<String>,
+    /// Send every package whole, whatever the sites say that they have.
+    pub is_full: bool,
     /// The most bytes that one volume may have.
     pub volume_size_bytes: u64,
     /// Only say what would be written.
@@ -54,6 +65,14 @@ pub struct ExportReport {
     pub packages: Vec<ExportedPackage>,
     /// Members of the kits that are not here, and what brings them.
     pub missing: Vec<MissingMember>,
+    /// The sites that it is for; any site when empty.
+    pub recipients: Vec<Recipient>,
+    /// What the sites must have already, because they said so.
+    pub requires: Vec<RequiredFile>,
+    /// What sites want and cannot get from here.
+    pub not_sent: Vec<NotSent>,
+    /// The bytes that need not travel, because the sites have them.
+    pub saved_bytes: u64,
     /// Packages that stay behind because their bytes here are damaged.
     pub damaged: Vec<DamagedPackage>,
     /// The files that were written, or would be.
@@ -87,6 +106,17 @@ pub struct ExportedPackage {
     pub requires: Vec<PackageRef>,
 }
 
+/// A site that an export is for.
+#[derive(Debug, Serialize)]
+pub struct Recipient {
+    /// Its id.
+    pub site: SiteId,
+    /// What it calls itself.
+    pub label: Option<String>,
+    /// The packages that are for it.
+    pub packages: Vec<PackageRef>,
+}
+
 /// A package whose bytes on this machine are not what they should be.
 #[derive(Debug, Serialize)]
 pub struct DamagedPackage {
@@ -103,84 +133,169 @@ pub struct DamagedPackage {
 /// package is damaged. Running it again continues.
 pub fn export(home: &Home, options: &ExportOptions, monitor: &dyn Monitor) -> Result<ExportReport> {
     let stick = removable::stick(options.stick.as_deref(), monitor)?;
+    let letters = letters::take_in_stick(home, &stick, monitor)?;
+    letters.remarks.iter().for_each(|remark| monitor.warn(&remark.to_string()));
     let store = site::store(home);
     let kits = kit::here(home, &store, &options.kits)?;
-    let packages = [options.packages.as_slice(), &kits.held].concat();
-    let mut chosen = choose(&store, &packages, monitor)?;
-    chosen.retain(|installed| kits.kits.iter().all(|kit| kit.name() != installed.name()));
-    chosen.splice(0..0, kits.kits);
+    let options =
+        &ExportOptions { packages: [options.packages.as_slice(), &kits.held].concat(), ..options.clone() };
+    let addressees = addressees(home, &options.requests, &options.sites, monitor)?;
+    if addressees.is_empty() && letters.num_requests > 0 {
+        let text = "there are requests on the stick; `--request DIR` sends exactly what these sites lack";
+        monitor.note(text);
+    }
+    let (parcels, not_sent) = match addressees.is_empty() {
+        true => (everyone(kit::first(kits.kits, choose(&store, &options.packages, monitor)?)), Vec::new()),
+        false => difference(&store, &addressees, (options, kits.kits), monitor)?,
+    };
     let trust = trust_files(home)?;
+    let addressees: Vec<Addressee> = match options.is_full {
+        true => addressees.into_iter().map(Addressee::with_nothing).collect(),
+        false => addressees,
+    };
+    let shipment = Shipment { stick, store, addressees, trust };
     let watch = Stopwatch::new(monitor);
-    let extras = Extras::plan(home, &store, &stick, (options, &kits.held))?;
-    let dry_run = ExportOptions { is_plan: true, ..options.clone() };
-    let extras = extras.write(
-        options,
-        || write(&stick, &store, &chosen, &trust, &dry_run, monitor).map_or(0, |report| report.size_bytes),
-        monitor,
-    )?;
-    let mut damaged: Vec<DamagedPackage> = Vec::new();
-    loop {
-        if chosen.is_empty() {
-            return Err(nothing_left(&damaged));
+    let extras = Extras::plan(home, &shipment.store, &shipment.stick, (options, &kits.held))?;
+    let plan = || shipment.plan_bytes(&parcels, options, monitor);
+    let extras = extras.write(options, plan, monitor)?;
+    let mut report = shipment.write_what_is_whole(parcels, options, &watch)?;
+    if !options.is_plan {
+        note_sent(home, &report, monitor)?;
+    }
+    (report.not_sent, report.missing) = (not_sent, kits.missing);
+    extras.add_to(&mut report, home, &watch, monitor);
+    Ok(report)
+}
+
+fn everyone(chosen: Vec<Installed>) -> Vec<Parcel> {
+    chosen.into_iter().map(|installed| Parcel { installed, recipients: Vec::new() }).collect()
+}
+
+fn difference(
+    store: &Store,
+    addressees: &[Addressee],
+    (options, kits): (&ExportOptions, Vec<Installed>),
+    monitor: &dyn Monitor,
+) -> Result<(Vec<Parcel>, Vec<NotSent>)> {
+    let named: Vec<Installed> =
+        options.packages.iter().map(|package| held(store, package)).collect::<Result<_>>()?;
+    let named = kit::first(kits, named);
+    parcels(store, &named, addressees, options.is_full, monitor)
+}
+
+/// Remembers what is on its way to whom.
+fn note_sent(home: &Home, report: &ExportReport, monitor: &dyn Monitor) -> Result<()> {
+    for recipient in report.recipients.iter().filter(|recipient| !recipient.packages.is_empty()) {
+        if let Some(mut record) = SiteRecord::find(home, &recipient.site, monitor) {
+            record.send(SentBundle {
+                bundle: report.bundle.clone(),
+                sent_at: site::now(),
+                packages: recipient.packages.clone(),
+                size_bytes: report.size_bytes,
+            });
+            record.keep(home)?;
         }
-        match write(&stick, &store, &chosen, &trust, options, &watch) {
-            Err(BundleError::BlobDamaged { digest, path, reason }) => {
-                let needs_it =
-                    |installed: &Installed| installed.files().iter().any(|file| file.sha256 == digest);
-                let (bad, good): (Vec<Installed>, Vec<Installed>) = chosen.into_iter().partition(needs_it);
-                if bad.is_empty() {
-                    return Err(BundleError::BlobDamaged { digest, path, reason }.into());
-                }
-                for installed in bad {
-                    monitor.warn(&format!(
-                        "`{}` stays behind: blob {}: {reason}",
-                        installed.name(),
-                        digest.short()
-                    ));
-                    damaged.push(DamagedPackage { name: installed.name().clone(), reason: reason.clone() });
-                }
-                chosen = good;
+    }
+    Ok(())
+}
+
+/// What one export needs, whatever it carries.
+struct Shipment {
+    stick: PathBuf,
+    store: Store,
+    addressees: Vec<Addressee>,
+    trust: Vec<TrustFile>,
+}
+
+impl Shipment {
+    /// How many bytes the parcels will take; 0 when nobody can tell before they are written.
+    fn plan_bytes(&self, parcels: &[Parcel], options: &ExportOptions, monitor: &dyn Monitor) -> u64 {
+        let options = ExportOptions { is_plan: true, ..options.clone() };
+        self.write(parcels, &options, monitor).map_or(0, |report| report.size_bytes)
+    }
+
+    /// Writes the parcels; those whose bytes turn out to be damaged stay behind.
+    fn write_what_is_whole(
+        &self,
+        mut chosen: Vec<Parcel>,
+        options: &ExportOptions,
+        monitor: &dyn Monitor,
+    ) -> Result<ExportReport> {
+        let mut damaged: Vec<DamagedPackage> = Vec::new();
+        loop {
+            if chosen.is_empty() && !damaged.is_empty() {
+                return Err(nothing_left(&damaged));
             }
-            done => {
-                let mut report = done.while_doing(|| format!("could not export to `{}`", stick.display()))?;
-                report.damaged = damaged;
-                report.missing = kits.missing;
-                extras.add_to(&mut report, home, &watch, monitor);
-                return Ok(report);
+            match self.write(&chosen, options, monitor) {
+                Err(BundleError::BlobDamaged { digest, path, reason }) => {
+                    let needs_it =
+                        |parcel: &Parcel| parcel.installed.files().iter().any(|file| file.sha256 == digest);
+                    let (bad, good): (Vec<Parcel>, Vec<Parcel>) = chosen.into_iter().partition(needs_it);
+                    if bad.is_empty() {
+                        return Err(BundleError::BlobDamaged { digest, path, reason }.into());
+                    }
+                    for name in bad.iter().map(|parcel| parcel.installed.name()) {
+                        monitor.warn(&format!("`{name}` stays behind: blob {}: {reason}", digest.short()));
+                        damaged.push(DamagedPackage { name: name.clone(), reason: reason.clone() });
+                    }
+                    chosen = good;
+                }
+                done => {
+                    let mut report =
+                        done.while_doing(|| format!("could not export to `{}`", self.stick.display()))?;
+                    report.damaged = damaged;
+                    return Ok(report);
+                }
             }
         }
+    }
+
+    fn write(
+        &self,
+        chosen: &[Parcel],
+        options: &ExportOptions,
+        monitor: &dyn Monitor,
+    ) -> bundle::Result<ExportReport> {
+        let asked = self.addressees.iter().filter_map(|addressee| addressee.max_volume_bytes);
+        // A volume smaller than this could not hold every piece; such a wish is a mistake or a forgery.
+        let asked = asked.filter(|&max_bytes| max_bytes >= LEAST_VOLUME_BYTES);
+        let volume_size_bytes = asked.fold(options.volume_size_bytes, u64::min);
+        let cut = bundle::ExportOptions { volume_size_bytes, parity_percent: 0 };
+        let Cargo { outgoing, requires } = cargo(&self.store, chosen, &self.addressees, &self.trust)?;
+        let plan = Plan::new(&self.stick, outgoing, &cut)?;
+        let mut report = ExportReport {
+            stick: self.stick.clone(),
+            bundle: plan.id().clone(),
+            packages: chosen.iter().map(|parcel| exported(&parcel.installed, chosen)).collect(),
+            recipients: self.addressees.iter().map(|addressee| recipient(addressee, chosen)).collect(),
+            saved_bytes: requires.iter().map(|file| file.size_bytes).sum(),
+            requires,
+            not_sent: Vec::new(),
+            missing: Vec::new(),
+            facts: StickFacts::default(),
+            pace: None,
+            damaged: Vec::new(),
+            files: plan.files()?,
+            size_bytes: plan.total_bytes()?,
+            was_there: plan.is_already_there(),
+            is_plan: options.is_plan,
+        };
+        if !options.is_plan {
+            let written = bundle::write(&self.stick, plan, monitor)?;
+            report.was_there = !written.is_new;
+            report.size_bytes = written.bytes_written;
+        }
+        Ok(report)
     }
 }
 
-fn write(
-    stick: &Path,
-    store: &Store,
-    chosen: &[Installed],
-    trust: &[TrustFile],
-    options: &ExportOptions,
-    monitor: &dyn Monitor,
-) -> bundle::Result<ExportReport> {
-    let cut = bundle::ExportOptions { volume_size_bytes: options.volume_size_bytes };
-    let plan = Plan::new(stick, outgoing(store, chosen, trust)?, &cut)?;
-    let mut report = ExportReport {
-        stick: stick.to_owned(),
-        bundle: plan.id().clone(),
-        packages: chosen.iter().map(|installed| exported(installed, chosen)).collect(),
-        missing: Vec::new(),
-        facts: StickFacts::default(),
-        pace: None,
-        damaged: Vec::new(),
-        files: plan.files()?,
-        size_bytes: plan.total_bytes()?,
-        was_there: plan.is_already_there(),
-        is_plan: options.is_plan,
-    };
-    if !options.is_plan {
-        let written = bundle::write(stick, plan, monitor)?;
-        report.was_there = !written.is_new;
-        report.size_bytes = written.bytes_written;
+fn recipient(addressee: &Addressee, chosen: &[Parcel]) -> Recipient {
+    let own = chosen.iter().filter(|parcel| parcel.recipients.contains(&addressee.site));
+    Recipient {
+        site: addressee.site.clone(),
+        label: addressee.label.clone(),
+        packages: own.map(|parcel| reference(&parcel.installed)).collect(),
     }
-    Ok(report)
 }
 
 /// The packages asked for, or all that are here, and what they require as far as it is here; small ones first.
@@ -257,66 +372,9 @@ fn nothing_left(damaged: &[DamagedPackage]) -> Error {
         .with_hint("`localml verify` names the damaged files; fetch or import the packages again")
 }
 
-fn outgoing(store: &Store, chosen: &[Installed], trust: &[TrustFile]) -> bundle::Result<Outgoing> {
-    let mut blobs = Vec::new();
-    for (priority, installed) in (0u32..).zip(chosen) {
-        for file in installed.files() {
-            blobs.push(outgoing_blob(store, file, priority)?);
-        }
-    }
-    let items = chosen.iter().map(item).collect();
-    let (requires, recipients) = (Vec::new(), Vec::new());
-    Ok(Outgoing { items, blobs, requires, recipients, trust: trust.to_vec(), created_at: site::now() })
-}
-
-fn outgoing_blob(store: &Store, file: &FileEntry, priority: u32) -> bundle::Result<OutgoingBlob> {
-    let path = store.blob_path(&file.sha256, file.size_bytes).ok_or_else(|| BundleError::BlobDamaged {
-        digest: file.sha256,
-        path: PathBuf::from(file.sha256.to_string()),
-        reason: format!("`{}` is not in the store with its {} bytes", file.path, file.size_bytes),
-    })?;
-    // A damaged list is no loss: the whole digest is checked instead.
-    let pieces = file.pieces.and_then(|digest| store.piece_list(&digest).ok().flatten());
-    let is_text = is_text_name(file.path.as_str());
-    Ok(OutgoingBlob {
-        digest: file.sha256,
-        size_bytes: file.size_bytes,
-        path,
-        pieces,
-        priority,
-        is_text,
-        only: None,
-    })
-}
-
-fn item(installed: &Installed) -> Item {
+fn exported(installed: &Installed, chosen: &[Parcel]) -> ExportedPackage {
     let head = &installed.manifest.package;
-    let registry = match &installed.origin {
-        Origin::Registry(name) => Some(name.clone()),
-        Origin::Catalog | Origin::Unsigned => None,
-    };
-    let file = |file: &FileEntry| ItemFile {
-        path: file.path.clone(),
-        size_bytes: file.size_bytes,
-        sha256: file.sha256,
-    };
-    Item {
-        package: PackageRef {
-            registry,
-            name: head.name.clone(),
-            version: Some(head.version.clone()),
-            variant: Some(installed.variant.clone()),
-        },
-        kind: head.kind.clone(),
-        license: head.license.clone(),
-        unsigned: (installed.origin == Origin::Unsigned).then(|| installed.manifest.clone()),
-        files: installed.files().iter().map(file).collect(),
-    }
-}
-
-fn exported(installed: &Installed, chosen: &[Installed]) -> ExportedPackage {
-    let head = &installed.manifest.package;
-    let is_absent = |wanted: &&PackageRef| chosen.iter().all(|other| *other.name() != wanted.name);
+    let is_absent = |wanted: &&PackageRef| chosen.iter().all(|other| *other.installed.name() != wanted.name);
     ExportedPackage {
         name: head.name.clone(),
         version: head.version.clone(),

@@ -4,11 +4,12 @@
 //! Only what an index names that was verified here may then come in; each package becomes usable as
 //! soon as it is whole, and its record is written last.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::bundle::{self, Authorised, Bundles, Remark, Stick};
+use crate::bundle::{self, Authorised, Bundles, Remark, SiteId, Stick};
 use crate::digest::Sha256;
 use crate::disk::Staged;
 use crate::home::Home;
@@ -17,15 +18,22 @@ use crate::progress::Monitor;
 use crate::registry;
 use crate::store::{Installed, Store};
 
+use super::addressee::fulfils;
 use super::choice::is_usable;
 use super::error::{Error, Result, While as _};
+use super::holding::reference;
+use super::identity::Identity;
 use super::indexes;
 use super::kit::SetUp;
 use super::kit_import;
+use super::receipt::{self, Expected, ReceiptReport};
 use super::removable;
 use super::sift::{self, Candidate, RefusedPackage, Sifted, Terms};
 use super::site;
 use super::stick_trust::{self, Brought, ImportedTrust, UnknownRoot};
+
+/// Why a file is missing that no bundle of the stick has.
+const NOT_CARRIED: &str = "no bundle on this stick carries it: its sender counted on it being here already";
 
 /// What to import, and on which terms.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +63,14 @@ pub struct ImportReport {
     pub kits: Vec<SetUp>,
     /// The packages that are on the stick, but not whole; the pieces that came are kept.
     pub incomplete: Vec<IncompletePackage>,
+    /// The packages that are here whole and do not work yet, because of what they require.
+    pub lacking: Vec<LackingPackage>,
+    /// The packages on the stick that are for other sites; they come only by name.
+    pub for_others: Vec<PackageRef>,
+    /// The bytes that are still missing of incomplete packages.
+    pub missing_bytes: u64,
+    /// The volumes in which these bytes should have been, as far as this stick knows them.
+    pub missing_volumes: Vec<String>,
     /// The packages that may not come in, and why.
     pub refused: Vec<RefusedPackage>,
     /// The registries that the stick brought up to date, or not.
@@ -65,6 +81,17 @@ pub struct ImportReport {
     pub num_unread_bundles: usize,
     /// What else is wrong with the stick.
     pub remarks: Vec<Remark>,
+    /// The receipt, when it could be written.
+    pub receipt: Option<ReceiptReport>,
+}
+
+/// A package that does not work yet.
+#[derive(Debug, Serialize)]
+pub struct LackingPackage {
+    /// The package.
+    pub package: PackageRef,
+    /// What it requires and is not here.
+    pub requires: Vec<PackageRef>,
 }
 
 /// A package that is on the stick, but not whole.
@@ -92,8 +119,11 @@ pub struct IncompleteFile {
 impl ImportReport {
     /// True when everything that the stick offers, and was asked for, is usable here now.
     pub fn is_complete(&self) -> bool {
-        let has_kits = self.kits.iter().all(|kit| kit.missing.is_empty());
-        has_kits && self.incomplete.is_empty() && self.refused.is_empty() && self.num_unread_bundles == 0
+        self.incomplete.is_empty()
+            && self.kits.iter().all(|kit| kit.missing.is_empty())
+            && self.lacking.is_empty()
+            && self.refused.is_empty()
+            && self.num_unread_bundles == 0
     }
 }
 
@@ -106,25 +136,29 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     let folder = removable::stick(options.stick.as_deref(), monitor)?;
     let stick = Stick::open(&folder)?;
     let _lock = site::lock(home)?;
-    let bundles = stick.bundles()?;
+    let mut bundles = stick.bundles()?;
+    let own = own_id(home, monitor);
+    let mut expected: Vec<Expected> =
+        bundles.bundles.iter().filter_map(|bundle| Expected::of(bundle, own.as_ref())).collect();
+    let for_others = pass_over_others(&mut bundles, own.as_ref(), options);
     let num_unread_bundles = bundles.refused.len();
     if let Some(fingerprint) = &options.fingerprint {
         stick_trust::accept(&stick, home, &registry::parse_fingerprint(fingerprint)?)?;
     }
-    let mut brought = stick_trust::update_from(&stick, home)?;
-    if kit_import::accept_registries(&folder, home, options, &bundles, monitor)? {
-        brought = stick_trust::update_from(&stick, home)?;
-    }
-    let Brought { registries, unknown_roots, mut remarks } = brought;
+    let Brought { registries, unknown_roots, mut remarks } =
+        kit_import::update_trust(&stick, home, options, &bundles, monitor)?;
     let indexes = indexes::load(home)?;
-    let store = site::store(home);
     let packages = kit_import::with_members(options, &bundles, &indexes);
     let options = &ImportOptions { packages, ..options.clone() };
+    let store = site::store(home);
     let terms = Terms { options, unknown_roots: &unknown_roots, monitor };
     let sifted = sift::sift(&bundles, &indexes, &store, &terms)?;
     refuse_strangers(&sifted, &unknown_roots)?;
     let Sifted { mut candidates, unchanged, refused } = sifted;
     let kits = kit_import::take_out(&mut candidates);
+    expected.iter_mut().for_each(|expected| expected.refuse(&refused));
+    let carried = carried_blobs(&bundles);
+    warn_of_absent(&candidates, &carried, &store, monitor);
     let mut arrival = Arrival { store: &store, pending: candidates, installed: Vec::new(), monitor };
     arrival.install_whole()?;
     let intake = take_in(home, bundles, &mut arrival, monitor)
@@ -134,10 +168,19 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     }
     let Arrival { pending, mut installed, .. } = arrival;
     let kits = kit_import::finish(home, kits, &mut installed, monitor)?;
-    let incomplete = pending.iter().map(|candidate| incomplete(candidate, &store, &intake)).collect();
+    let incomplete: Vec<IncompletePackage> =
+        pending.iter().map(|candidate| incomplete(candidate, &store, &intake, &carried)).collect();
+    let receipt = receipt::leave(home, &folder, expected, &intake, monitor);
+    let receipt = receipt.map_err(|error| monitor.warn(&error.in_one_line())).ok();
     remarks.extend(intake.remarks);
+    let missing = incomplete.iter().flat_map(|package| &package.files);
     Ok(ImportReport {
         stick: folder,
+        lacking: lacking(&store, installed.iter().chain(&unchanged))?,
+        for_others,
+        missing_bytes: missing.clone().fold(0, |sum, file| sum.saturating_add(file.missing_bytes)),
+        missing_volumes: missing.flat_map(volumes_of).collect::<BTreeSet<String>>().into_iter().collect(),
+        receipt,
         installed,
         unchanged,
         kits,
@@ -148,6 +191,94 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
         num_unread_bundles,
         remarks,
     })
+}
+
+/// Who this site is. An import must not fail because of that; it then takes what is for anyone.
+fn own_id(home: &Home, monitor: &dyn Monitor) -> Option<SiteId> {
+    match Identity::open(home) {
+        Ok(identity) => identity.map(|identity| identity.id),
+        Err(error) => {
+            monitor.warn(&error.in_one_line());
+            None
+        }
+    }
+}
+
+/// Takes the packages that are for other sites off the list, unless packages were asked for by name. A
+/// site that never wrote a letter can be meant by none, and takes all.
+fn pass_over_others(bundles: &mut Bundles, own: Option<&SiteId>, options: &ImportOptions) -> Vec<PackageRef> {
+    let (Some(own), true) = (own, options.packages.is_empty()) else { return Vec::new() };
+    let (mut others, mut own_packages) = (Vec::new(), Vec::new());
+    for bundle in &mut bundles.bundles {
+        let description = &mut bundle.description;
+        let is_own = |recipients: &[SiteId]| recipients.is_empty() || recipients.contains(own);
+        let is_for_us = is_own(&description.recipients);
+        description.items.retain(|item| {
+            let is_kept = is_for_us && is_own(&item.recipients);
+            if is_kept { &mut own_packages } else { &mut others }.push(item.package.clone());
+            is_kept
+        });
+    }
+    others.retain(|package| !own_packages.contains(package));
+    others.sort_by_key(ToString::to_string);
+    others.dedup();
+    others
+}
+
+/// The blobs of which the stick says that it has at least a part.
+fn carried_blobs(bundles: &Bundles) -> BTreeSet<Sha256> {
+    let blobs = bundles.bundles.iter().flat_map(|bundle| &bundle.description.blobs);
+    blobs.map(|blob| blob.sha256).collect()
+}
+
+/// Names at once what cannot become whole: the sender counted on bytes that are not here.
+fn warn_of_absent(
+    candidates: &[Candidate],
+    carried: &BTreeSet<Sha256>,
+    store: &Store,
+    monitor: &dyn Monitor,
+) {
+    for candidate in candidates {
+        let is_absent = |file: &&FileEntry| {
+            !carried.contains(&file.sha256) && store.blob_path(&file.sha256, file.size_bytes).is_none()
+        };
+        let files: Vec<&FileEntry> = candidate.installed.files().iter().filter(is_absent).collect();
+        if let Some(first) = files.first() {
+            let bytes: u64 = files.iter().map(|file| file.size_bytes).sum();
+            monitor.warn(&format!(
+                "`{}` cannot become whole from this stick: {} of its files (`{}`, …), {bytes} bytes, should \
+                 be here already and are not",
+                candidate.package,
+                files.len(),
+                first.path
+            ));
+        }
+    }
+}
+
+/// The packages that are here and require others that are not.
+fn lacking<'a>(store: &Store, packages: impl Iterator<Item = &'a PackageRef>) -> Result<Vec<LackingPackage>> {
+    let mut lacking = Vec::new();
+    for package in packages {
+        let Some(installed) = store.find(&package.name)? else { continue };
+        let mut requires = Vec::new();
+        for required in &installed.manifest.package.requires {
+            let found = store.find(&required.name)?;
+            if !found.is_some_and(|found| fulfils(&reference(&found), required)) {
+                requires.push(required.clone());
+            }
+        }
+        if !requires.is_empty() {
+            lacking.push(LackingPackage { package: package.clone(), requires });
+        }
+    }
+    Ok(lacking)
+}
+
+/// The volumes that a file's causes speak of.
+fn volumes_of(file: &IncompleteFile) -> Vec<String> {
+    let volumes = file.causes.iter().filter(|cause| cause.file.ends_with(".TAR"));
+    volumes.map(|cause| cause.file.clone()).collect()
 }
 
 /// Reads the blobs that the pending packages still need.
@@ -163,9 +294,12 @@ fn take_in(
         let is_missing = |file: &&_| !arrival.has(file);
         files.filter(is_missing).for_each(|file| authorised.add(file));
     }
-    let staging = home.staging().join("stick");
+    let staging = home.stick_staging();
+    let store = arrival.store;
+    let held = |digest: &Sha256, size_bytes: u64| store.blob_path(digest, size_bytes);
+    let site = bundle::Site { staging: &staging, held: &held };
     let mut deliver = |staged: Staged| arrival.take(&staged);
-    bundle::receive::<Error>(bundles, &authorised, &staging, &mut deliver, monitor)
+    bundle::receive::<Error>(bundles, &authorised, &site, &mut deliver, monitor)
 }
 
 /// When nothing on the stick is vouched for, that is the news, with the fingerprints to compare.
@@ -225,7 +359,12 @@ impl Arrival<'_> {
     }
 }
 
-fn incomplete(candidate: &Candidate, store: &Store, intake: &bundle::Intake) -> IncompletePackage {
+fn incomplete(
+    candidate: &Candidate,
+    store: &Store,
+    intake: &bundle::Intake,
+    carried: &BTreeSet<Sha256>,
+) -> IncompletePackage {
     let is_missing = |file: &&FileEntry| store.blob_path(&file.sha256, file.size_bytes).is_none();
     let files = candidate.installed.files().iter().filter(is_missing).map(|file| {
         let found = intake.incomplete.iter().find(|blob| blob.digest == file.sha256);
@@ -233,7 +372,11 @@ fn incomplete(candidate: &Candidate, store: &Store, intake: &bundle::Intake) -> 
             path: file.path.to_string(),
             sha256: file.sha256,
             missing_bytes: found.map_or(file.size_bytes, |blob| blob.missing_bytes),
-            causes: found.map(|blob| blob.causes.clone()).unwrap_or_default(),
+            causes: match found {
+                Some(blob) => blob.causes.clone(),
+                None if carried.contains(&file.sha256) => Vec::new(),
+                None => vec![Remark { file: "B".into(), text: NOT_CARRIED.into() }],
+            },
         }
     });
     IncompletePackage { package: candidate.package.clone(), files: files.collect() }

@@ -95,6 +95,13 @@ pub(super) fn here(home: &Home, store: &Store, names: &[PackageRef]) -> Result<K
     Ok(found)
 }
 
+/// Puts the kits' own records, which take no room, before the packages.
+pub(super) fn first(kits: Vec<Installed>, mut packages: Vec<Installed>) -> Vec<Installed> {
+    packages.retain(|held| kits.iter().all(|kit| kit.name() != held.name()));
+    packages.splice(0..0, kits);
+    packages
+}
+
 /// The record of a kit that an index describes.
 fn find(indexes: &[VerifiedIndex], name: &PackageRef) -> Result<Installed> {
     let with_ending: Option<Name> = format!("{}-kit", name.name).parse().ok();

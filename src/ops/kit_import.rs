@@ -4,7 +4,7 @@ use std::path::Path;
 
 use url::Url;
 
-use crate::bundle::{Bundles, Item};
+use crate::bundle::{Bundles, Item, Stick};
 use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::package::{Kind, Manifest, PackageRef, ProfileRegistry};
@@ -17,6 +17,7 @@ use super::import::ImportOptions;
 use super::indexes;
 use super::kit::{SetUp, set_up};
 use super::sift::Candidate;
+use super::stick_trust::{self, Brought};
 
 /// The packages that were asked for, and the members of the kits among them that the stick has.
 pub(super) fn with_members(
@@ -42,18 +43,19 @@ pub(super) fn with_members(
     packages
 }
 
-/// Trusts the registries that a kit of a registry known here vouches for, where the stick carries them.
-/// True when there is a new one.
+/// Brings known registries up to date, and trusts those that a kit of a registry known here vouches for,
+/// where the stick carries them.
 ///
 /// # Errors
-/// When the stick's trust files cannot be read.
-pub(super) fn accept_registries(
-    folder: &Path,
+/// As `stick_trust::update_from`.
+pub(super) fn update_trust(
+    stick: &Stick,
     home: &Home,
     options: &ImportOptions,
     bundles: &Bundles,
     monitor: &dyn Monitor,
-) -> Result<bool> {
+) -> Result<Brought> {
+    let brought = stick_trust::update_from(stick, home)?;
     let indexes = indexes::load(home)?;
     let mut has_new = false;
     for (index, kit) in vouched_kits(options, bundles, &indexes) {
@@ -61,7 +63,7 @@ pub(super) fn accept_registries(
             continue;
         }
         for wanted in kit.profile.iter().flat_map(|profile| &profile.registries) {
-            match accept(folder, home, wanted) {
+            match accept(stick.root(), home, wanted) {
                 Ok(false) => {}
                 Ok(true) => {
                     has_new = true;
@@ -74,7 +76,7 @@ pub(super) fn accept_registries(
             }
         }
     }
-    Ok(has_new)
+    if has_new { stick_trust::update_from(stick, home) } else { Ok(brought) }
 }
 
 /// False when it is known already, or not on the stick.

@@ -1,9 +1,11 @@
 //! One file per thing a user can do: options in, report out. Rooms meet only here; nothing prints.
 
+mod addressee;
 #[cfg(feature = "index")]
 mod bench;
 mod carried;
 mod choice;
+mod difference;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
 mod embedders;
 #[cfg(feature = "index")]
@@ -11,11 +13,16 @@ mod embedding;
 mod error;
 mod fetcher;
 mod fitting;
+mod holding;
+mod identity;
 mod indexes;
 mod kit;
 mod kit_import;
+mod letters;
+mod outgoing;
 mod pace;
 mod profile;
+mod receipt;
 mod removable;
 mod runtime;
 mod sift;
@@ -42,10 +49,13 @@ mod overview;
 mod path;
 mod registry;
 mod remove;
+mod request;
 #[cfg(feature = "engine")]
 mod run;
 mod search;
+mod sites;
 mod stick;
+mod stick_clean;
 mod update;
 mod verify;
 
@@ -71,30 +81,36 @@ pub use index::{
     index_remove, index_status,
 };
 // What the roof needs to call and to show of the bundle and registry rooms.
-pub use crate::bundle::DEFAULT_VOLUME_BYTES;
+pub use crate::bundle::{DEFAULT_VOLUME_BYTES, SiteId};
 pub use crate::registry::{Age, BuildOptions, Built, Freshness, Outcome as Change, show_fingerprint};
-pub use export::{DamagedPackage, ExportOptions, ExportReport, ExportedPackage, export};
+pub use difference::{NotSent, RequiredFile};
+pub use export::{DamagedPackage, ExportOptions, ExportReport, ExportedPackage, Recipient, export};
 pub use fetch::{FetchOptions, FetchReport, FetchedPackage, fetch};
-pub use import::{ImportOptions, ImportReport, IncompleteFile, IncompletePackage, import};
+pub use import::{ImportOptions, ImportReport, IncompleteFile, IncompletePackage, LackingPackage, import};
 pub use info::{InfoReport, VariantInfo, info};
 pub use install::{InstallReport, install};
 pub use kit::{MissingMember, SetUp};
+pub use letters::SentBundle;
 pub use list::{ListReport, ListedMembers, ListedPackage, list};
 pub use overview::{NextCommand, OverviewReport, overview};
 pub use pace::{Pace, PaceSource, StickFacts};
 pub use path::{PathReport, path};
 pub use profile::{SettingChange, SiteKit};
+pub use receipt::ReceiptReport;
 pub use registry::{
     AddOptions, AddReport, InitReport, SignReport, registry_add, registry_build, registry_check,
     registry_init, registry_sign,
 };
 pub use remove::{RemoveOptions, RemoveReport, remove};
+pub use request::{RequestOptions, RequestReport, ShortRequestReport, request, request_short};
 #[cfg(feature = "engine")]
 pub use run::{Conversation, RunOptions, RunReport, run};
 pub use runtime::{RuntimeVerdict, RuntimeVoucher};
 pub use search::{FoundPackage, SearchReport, search};
 pub use sift::RefusedPackage;
+pub use sites::{OutdatedPackage, SiteReport, SitesOptions, SitesReport, sites};
 pub use stick::{StickBundle, StickReport, StickVerifyReport, stick_info, stick_verify};
+pub use stick_clean::{CleanOptions, CleanReport, CleanedBundle, KeptBundle, stick_clean};
 pub use stick_trust::{ImportedTrust, UnknownRoot};
 pub use update::{FailedRegistry, UpdateOptions, UpdateReport, UpdatedRegistry, update};
 pub use verify::{DamagedFile, VerifiedPackage, VerifyReport, verify};

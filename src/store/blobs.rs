@@ -40,6 +40,21 @@ impl Store {
         (metadata.is_file() && metadata.len() == size_bytes).then_some(path)
     }
 
+    /// Every blob that lies here with its length, whether a record names it or not, by digest: also those of
+    /// packages that are not whole yet.
+    pub fn lying_blobs(&self) -> Vec<(Sha256, u64)> {
+        let entries = fs::read_dir(&self.folders.blobs).into_iter().flatten().flatten();
+        let mut blobs: Vec<(Sha256, u64)> = entries
+            .filter_map(|entry| {
+                let digest = entry.file_name().to_str()?.parse().ok()?;
+                let metadata = entry.metadata().ok().filter(fs::Metadata::is_file)?;
+                Some((digest, metadata.len()))
+            })
+            .collect();
+        blobs.sort_unstable();
+        blobs
+    }
+
     /// Keeps a piece list; its name is its own digest.
     ///
     /// # Errors

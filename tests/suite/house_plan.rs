@@ -63,6 +63,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ("ort::", &["embedding"], "ONNX stays behind one door"),
     ("clap::", &["cli"], "only the roof parses words"),
     ("indicatif::", &["cli"], "only the roof draws bars"),
+    ("qrcode::", &["cli"], "only the roof draws"),
     ("tough::", &["registry"], "signatures stay behind one door"),
     ("env::var", &["cli"], "only the roof reads the environment"),
     ("fs::write", &["disk"], "only disk creates files"),

@@ -27,8 +27,11 @@ mod publish;
 #[cfg(feature = "index")]
 mod questions;
 mod readme;
+mod requests;
 mod runtime;
 mod samples;
+mod sets;
+mod sites;
 mod stick;
 mod supply;
 mod transfer;

@@ -11,13 +11,18 @@ use crate::ops::{
 };
 use crate::package::PackageRef;
 
+use super::sites::site_name;
+
+/// How many of the files that need not travel are shown.
+const MAX_SHOWN: usize = 10;
+
 /// Write packages to a stick
 ///
 /// Everything is read back from the stick before it is called safe to remove. What an earlier export put
 /// there stays. An export that was cut off continues when it is run again.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  localml export /media/usb --plan\n  localml export /media/usb localml-handbook\n  localml export /media/usb --kit clinic"
+    after_help = "Example:\n  localml export /media/usb --plan\n  localml export /media/usb localml-handbook\n  localml export /media/usb --kit clinic\n  localml export /media/usb --request /media/usb"
 )]
 pub(crate) struct Args {
     /// The folder where the stick is mounted; may be left out when only one is
@@ -33,6 +38,15 @@ pub(crate) struct Args {
     /// The largest volume, for example 500MB or 2GiB; FAT32 holds at most 4 GiB - 1
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value_t = DEFAULT_VOLUME_BYTES, hide_default_value = true)]
     volume_size: u64,
+    /// Send exactly what a site lacks, by its request: a text, a file, or a folder or stick of requests
+    #[arg(long, value_name = "TEXT|FILE|FOLDER")]
+    request: Vec<String>,
+    /// Send exactly what this site lacks, by its newest letter that is known here
+    #[arg(long, value_name = "ID|NAME")]
+    site: Vec<String>,
+    /// Send everything whole, whatever the sites say that they have
+    #[arg(long)]
+    full: bool,
     /// Only say what would be written
     #[arg(long)]
     plan: bool,
@@ -42,6 +56,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
     let options = ExportOptions {
         stick: args.stick.clone(),
         packages: args.packages.clone(),
+        requests: args.request.clone(),
+        sites: args.site.clone(),
+        is_full: args.full,
         kits: args.kit.clone(),
         takes_runtime: args.runtime,
         volume_size_bytes: args.volume_size,
@@ -49,8 +66,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
     };
     let report = export(&context.home, &options, &context.terminal)?;
     context.output.show(&report, text);
-    let is_all = report.damaged.is_empty() && report.missing.is_empty();
-    Ok(if is_all { Outcome::Done } else { Outcome::Problems })
+    let is_all_sent = report.damaged.is_empty() && report.not_sent.is_empty() && report.missing.is_empty();
+    Ok(if is_all_sent { Outcome::Done } else { Outcome::Problems })
 }
 
 fn text(report: &ExportReport) -> String {
@@ -74,6 +91,7 @@ fn text(report: &ExportReport) -> String {
             names.join(", ")
         ));
     }
+    text.push_str(&difference(report));
     let (bundle, stick) = (&report.bundle, report.stick.display());
     text.push_str(&if report.is_plan && !report.was_there {
         let num_files = report.files.len();
@@ -94,6 +112,36 @@ fn text(report: &ExportReport) -> String {
         )
     });
     text
+}
+
+/// Who gets what, what they must have already, and what they want in vain.
+fn difference(report: &ExportReport) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for recipient in &report.recipients {
+        let name = site_name(recipient.label.as_deref(), &recipient.site);
+        let packages: Vec<String> = recipient.packages.iter().map(ToString::to_string).collect();
+        lines.push(match packages.is_empty() {
+            true => format!("for {name}: nothing that it lacks, and the newest signed lists"),
+            false => format!("for {name}: {}", packages.join(", ")),
+        });
+    }
+    if !report.requires.is_empty() {
+        let (num_files, bytes) = (report.requires.len(), size(report.saved_bytes));
+        lines.push(format!(
+            "left out, because they have it: {bytes} in {num_files} files, which they must have"
+        ));
+        let shown = report.requires.iter().take(MAX_SHOWN);
+        lines.extend(shown.map(|file| format!("  {} {} {}", file.sha256.short(), file.package, file.path)));
+        if num_files > MAX_SHOWN {
+            lines.push(format!("  and {} more; `--json` lists all", num_files - MAX_SHOWN));
+        }
+    }
+    for wanted in &report.not_sent {
+        let (package, site) = (&wanted.package, &wanted.site);
+        lines
+            .push(format!("NOT SENT {package} to {site}: {}; `{}` brings it", wanted.reason, wanted.command));
+    }
+    lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
 /// How long it takes or took, and at which speeds.
@@ -139,7 +187,7 @@ fn row(package: &ExportedPackage) -> Vec<String> {
 }
 
 /// Reads `500MB`, `1GiB` or plain bytes.
-fn parse_size(text: &str) -> Result<u64, String> {
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(at);
     let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {

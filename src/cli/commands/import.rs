@@ -11,6 +11,10 @@ use crate::package::{Name, PackageRef};
 
 use super::install::set_up;
 
+/// How a site asks for the rest.
+const ASK_AGAIN: &str =
+    "`localml request DIR` here, then `localml export DIR --request DIR` (or `--full`) where it comes from";
+
 /// Install packages from a stick
 ///
 /// Needs no network. Only what a registry known here has signed is installed; what is whole is usable
@@ -74,6 +78,17 @@ fn text(report: &ImportReport) -> String {
     for package in &report.incomplete {
         lines.extend(incomplete(package));
     }
+    for package in &report.lacking {
+        let names: Vec<String> = package.requires.iter().map(|name| format!("`{name}`")).collect();
+        let (package, names) = (&package.package, names.join(", "));
+        lines.push(format!("INCOMPLETE {package}: it requires {names}, which is not here; {ASK_AGAIN}"));
+    }
+    for package in &report.for_others {
+        lines.push(format!(
+            "for others {package}; `localml import DIR {}` takes it all the same",
+            package.name
+        ));
+    }
     for refused in &report.refused {
         lines.push(format!("refused    {}: {}", refused.package, refused.reason));
     }
@@ -81,15 +96,27 @@ fn text(report: &ImportReport) -> String {
         lines.push(set_up(kit).trim_end().to_owned());
     }
     if !report.incomplete.is_empty() {
-        lines.push(
-            "what came of the incomplete packages is kept; import again, or from another copy of the stick"
-                .into(),
-        );
+        lines.push(missing(report));
+    }
+    if let Some(receipt) = report.receipt.as_ref().filter(|receipt| !receipt.is_on_stick) {
+        lines.push(format!("receipt {} waits here for a stick that can be written", receipt.number));
     }
     if lines.is_empty() {
         lines.push("the stick carries no packages".into());
     }
     lines.join("\n")
+}
+
+/// What is still missing, and how to come by it.
+fn missing(report: &ImportReport) -> String {
+    let volumes = match report.missing_volumes.as_slice() {
+        [] => String::new(),
+        volumes => format!(" ({})", volumes.join(", ")),
+    };
+    format!(
+        "still missing: {}{volumes}; what came is kept. Import again, or from another copy of the stick; or {ASK_AGAIN}",
+        size(report.missing_bytes)
+    )
 }
 
 fn incomplete(package: &IncompletePackage) -> Vec<String> {

@@ -24,9 +24,11 @@ mod list;
 mod path;
 mod registry;
 mod remove;
+mod request;
 #[cfg(feature = "engine")]
 mod run;
 mod search;
+mod sites;
 mod stick;
 mod update;
 mod verify;
@@ -62,8 +64,10 @@ pub(crate) enum Command {
     Path(path::Args),
     Verify(verify::Args),
     Remove(remove::Args),
+    Request(request::Args),
     Export(export::Args),
     Import(import::Args),
+    Sites(sites::Args),
     Stick(stick::Args),
     Adopt(adopt::Args),
     #[cfg(feature = "index")]
@@ -99,6 +103,8 @@ pub(crate) fn run(command: Option<&Command>, context: &Context) -> Result<Outcom
         Command::Path(args) => path::run(args, context),
         Command::Verify(args) => verify::run(args, context),
         Command::Remove(args) => remove::run(args, context),
+        Command::Request(args) => request::run(args, context),
+        Command::Sites(args) => sites::run(args, context),
         Command::Export(args) => export::run(args, context),
         Command::Import(args) => import::run(args, context),
         Command::Stick(args) => stick::run(args, context),

@@ -6,11 +6,16 @@ use crate::cli::context::Context;
 use crate::cli::report::Outcome;
 use crate::cli::terminal::size;
 use crate::error::ErrorKind;
-use crate::ops::{Error, RuntimeVerdict, StickReport, StickVerifyReport, stick_info, stick_verify};
+use crate::ops::{
+    CleanOptions, CleanReport, Error, RuntimeVerdict, StickReport, StickVerifyReport, stick_clean,
+    stick_info, stick_verify,
+};
 
-/// Look at a stick: what it holds, and whether every byte is still there
+/// Look at a stick, verify it, or take off it what has arrived
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  localml stick info /media/usb\n  localml stick verify /media/usb")]
+#[command(
+    after_help = "Example:\n  localml stick info /media/usb\n  localml stick verify /media/usb\n  localml stick clean /media/usb --plan"
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     deed: Deed,
@@ -28,6 +33,17 @@ enum Deed {
         /// The folder where the stick is mounted; may be left out when only one is
         stick: Option<PathBuf>,
     },
+    /// Remove the bundles that every site they are for has acknowledged
+    Clean {
+        /// The folder where the stick is mounted; may be left out when only one is
+        stick: Option<PathBuf>,
+        /// Remove every bundle, acknowledged or not
+        #[arg(long)]
+        all: bool,
+        /// Only say what would be removed
+        #[arg(long)]
+        plan: bool,
+    },
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
@@ -36,12 +52,50 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
             context.output.show(&stick_info(stick.as_deref(), &context.terminal)?, info_text);
             Ok(Outcome::Done)
         }
+        Deed::Clean { stick, all, plan } => {
+            let options = CleanOptions { stick: stick.clone(), is_all: *all, is_plan: *plan };
+            let report = stick_clean(&context.home, &options, &context.terminal)?;
+            context.output.show(&report, clean_text);
+            Ok(Outcome::Done)
+        }
         Deed::Verify { stick } => {
             let report = stick_verify(&context.home, stick.as_deref(), &context.terminal)?;
             context.output.show(&report, verify_text);
             Ok(if report.is_whole() { Outcome::Done } else { Outcome::Bad(ErrorKind::Damaged) })
         }
     }
+}
+
+fn clean_text(report: &CleanReport) -> String {
+    let mut lines = Vec::new();
+    for bundle in &report.removed {
+        let packages: Vec<String> = bundle.packages.iter().map(ToString::to_string).collect();
+        let by = match bundle.acknowledged_by.len() {
+            0 => "nobody acknowledged it".to_owned(),
+            1 => "1 site has it".to_owned(),
+            count => format!("{count} sites have it"),
+        };
+        let deed = if report.is_plan { "would go" } else { "removed" };
+        lines.push(format!(
+            "{deed} {} ({}): {by}: {}",
+            bundle.id,
+            size(bundle.size_bytes),
+            packages.join(", ")
+        ));
+    }
+    for bundle in &report.kept {
+        let sites: Vec<String> = bundle.waits_for.iter().map(ToString::to_string).collect();
+        let why = match sites.is_empty() {
+            true => "no site has acknowledged it".to_owned(),
+            false => format!("it waits for {}", sites.join(", ")),
+        };
+        lines.push(format!("stays {}: {why}", bundle.id));
+    }
+    lines.push(match report.is_plan {
+        true => format!("{} would be freed on `{}`", size(report.freed_bytes), report.stick.display()),
+        false => format!("{} freed on `{}`", size(report.freed_bytes), report.stick.display()),
+    });
+    lines.join("\n")
 }
 
 fn info_text(report: &StickReport) -> String {

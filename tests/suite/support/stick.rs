@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use localml::bundle::{
-    self, Authorised, BundleError, ExportOptions, Intake, Outgoing, OutgoingBlob, Plan, Stick, Written,
+    self, Authorised, BundleError, ExportOptions, Intake, Outgoing, OutgoingBlob, Plan, Site, Stick, Written,
 };
 use localml::digest::Sha256;
 use localml::disk::Staged;
@@ -51,7 +51,8 @@ impl Desk {
 
     pub(crate) fn plan(&self, volume_size_bytes: u64) -> Plan {
         let outgoing = Outgoing { blobs: self.blobs.clone(), ..Outgoing::default() };
-        Plan::new(&self.stick(), outgoing, &ExportOptions { volume_size_bytes }).unwrap()
+        Plan::new(&self.stick(), outgoing, &ExportOptions { volume_size_bytes, ..ExportOptions::default() })
+            .unwrap()
     }
 
     pub(crate) fn write(&self, volume_size_bytes: u64) -> Written {
@@ -60,17 +61,35 @@ impl Desk {
 
     /// Reads every blob from the stick into `site/`; each that is handed over must be what it is called.
     pub(crate) fn receive(&self, monitor: &dyn Monitor) -> bundle::Result<Intake> {
-        self.receive_some(|_| true, monitor)
+        self.receive_some(&self.stick(), |_| true, monitor)
     }
 
     /// As `receive`, for the blobs that are not in `site/` yet.
     pub(crate) fn receive_missing(&self, monitor: &dyn Monitor) -> bundle::Result<Intake> {
         let site = self.folder.path().join("site");
-        self.receive_some(|blob| !site.join(blob.digest.to_string()).exists(), monitor)
+        self.receive_some(&self.stick(), |blob| !site.join(blob.digest.to_string()).exists(), monitor)
+    }
+
+    /// As `receive_missing`, from another stick.
+    pub(crate) fn receive_from(&self, stick: &Path) -> bundle::Result<Intake> {
+        let site = self.folder.path().join("site");
+        self.receive_some(stick, |blob| !site.join(blob.digest.to_string()).exists(), &Silent)
+    }
+
+    /// True when every blob is at the site.
+    pub(crate) fn has_all(&self) -> bool {
+        let site = self.folder.path().join("site");
+        self.blobs.iter().all(|blob| site.join(blob.digest.to_string()).exists())
+    }
+
+    /// A path beside the stick; nothing is made.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     fn receive_some(
         &self,
+        stick: &Path,
         is_wanted: impl Fn(&OutgoingBlob) -> bool,
         monitor: &dyn Monitor,
     ) -> bundle::Result<Intake> {
@@ -85,7 +104,9 @@ impl Desk {
             Ok::<(), BundleError>(())
         };
         let staging = site.join("staging");
-        bundle::receive(Stick::open(&self.stick())?.bundles()?, &authorised, &staging, &mut deliver, monitor)
+        let held = |digest: &Sha256, _| Some(site.join(digest.to_string())).filter(|path| path.exists());
+        let place = Site { staging: &staging, held: &held };
+        bundle::receive(Stick::open(stick)?.bundles()?, &authorised, &place, &mut deliver, monitor)
     }
 
     /// Every volume of the stick, sorted.

@@ -1,0 +1,73 @@
+//! A bundle before anyone has looked at a stick: its blobs in order, its volumes, its name.
+
+use crate::digest::Sha256;
+
+use super::clock::rfc3339;
+use super::description::{BlobEntry, Description, KNOWN_FORMAT};
+use super::error::Result;
+use super::id::BundleId;
+use super::outgoing::{Outgoing, OutgoingBlob, in_order, nothing, outline};
+use super::pack::Deal;
+use super::parity::Parity;
+use super::plan::ExportOptions;
+use super::trust;
+
+/// What would be written to a stick that is empty and large enough.
+#[derive(Debug, Clone)]
+pub(super) struct Draft {
+    pub(super) description: Description,
+    pub(super) sources: Vec<OutgoingBlob>,
+    pub(super) trust: Option<(String, Vec<u8>)>,
+}
+
+impl Draft {
+    /// Cuts the blobs into pieces and deals them to volumes; all pieces' digests are known when
+    /// `is_complete`, which may take a reading of the blobs.
+    ///
+    /// # Errors
+    /// `VolumeSize`; `BlobDamaged` when a blob is not there with its length; `TooMany`.
+    pub(super) fn new(outgoing: Outgoing, options: &ExportOptions, is_complete: bool) -> Result<Self> {
+        let Outgoing { items, blobs, requires, recipients, trust, created_at } = outgoing;
+        let mut sources = in_order(blobs);
+        let outlines = sources.iter_mut().map(|blob| outline(blob, is_complete));
+        let blobs = outlines.collect::<Result<Vec<BlobEntry>>>()?;
+        let carries = |blob: usize, piece: usize| sources[blob].carries(piece);
+        let (limit_bytes, counts_plain) = (options.volume_size_bytes, options.parity_percent > 0);
+        let volumes = Deal { blobs: &blobs, carries: &carries, limit_bytes, counts_plain }.pack()?;
+        let trust = if trust.is_empty() { None } else { Some(trust::pack(&trust)?) };
+        let mut description = Description {
+            format: KNOWN_FORMAT.into(),
+            id: BundleId::of(&nothing()),
+            created: String::new(),
+            items,
+            requires,
+            trust: None,
+            recipients,
+            sticks: Vec::new(),
+            parity: None,
+            volumes,
+            blobs,
+        };
+        description.parity = Parity::plan(&description, options.parity_percent)?;
+        description.id = BundleId::of(&Sha256::of(&without_digests(&description).to_bytes()?));
+        description.created = rfc3339(created_at);
+        description.trust = trust.as_ref().map(|(path, _)| path.clone());
+        Ok(Self { description, sources, trust })
+    }
+}
+
+/// The description with nothing in it that only the copying finds: it names the bundle.
+fn without_digests(description: &Description) -> Description {
+    let mut description = description.clone();
+    for piece in description.blobs.iter_mut().flat_map(|blob| &mut blob.pieces) {
+        piece.sha256 = nothing();
+    }
+    description
+}
+
+/// Every volume with its length, those with parity last.
+pub(super) fn all_volumes(description: &Description) -> impl Iterator<Item = (&str, u64)> {
+    let volumes = description.volumes.iter().map(|volume| (volume.name.as_str(), volume.size_bytes));
+    let parity = description.parity.iter().flat_map(|parity| &parity.volumes);
+    volumes.chain(parity.map(|volume| (volume.name.as_str(), volume.size_bytes)))
+}

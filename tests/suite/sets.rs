@@ -1,0 +1,279 @@
+//! A bundle over several sticks, and parity: any order, any subset, any number of times.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use localml::bundle::{self, Berth, BundleError, Description, ExportOptions, Outgoing, Stick, remaining};
+use localml::digest::Sha256;
+use localml::progress::Silent;
+use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, proptest};
+
+use crate::support::noise::noise;
+use crate::support::stick::{Desk, files_in, flip};
+
+const NUM_STICKS: usize = 5;
+const VOLUME_BYTES: u64 = 256 * 1024;
+
+/// Room for the small files and about three volumes.
+const ROOM_BYTES: u64 = 1024 * 1024 + 128 * 1024 + 3 * (VOLUME_BYTES + 64 * 1024);
+
+/// Nine volumes' worth of blobs: large ones over several volumes, small ones in one, one of text.
+fn desk() -> Desk {
+    let mut desk = Desk::new(&[]);
+    for (seed, size_bytes) in [(1, 900_000), (2, 700_000), (3, 300_000), (4, 90_000), (5, 10), (6, 0)] {
+        desk.add(&noise(seed, size_bytes), false);
+    }
+    desk.add("a line of a book that says the same again and again\n".repeat(3000).as_bytes(), true);
+    // Pieces have 4 MiB otherwise, and then each blob would be one piece.
+    for blob in &mut desk.blobs {
+        blob.pieces = Some(small_pieces(&fs::read(&blob.path).unwrap()));
+    }
+    desk
+}
+
+fn small_pieces(bytes: &[u8]) -> localml::package::PieceList {
+    let mut offset = 0;
+    let pieces = bytes.chunks(60_000).map(|chunk| {
+        let piece = localml::package::Piece { offset, length: chunk.len() as u64, sha256: Sha256::of(chunk) };
+        offset += chunk.len() as u64;
+        piece
+    });
+    localml::package::PieceList::new(pieces.collect()).unwrap()
+}
+
+fn sticks(desk: &Desk) -> Vec<PathBuf> {
+    (0..NUM_STICKS).map(|number| desk.path(&format!("stick {number}"))).collect()
+}
+
+/// Writes the desk's blobs to as many of the sticks as it takes, one after the other; returns those used.
+fn write_set(desk: &Desk, parity_percent: u32) -> Vec<PathBuf> {
+    let mut known: Option<Description> = None;
+    let mut used = Vec::new();
+    for stick in sticks(desk) {
+        fs::create_dir_all(&stick).unwrap();
+        known = Some(write_one(desk, &stick, parity_percent, known).unwrap());
+        used.push(stick);
+        if known.as_ref().is_some_and(|known| remaining(known).is_empty()) {
+            return used;
+        }
+    }
+    panic!("five sticks are not enough");
+}
+
+fn write_one(
+    desk: &Desk,
+    stick: &Path,
+    parity_percent: u32,
+    known: Option<Description>,
+) -> bundle::Result<Description> {
+    let outgoing = Outgoing { blobs: desk.blobs.clone(), ..Outgoing::default() };
+    let options = ExportOptions { volume_size_bytes: VOLUME_BYTES, parity_percent };
+    let berth = Berth { folder: stick.to_owned(), room_bytes: Some(ROOM_BYTES) };
+    let plan = bundle::spread(&[berth], outgoing, &options, &|_| known.clone())?.remove(0);
+    let (planned, before) = (plan.total_bytes()?, bytes_on(stick));
+    let written = bundle::write(stick, plan, &Silent)?;
+    assert_eq!(planned, written.bytes_written);
+    // The record is planned once, and lies there twice from the second commit on.
+    assert_eq!(bytes_on(stick) - before, planned);
+    Ok(*written.description)
+}
+
+fn bytes_on(stick: &Path) -> u64 {
+    files_in(stick).iter().map(|file| file.metadata().unwrap().len()).sum()
+}
+
+/// Every volume file of these sticks.
+fn volumes(sticks: &[PathBuf]) -> Vec<PathBuf> {
+    let files = sticks.iter().flat_map(|stick| files_in(stick));
+    files.filter(|path| path.extension().is_some_and(|ending| ending == "TAR")).collect()
+}
+
+/// The blobs that should be whole after these sticks were seen, by what their descriptions say.
+fn expected(sticks: &[PathBuf]) -> usize {
+    let stick = Stick::open(&sticks[0]).unwrap();
+    let description = stick.bundles().unwrap().bundles.remove(0).description;
+    let lies = |name: &str| volumes(sticks).iter().any(|path| path.ends_with(name));
+    let is_whole = |blob: &usize| {
+        let mut volumes = description.volumes.iter();
+        volumes.all(|volume| volume.holds.iter().all(|run| run.blob != *blob) || lies(&volume.name))
+    };
+    (0..description.blobs.len()).filter(is_whole).count()
+}
+
+fn num_at_site(desk: &Desk) -> usize {
+    desk.blobs.iter().filter(|blob| desk.path("site").join(blob.digest.to_string()).exists()).count()
+}
+
+fn some_sticks() -> impl Strategy<Value = Vec<usize>> {
+    proptest::collection::vec(0..NUM_STICKS, 1..8)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_subset_order_and_repetition_of_sticks_gives_the_union(order in some_sticks()) {
+        let desk = desk();
+        let used = write_set(&desk, 0);
+        prop_assert!(used.len() >= 3, "the set is spread");
+        let mut seen: Vec<PathBuf> = Vec::new();
+        for number in order {
+            let stick = &used[number % used.len()];
+            if !seen.contains(stick) {
+                seen.push(stick.clone());
+            }
+            desk.receive_from(stick).unwrap();
+            prop_assert_eq!(num_at_site(&desk), expected(&seen));
+        }
+    }
+
+    #[test]
+    fn any_losses_up_to_the_number_of_parity_volumes_are_made_good(
+        picks in proptest::collection::vec(any::<proptest::sample::Index>(), 3),
+        harms in proptest::collection::vec(0..3u8, 3),
+        turn in 0..NUM_STICKS,
+    ) {
+        let desk = desk();
+        let mut used = write_set(&desk, 30);
+        let num_parity = volumes(&used).iter().filter(|path| is_parity(path)).count();
+        prop_assert_eq!(num_parity, 3);
+        for (pick, harm) in picks.iter().zip(harms) {
+            let mut left = volumes(&used);
+            left.retain(|path| path.metadata().unwrap().len() > 0);
+            let volume = &left[pick.index(left.len())];
+            match harm {
+                0 => fs::remove_file(volume).unwrap(),
+                1 => fs::write(volume, b"").unwrap(),
+                _ => flip(volume, usize::try_from(volume.metadata().unwrap().len()).unwrap() / 2),
+            }
+        }
+        let count = used.len();
+        used.rotate_left(turn % count);
+        for stick in &used {
+            desk.receive_from(stick).unwrap();
+        }
+        // A stick that was seen before its parity came need not be seen again: only the pieces count.
+        prop_assert!(desk.has_all());
+        prop_assert!(kept_parity(&desk).is_empty(), "nothing waits any more");
+    }
+}
+
+fn is_parity(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('P'))
+}
+
+fn kept_parity(desk: &Desk) -> Vec<PathBuf> {
+    let files = files_in(&desk.path("site"));
+    files.into_iter().filter(|path| path.to_string_lossy().contains("PARITY")).collect()
+}
+
+#[test]
+fn one_loss_too_many_is_said_and_nothing_wrong_comes_in() {
+    let desk = desk();
+    let used = write_set(&desk, 10);
+    let data: Vec<PathBuf> = volumes(&used).into_iter().filter(|path| !is_parity(path)).collect();
+    fs::remove_file(&data[1]).unwrap();
+    fs::remove_file(&data[2]).unwrap();
+    let mut last = None;
+    for stick in &used {
+        last = Some(desk.receive_from(stick).unwrap());
+    }
+    assert!(!desk.has_all());
+    let incomplete = last.unwrap().incomplete;
+    assert!(!incomplete.is_empty() && incomplete.iter().all(|blob| blob.num_missing_pieces > 0));
+    // The lost volume from another copy of the set is all that it takes.
+    let other = self::desk();
+    let copy = write_set(&other, 10);
+    let lost = data[1].file_name().unwrap();
+    let whole = volumes(&copy).into_iter().find(|path| path.ends_with(lost)).unwrap();
+    fs::copy(whole, &data[1]).unwrap();
+    for stick in &used {
+        desk.receive_from(stick).unwrap();
+    }
+    assert!(desk.has_all());
+}
+
+#[test]
+fn a_stick_says_on_which_other_stick_the_rest_is() {
+    let desk = desk();
+    let used = write_set(&desk, 0);
+    let id = Stick::open(&used[0]).unwrap().record().unwrap().stick_id.clone();
+    // The last stick knows of all; the first knows only that there are later ones.
+    let intake = desk.receive_from(used.last().unwrap()).unwrap();
+    let causes: Vec<String> =
+        intake.incomplete.iter().flat_map(|blob| &blob.causes).map(ToString::to_string).collect();
+    let text = format!("it is on stick {id} (number 1 of the set)");
+    assert!(causes.iter().any(|cause| cause.contains(&text)), "{causes:?}");
+    assert!(intake.remarks.is_empty(), "nothing is wrong: {:?}", intake.remarks);
+    let first = desk.receive_from(&used[0]).unwrap();
+    let causes: Vec<String> =
+        first.incomplete.iter().flat_map(|blob| &blob.causes).map(ToString::to_string).collect();
+    assert!(causes.iter().any(|cause| cause.contains("it is on a later stick of the set")), "{causes:?}");
+}
+
+#[test]
+fn each_stick_of_a_set_names_every_volume_with_its_digest() {
+    let desk = desk();
+    let used = write_set(&desk, 20);
+    let mut digests = Vec::new();
+    for stick in &used {
+        let description = Stick::open(stick).unwrap().bundles().unwrap().bundles.remove(0).description;
+        let parity = description.parity.iter().flat_map(|parity| &parity.volumes);
+        let all: Vec<(String, Sha256)> = description
+            .volumes
+            .iter()
+            .map(|volume| (volume.name.clone(), volume.sha256))
+            .chain(parity.map(|volume| (volume.name.clone(), volume.sha256)))
+            .collect();
+        for path in volumes(std::slice::from_ref(stick)) {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let found = Sha256::of(&fs::read(&path).unwrap());
+            assert!(all.contains(&(name, found)), "{}", path.display());
+        }
+        digests.push(all);
+    }
+    assert!(digests.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn the_same_stick_again_keeps_its_share() {
+    let desk = desk();
+    let first = &sticks(&desk)[0];
+    fs::create_dir_all(first).unwrap();
+    let known = write_one(&desk, first, 0, None).unwrap();
+    let outgoing = || Outgoing { blobs: desk.blobs.clone(), ..Outgoing::default() };
+    let options = ExportOptions { volume_size_bytes: VOLUME_BYTES, parity_percent: 0 };
+    let berth = || Berth { folder: first.clone(), room_bytes: Some(ROOM_BYTES) };
+    // Also when this machine forgot what it dealt: the stick itself knows.
+    for earlier in [Some(known), None] {
+        let plans = bundle::spread(&[berth()], outgoing(), &options, &|_| earlier.clone()).unwrap();
+        assert!(plans[0].is_already_there());
+    }
+    let all = bundle::Plan::new(first, outgoing(), &options).unwrap();
+    assert!(!all.is_already_there(), "a share is not the whole");
+    let too_small = Berth { folder: desk.path("stick"), room_bytes: Some(ROOM_BYTES / 3) };
+    let refused = bundle::spread(&[too_small], outgoing(), &options, &|_| None);
+    assert!(matches!(refused, Err(BundleError::NoRoom { .. })));
+}
+
+#[test]
+fn of_a_blob_only_the_pieces_asked_for_travel_and_complete_what_is_there() {
+    let mut desk = desk();
+    let used = write_set(&desk, 0);
+    desk.receive_from(&used[0]).unwrap();
+    let incomplete = desk.receive_from(&used[0]).unwrap().incomplete;
+    let torn = incomplete.iter().find(|blob| blob.missing_bytes < blob.size_bytes).expect("half a blob");
+    let blob = desk.blobs.iter_mut().find(|blob| blob.digest == torn.digest).unwrap();
+    let num_pieces = blob.pieces.as_ref().unwrap().pieces().len();
+    // The first volumes hold the first pieces.
+    let first = num_pieces - torn.num_missing_pieces;
+    blob.only = Some(vec![first..first + 1, first + 1..num_pieces]);
+    let repair = blob.clone();
+    let outgoing = Outgoing { blobs: vec![repair.clone()], ..Outgoing::default() };
+    let plan = bundle::Plan::new(&desk.stick(), outgoing, &ExportOptions::default()).unwrap();
+    let volume_bytes = plan.files().unwrap()[0].size_bytes;
+    assert!(volume_bytes < torn.missing_bytes + 1024 * (torn.num_missing_pieces as u64 + 2));
+    bundle::write(&desk.stick(), plan, &Silent).unwrap();
+    desk.receive_from(&desk.stick()).unwrap();
+    assert!(desk.path("site").join(repair.digest.to_string()).exists());
+}
