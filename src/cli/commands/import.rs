@@ -55,7 +55,7 @@ fn outcome(report: &ImportReport) -> Outcome {
     let has_whole = !report.installed.is_empty() || !report.unchanged.is_empty();
     if report.is_complete() {
         Outcome::Done
-    } else if has_whole {
+    } else if has_whole || (!report.kits.is_empty() && report.incomplete.is_empty()) {
         Outcome::Problems
     } else if report.incomplete.is_empty() && report.num_unread_bundles == 0 {
         Outcome::Bad(ErrorKind::Untrusted)
