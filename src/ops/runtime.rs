@@ -175,6 +175,8 @@ impl<'a> Extras<'a> {
         report.pace = match report.is_plan {
             true if report.was_there => None,
             true => pace::expected(home, self.stick, report.size_bytes, monitor),
+            // What several sticks took together tells nothing of one.
+            false if report.sticks.len() > 1 => None,
             false => watch.remember(home, self.stick),
         };
         report.facts = self.facts;

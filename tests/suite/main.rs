@@ -20,6 +20,7 @@ mod house_plan;
 mod kits;
 #[cfg(feature = "index")]
 mod knowledge;
+mod lost_stick;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
 mod meaning;
 mod pace;

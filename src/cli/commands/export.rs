@@ -22,7 +22,7 @@ const MAX_SHOWN: usize = 10;
 /// there stays. An export that was cut off continues when it is run again.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  localml export /media/usb --plan\n  localml export /media/usb localml-handbook\n  localml export /media/usb --kit clinic\n  localml export /media/usb --request /media/usb"
+    after_help = "Example:\n  localml export /media/usb --plan\n  localml export /media/usb localml-handbook\n  localml export /media/usb --kit clinic\n  localml export /media/usb --request /media/usb\n  localml export /media/usb --spread --parity 10%"
 )]
 pub(crate) struct Args {
     /// The folder where the stick is mounted; may be left out when only one is
@@ -47,6 +47,18 @@ pub(crate) struct Args {
     /// Send everything whole, whatever the sites say that they have
     #[arg(long)]
     full: bool,
+    /// Take what fits on this stick; the same command with the next stick goes on with the rest
+    #[arg(long)]
+    spread: bool,
+    /// Another stick that is plugged in and takes a share; may be given again
+    #[arg(long, value_name = "DIR")]
+    also: Vec<PathBuf>,
+    /// The most that the export may take on each stick, for example 4GB; the rest is for other sticks
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    room: Option<u64>,
+    /// Add volumes that make up for lost or damaged ones: so many for a hundred, for example 10%
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent, default_value = "0", hide_default_value = true)]
+    parity: u32,
     /// Only say what would be written
     #[arg(long)]
     plan: bool,
@@ -61,6 +73,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
         is_full: args.full,
         kits: args.kit.clone(),
         takes_runtime: args.runtime,
+        also: args.also.clone(),
+        is_spread: args.spread,
+        room_bytes: args.room,
+        parity_percent: args.parity,
         volume_size_bytes: args.volume_size,
         is_plan: args.plan,
     };
@@ -92,6 +108,7 @@ fn text(report: &ExportReport) -> String {
         ));
     }
     text.push_str(&difference(report));
+    text.push_str(&shares(report));
     let (bundle, stick) = (&report.bundle, report.stick.display());
     text.push_str(&if report.is_plan && !report.was_there {
         let num_files = report.files.len();
@@ -111,6 +128,25 @@ fn text(report: &ExportReport) -> String {
             time(report)
         )
     });
+    text
+}
+
+/// Which stick of a set takes what, and what is left for those to come.
+fn shares(report: &ExportReport) -> String {
+    let mut text = String::new();
+    let is_set = report.sticks.len() > 1 || !report.left.is_empty();
+    for part in report.sticks.iter().filter(|_| is_set) {
+        let (stick, names) = (part.stick.display(), part.volumes.join(" "));
+        text.push_str(&format!("`{stick}` takes {}: {names}\n", size(part.size_bytes)));
+    }
+    if !report.left.is_empty() {
+        let left_bytes = report.left.iter().map(|file| file.size_bytes).sum();
+        text.push_str(&format!(
+            "LEFT {} in {} volumes: plug in the next stick and run the same command again\n",
+            size(left_bytes),
+            report.left.len()
+        ));
+    }
     text
 }
 
@@ -166,7 +202,8 @@ fn time(report: &ExportReport) -> String {
 fn room(report: &ExportReport) -> String {
     let facts = &report.facts;
     let mut text = String::new();
-    if facts.free_bytes < report.size_bytes {
+    // Of a set, each stick takes what it has room for.
+    if report.sticks.len() == 1 && report.left.is_empty() && facts.free_bytes < report.size_bytes {
         text.push_str(&format!("\nNOT ENOUGH ROOM: the stick has {} free", size(facts.free_bytes)));
     }
     if facts.file_system == Some("vfat") {
@@ -184,6 +221,13 @@ fn row(package: &ExportedPackage) -> Vec<String> {
         size(package.size_bytes),
         label.to_owned(),
     ]
+}
+
+/// Reads `10%` or `10`.
+fn parse_percent(text: &str) -> Result<u32, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim();
+    let percent: u32 = number.parse().map_err(|_| "use a number, for example 10%".to_owned())?;
+    if percent <= 100 { Ok(percent) } else { Err("100% is as many parity volumes as volumes".into()) }
 }
 
 /// Reads `500MB`, `1GiB` or plain bytes.
