@@ -179,18 +179,18 @@ fn a_later_kit_says_what_it_changes_and_leaves_what_the_keeper_set() {
     let sandbox = Sandbox::new();
     let publisher = ngo(&sandbox, "[profile]\nlanguages = [\"en\"]\n[profile.roles]\nlan = true\n");
     let school = "[profile]\nlanguages = [\"fr\"]\n[profile.roles]\nlan = true\n";
-    publisher.add_manifest("school-kit", "2.0.0", &kit("school-kit", "2.0.0", &["note"], school), &[]);
+    publisher.add_manifest("college-kit", "2.0.0", &kit("college-kit", "2.0.0", &["note"], school), &[]);
     publisher.publish();
     sandbox.ok("cafe", &["update"]);
     sandbox.ok("cafe", &["install", "village-kit"]);
     let profile = fs::read_to_string(sandbox.path("cafe/profile.toml")).unwrap();
     sandbox.write("cafe/profile.toml", profile.replacen("lan = true", "lan = false", 1));
-    let run = sandbox.run("cafe", &["install", "school-kit"]);
+    let run = sandbox.run("cafe", &["install", "college-kit"]);
     assert_eq!(run.code, Some(0), "{run:?}");
     for said in [
-        "this site was set up as village (kit 1.0.0); now it is school (kit 2.0.0)",
+        "this site was set up as village (kit 1.0.0); now it is college (kit 2.0.0)",
         "`languages` was [\"en\"] and is now [\"fr\"]",
-        "`roles.lan` stays false as you set it; `school-kit` says true",
+        "`roles.lan` stays false as you set it; `college-kit` says true",
     ] {
         assert!(run.stderr.contains(said), "{said}\n{run:?}");
     }
