@@ -84,7 +84,7 @@ fn pace(bytes: &[u8], mut work: impl FnMut(&[u8], u64) -> Result<()>) -> Result<
     let started = Instant::now();
     let mut done = 0;
     while done < bytes.len() {
-        let step = done.clamp(FIRST_BYTES, bytes.len()).min(bytes.len() - done);
+        let step = done.max(FIRST_BYTES).min(bytes.len() - done);
         // The next step is as long as all before it.
         if done > 0 && started.elapsed() * 2 > LONGEST {
             break;

@@ -28,6 +28,11 @@ use super::error::{Error, Result};
 /// The tables whose entries are settings.
 const SECTIONS: [&str; 2] = ["roles", "collections"];
 
+/// What stands above the settings.
+const HEADING: &str = "\
+# How this site is set up. Change what stands above [kit]: a later kit leaves it, and says so.
+";
+
 /// The kit that set a site up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiteKit {
@@ -116,11 +121,16 @@ pub(super) fn apply(home: &Home, kit: &Manifest) -> Result<Applied> {
     let now = SiteKit { name: kit.package.name.clone(), version: kit.package.version.clone() };
     let mut stamp = Table::try_from(&now).map_err(failed)?;
     stamp.insert("set".into(), Value::Table(wanted));
-    table.insert("kit".into(), Value::Table(stamp));
-    let text = toml::to_string(&table).map_err(failed)?;
-    disk::write_atomic(&home.profile(), text.as_bytes())?;
+    disk::write_atomic(&home.profile(), to_text(table, stamp).map_err(failed)?.as_bytes())?;
     applied.replaced = before.filter(|before| *before != now);
     Ok(applied)
+}
+
+/// The settings first, where a keeper looks for them; the kit's stamp below.
+fn to_text(mut table: Table, stamp: Table) -> std::result::Result<String, toml::ser::Error> {
+    table.remove("kit");
+    let stamp = Table::from_iter([("kit".to_owned(), Value::Table(stamp))]);
+    Ok(format!("{HEADING}{}\n{}", toml::to_string(&table)?, toml::to_string(&stamp)?))
 }
 
 /// A setting: an entry of a table, or one that stands alone.
