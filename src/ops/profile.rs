@@ -30,7 +30,7 @@ const SECTIONS: [&str; 2] = ["roles", "collections"];
 
 /// What stands above the settings.
 const HEADING: &str = "\
-# How this site is set up. Change what stands above [kit]: a later kit leaves it, and says so.
+# How this site is set up. Change the settings as you like: a later kit leaves them, and says so.
 ";
 
 /// The kit that set a site up.
