@@ -68,6 +68,14 @@ pub enum BundleError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file of localml itself cannot lie on a stick.
+    #[error("`{file}` cannot lie on a stick: {reason}")]
+    NoPlace {
+        /// The file, relative to `LOCALML`.
+        file: String,
+        /// Why not.
+        reason: &'static str,
+    },
     /// Parity volumes cannot be made, or cannot be used.
     #[error("there can be no parity: {reason}")]
     Parity {
@@ -121,9 +129,11 @@ impl Explain for BundleError {
             | Self::Damaged { .. }
             | Self::ReadBack { .. }
             | Self::BlobDamaged { .. } => ErrorKind::Damaged,
-            Self::NewerFormat { .. } | Self::TooMany { .. } | Self::Parity { .. } | Self::Cancelled => {
-                ErrorKind::Failed
-            }
+            Self::NewerFormat { .. }
+            | Self::TooMany { .. }
+            | Self::NoPlace { .. }
+            | Self::Parity { .. }
+            | Self::Cancelled => ErrorKind::Failed,
             Self::DamagedTrust { .. } => ErrorKind::Untrusted,
             Self::NoRoom { .. } => ErrorKind::NoRoom,
             Self::VolumeSize { .. } => ErrorKind::Usage,
@@ -148,6 +158,9 @@ impl Explain for BundleError {
             Self::NoRoom { .. } => Some("free some space, or export fewer packages".into()),
             Self::VolumeSize { .. } => Some("leave `--volume-size` out for 1 GiB".into()),
             Self::Cancelled => Some("run the same command again; it continues where it stopped".into()),
+            Self::NoPlace { .. } => {
+                Some("leave `--runtime` out, or package localml with plainer names".into())
+            }
             Self::TooMany { .. } | Self::Parity { .. } => None,
         }
     }

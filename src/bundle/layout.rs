@@ -6,9 +6,9 @@
 //!           TRUST/<id>.TAR          root chains and signed metadata, as plain tar
 //!           B/<id>/BUNDLE.JSON      what the bundle holds
 //!           B/<id>/V0001.TAR …      volumes; P0001.TAR … are parity volumes
+//!           BIN/<TARGET>/           localml itself for a platform, as plain files
 //!           REQ/<site>-<n>.JSON     what a site asks for
 //!           RCP/<site>-<n>.JSON     what a site holds
-//!           BIN/                    kept for localml itself
 //! ```
 
 use super::id::BundleId;
@@ -19,6 +19,7 @@ pub(super) const README: &str = "README.TXT";
 pub(super) const SLOTS: [&str; 2] = ["STICK.A", "STICK.B"];
 pub(super) const TRUST: &str = "TRUST";
 pub(super) const BUNDLES: &str = "B";
+pub(super) const BIN: &str = "BIN";
 pub(super) const REQUESTS: &str = "REQ";
 pub(super) const RECEIPTS: &str = "RCP";
 pub(super) const DESCRIPTION: &str = "BUNDLE.JSON";

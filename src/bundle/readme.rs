@@ -17,6 +17,28 @@ Everything is checked before it is used. The stick can be copied file by file to
 Please change, rename and delete nothing inside the LOCALML folder.
 
 
+No localml on the computer yet
+------------------------------
+If there is a folder BIN here, localml itself lies in it, one folder for each kind of computer.
+Open a terminal and run the script in the right one:
+
+    sh DIR/LOCALML/BIN/X86_64-UNKNOWN-LINUX-GNU/START.SH
+
+It checks the files, says what to ask the publisher by telephone before the first run, copies
+localml to the computer, and names the next command. On Windows it is called START.BAT.
+
+
+What lies here
+--------------
+README.TXT         this text
+STICK.A STICK.B    the list of all files with their sha256, kept twice
+TRUST/             the signed lists: who vouches for the packages
+B/<id>/            one delivery: BUNDLE.JSON says what is in it, V0001.TAR ... are the volumes
+                   P0001.TAR ... are spare volumes, from which localml restores lost ones
+BIN/               localml itself, where the sender put it
+REQ/ RCP/          what a site asks for, and what it has received; take the stick back to the sender
+
+
 Without localml, in an emergency
 --------------------------------
 B/<id>/BUNDLE.JSON lists the files of each package with their sha256. The volumes B/<id>/V0001.TAR,
@@ -29,6 +51,10 @@ bundle, and put the pieces together in order:
 
     for volume in /path/to/LOCALML/B/<id>/V*.TAR; do tar -xf \"$volume\"; done
     cat <sha256>.?????? > model.gguf
+
+A delivery may be spread over several sticks. Its folder B/<id> has the same name on each, and each
+has some of the volumes: run the first line for every stick, in any order, before the second.
+The spare volumes P0001.TAR ... are not needed for this, and do not help without localml.
 
 Pieces of text files end in .zst (they are compressed; the program zstd reads them):
 

@@ -18,7 +18,7 @@ use super::id::BundleId;
 use super::layout::{BUNDLES, DESCRIPTION, README, ROOT, TRUST};
 use super::outgoing::nothing;
 use super::parity::{Encoding, ParityTarget, encode};
-use super::plan::Plan;
+use super::plan::{Plan, PlannedFile};
 use super::readback;
 use super::readme;
 use super::record::{self, CommitRecord, CommittedFile};
@@ -143,12 +143,17 @@ fn remove_torn_trust(stick: &Stick) -> Result<()> {
 
 /// Compares what will be written with the free space, before the first byte.
 fn check_room(stick: &Stick, plan: &Plan) -> Result<()> {
-    let files = plan.files()?;
+    check_free(stick, &plan.files()?, 0)
+}
+
+/// As `check_room`, for any files and so many bytes more.
+pub(super) fn check_free(stick: &Stick, files: &[PlannedFile], more_bytes: u64) -> Result<()> {
     let lying_bytes = |path: &str| stick.root().join(path).metadata().map_or(0, |metadata| metadata.len());
     let needed_bytes: u64 = files
         .iter()
         .map(|file| (file.size_bytes + CLUSTER_BYTES).saturating_sub(lying_bytes(&file.path)))
-        .sum();
+        .sum::<u64>()
+        .saturating_add(more_bytes);
     let free_bytes = disk::free_bytes(stick.root())?;
     if needed_bytes <= free_bytes {
         return Ok(());
@@ -326,7 +331,7 @@ pub(super) fn make_folder(root: &Path, names: &[&str]) -> Result<std::path::Path
 }
 
 /// Opens a file to write, but never through a link that someone put on the stick.
-fn open_plain_for_writing(path: &Path) -> Result<StagingFile> {
+pub(super) fn open_plain_for_writing(path: &Path) -> Result<StagingFile> {
     match path.symlink_metadata() {
         Ok(metadata) if !metadata.is_file() => {
             Err(BundleError::NotPlain { path: path.to_owned(), expected: "file" })

@@ -118,6 +118,17 @@ pub fn remove_dir_all(path: &Path) -> Result<()> {
     }
 }
 
+/// Removes a folder that holds nothing; one that is not there is fine.
+///
+/// # Errors
+/// When it holds something, or cannot be removed.
+pub fn remove_empty_dir(path: &Path) -> Result<()> {
+    match fs::remove_dir(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        done => done.on(path),
+    }
+}
+
 /// Gives a file a second name: a hard link where the file system has them, else a synced copy. A file
 /// that has the name already is replaced in one step.
 ///

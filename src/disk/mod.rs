@@ -11,8 +11,8 @@ mod plain;
 mod staged;
 
 pub use atomic::{
-    create_dir_all, create_private_dir, link_or_copy, make_private_dir, remove_dir_all, remove_file, rename,
-    sync_dir, write_atomic, write_private,
+    create_dir_all, create_private_dir, link_or_copy, make_private_dir, remove_dir_all, remove_empty_dir,
+    remove_file, rename, sync_dir, write_atomic, write_private,
 };
 pub use error::{DiskError, Result};
 pub use flusher::Flusher;
@@ -41,6 +41,34 @@ pub fn free_bytes(path: &Path) -> Result<u64> {
     }
     let stat = rustix::fs::statvfs(existing).map_err(std::io::Error::from).on(existing)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// True when the file system that holds `path` takes no writes.
+///
+/// # Errors
+/// When the file system cannot be asked.
+pub fn is_read_only(path: &Path) -> Result<bool> {
+    let stat = rustix::fs::statvfs(path).map_err(std::io::Error::from).on(path)?;
+    Ok(stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+}
+
+/// The kind of file system that holds `path`, where it is one that sticks have.
+///
+/// # Errors
+/// When the file system cannot be asked.
+pub fn file_system(path: &Path) -> Result<Option<&'static str>> {
+    let stat = rustix::fs::statfs(path).map_err(std::io::Error::from).on(path)?;
+    // The magic numbers of linux/magic.h, and of ntfs3 and FUSE, which have theirs in their own sources.
+    let kinds = [
+        (0x4d44, "vfat"),
+        (0x2011_bab0, "exfat"),
+        (0x5346_544e, "ntfs"),
+        (0x7366_746e, "ntfs"),
+        (0x6573_5546, "fuse"),
+        (0xef53, "ext4"),
+    ];
+    let found = u64::try_from(stat.f_type).unwrap_or(0);
+    Ok(kinds.into_iter().find(|(magic, _)| *magic == found).map(|(_, name)| name))
 }
 
 /// Asks the kernel to forget its cached pages of a file, so that the next read comes from the medium.

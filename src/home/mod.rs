@@ -3,6 +3,8 @@
 //! ```text
 //! home/
 //!   config.toml                  what a flag can say, said once
+//!   profile.toml                 how a kit set this site up, and what its keeper changed since
+//!   paces.json                   how fast known sticks are
 //!   blobs/<sha256>               verified bytes, one plain file each
 //!   installed/<name>.json        one record a package, written last
 //!   fetched/<name>.json          one record a package whose bytes are here, but which is not installed
@@ -41,6 +43,16 @@ impl Home {
     /// The config file.
     pub fn config(&self) -> PathBuf {
         self.root.join("config.toml")
+    }
+
+    /// How a kit set this site up.
+    pub fn profile(&self) -> PathBuf {
+        self.root.join("profile.toml")
+    }
+
+    /// How fast known sticks are.
+    pub fn paces(&self) -> PathBuf {
+        self.root.join("paces.json")
     }
 
     /// The lock that a command holds while it changes the store.

@@ -255,6 +255,7 @@ fn manifest(
             target: None,
             shape,
         }],
+        profile: None,
     })
 }
 

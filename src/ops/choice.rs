@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use url::Url;
 
 use crate::digest::Sha256;
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Explain as _};
 use crate::package::{FileEntry, Kind, Manifest, Name, PackageRef, Variant};
 use crate::progress::Monitor;
 use crate::registry::{self, VerifiedIndex};
@@ -14,6 +14,7 @@ use crate::store::{Installed, Origin, Store};
 use super::error::{Error, Result};
 use super::fitting::Fitting;
 use super::indexes;
+use super::kit::MissingMember;
 use super::site;
 
 /// The most packages that one wish may pull in, so that a circle or a flood of `requires` ends.
@@ -67,6 +68,15 @@ pub(super) fn missing_bytes(choices: &[Choice], store: &Store) -> u64 {
         .sum()
 }
 
+/// What wishes come to.
+#[derive(Debug)]
+pub(super) struct Chosen {
+    /// The packages, with what each requires; kits come after all others.
+    pub(super) choices: Vec<Choice>,
+    /// Members of kits that no registry known here has.
+    pub(super) missing: Vec<MissingMember>,
+}
+
 /// On which terms packages are chosen.
 pub(super) struct Terms<'a> {
     /// The machine that they are for.
@@ -86,12 +96,13 @@ pub(super) fn choose(
     indexes: &[VerifiedIndex],
     store: &Store,
     terms: &Terms<'_>,
-) -> Result<Vec<Choice>> {
-    let mut queue: Vec<PackageRef> = wishes.iter().rev().cloned().collect();
+) -> Result<Chosen> {
+    let mut queue: Vec<(PackageRef, Option<Name>)> =
+        wishes.iter().rev().map(|wish| (wish.clone(), None)).collect();
     let mut seen: HashSet<Name> = HashSet::new();
     let mut judged: HashSet<&Name> = HashSet::new();
-    let mut choices = Vec::new();
-    while let Some(wish) = queue.pop() {
+    let (mut choices, mut kits, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+    while let Some((wish, kit)) = queue.pop() {
         if !seen.insert(wish.name.clone()) {
             continue;
         }
@@ -99,17 +110,28 @@ pub(super) fn choose(
             let message = format!("`{}` pulls in more than {MAX_PACKAGES} packages", wishes[0]);
             return Err(Error::new(ErrorKind::Failed, message));
         }
-        let resolved = registry::resolve(indexes, &wish)?;
+        let resolved = match (registry::resolve(indexes, &wish), kit) {
+            (Err(error), Some(kit)) if error.kind() == ErrorKind::NotFound => {
+                missing.push(MissingMember::new(&kit, &wish));
+                continue;
+            }
+            (resolved, _) => resolved?,
+        };
         if judged.insert(resolved.index.name()) {
             indexes::check_age(resolved.index, terms.accepts_stale, terms.monitor)?;
         }
         let head = &resolved.manifest.package;
-        queue.extend(head.requires.iter().chain(&head.members).rev().cloned());
-        if !resolved.manifest.variants.is_empty() {
-            choices.push(choice(&resolved, store, &terms.fitting)?);
+        let members = head.members.iter().map(|member| (member, Some(head.name.clone())));
+        let wanted = head.requires.iter().map(|required| (required, None)).chain(members);
+        let wanted: Vec<_> = wanted.map(|(wish, kit)| (wish.clone(), kit)).collect();
+        queue.extend(wanted.into_iter().rev());
+        match resolved.manifest.is_kit() {
+            true => kits.push(kit_choice(&resolved, store)?),
+            false => choices.push(choice(&resolved, store, &terms.fitting)?),
         }
     }
-    Ok(choices)
+    choices.extend(kits.into_iter().rev());
+    Ok(Chosen { choices, missing })
 }
 
 fn choice(resolved: &registry::Resolved<'_>, store: &Store, fitting: &Fitting) -> Result<Choice> {
@@ -136,6 +158,14 @@ fn choice(resolved: &registry::Resolved<'_>, store: &Store, fitting: &Fitting) -
         sources,
         is_installed,
     })
+}
+
+/// A kit: nothing of its own to fetch, and a record at the end.
+fn kit_choice(resolved: &registry::Resolved<'_>, store: &Store) -> Result<Choice> {
+    let (manifest, variant) = (resolved.manifest.clone(), Variant::of_kit());
+    let wanted = Installed::new(manifest.clone(), variant.id.clone(), origin(resolved.index), 0);
+    let is_installed = store.has_installed(&wanted)?;
+    Ok(Choice { manifest, variant, origin: wanted.origin, sources: Vec::new(), is_installed })
 }
 
 /// The build that is installed already stays the choice, so that asking twice costs nothing.

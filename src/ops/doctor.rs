@@ -16,6 +16,8 @@ use crate::store::{Installed, Store};
 
 use super::error::Result;
 use super::fitting::{Fitting, gib};
+use super::kit;
+use super::profile;
 use super::revoked::{RevokedPackage, Words};
 use super::site;
 
@@ -83,6 +85,7 @@ pub fn doctor(home: &Home, onnx_places: &[PathBuf]) -> Result<DoctorReport> {
         onnx_runtime(onnx_places),
     ];
     checks.extend(packages(home));
+    checks.extend(site_kit(home));
     Ok(DoctorReport { machine, checks })
 }
 
@@ -213,6 +216,30 @@ fn package_fault(store: &Store, installed: &Installed) -> Option<Check> {
     match Fitting::here(false).check(&installed.manifest, variant) {
         Ok(()) => None,
         Err(error) => Some(warning("packages", error.to_string(), "choose a smaller model for this PC")),
+    }
+}
+
+/// Who set this site up, and what of it is missing; nothing where nobody did.
+fn site_kit(home: &Home) -> Option<Check> {
+    let name = "site";
+    let kit = match profile::read(home) {
+        Ok(site) => site.kit?,
+        Err(error) => return Some(warning(name, error.to_string(), error.hint().unwrap_or_default())),
+    };
+    let found = format!("this site was set up as {} (kit {})", kit.site(), kit.version);
+    let store = site::store(home);
+    let missing = match store.find(&kit.name) {
+        Ok(Some(here)) => kit::missing_members(&store, &here.manifest).unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    if let Some(first) = missing.first() {
+        let found = format!("{found}; {} of its packages are missing, `{first}` for example", missing.len());
+        let hint = format!("import a stick that has them, or `localml install {}` online", kit.name);
+        return Some(warning(name, found, hint));
+    }
+    match kit::next_commands(home).unwrap_or_default().into_iter().next() {
+        Some(next) => Some(warning(name, found, format!("its kit asks for `{next}`"))),
+        None => Some(ok(name, found)),
     }
 }
 

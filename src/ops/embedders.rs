@@ -21,6 +21,7 @@ use crate::store::{Installed, Store};
 
 use super::embedding::EmbedderOptions;
 use super::error::{Error, Result, While as _};
+use super::profile;
 use super::site;
 
 /// An installed embedder that this build can run.
@@ -49,7 +50,8 @@ enum Backend {
     Gguf,
 }
 
-/// Every installed embedder that this build can run, the one that was installed first in front.
+/// Every installed embedder that this build can run, the one that the site's profile names in front, then
+/// the one that was installed first.
 ///
 /// # Errors
 /// When an installed record is damaged.
@@ -57,7 +59,10 @@ pub(super) fn embedders(home: &Home) -> Result<Vec<InstalledEmbedder>> {
     let store = site::store(home);
     let mut packages = store.installed()?;
     packages.retain(|installed| installed.manifest.package.kind == Kind::Embedder);
-    packages.sort_by(|left, right| (left.installed_at, left.name()).cmp(&(right.installed_at, right.name())));
+    let preferred = profile::read(home)?.roles.embedder;
+    packages.sort_by_key(|installed| {
+        (Some(installed.name()) != preferred.as_ref(), installed.installed_at, installed.name().clone())
+    });
     Ok(packages.iter().filter_map(|installed| describe(&store, installed)).collect())
 }
 

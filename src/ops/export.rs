@@ -21,10 +21,13 @@ use super::courier::{self, CourierShowReport};
 use super::difference::{NotSent, Parcel, RequiredFile, parcels};
 use super::error::{Error, Result, While as _};
 use super::holding::reference;
+use super::kit::{self, MissingMember};
 use super::letters::{self, SentBundle, SiteRecord};
 use super::outgoing::{Cargo, cargo};
+use super::pace::{Pace, StickFacts, Stopwatch};
 use super::path::find_installed;
 use super::removable;
+use super::runtime::Extras;
 use super::site;
 
 /// A volume must hold the largest piece, 4 MiB, and its tar entry; twice that is worth a file, in bytes.
@@ -37,6 +40,10 @@ pub struct ExportOptions {
     pub stick: Option<PathBuf>,
     /// The packages; without requests and sites, all that are installed or fetched when empty.
     pub packages: Vec<PackageRef>,
+    /// Kits whose members go along, with or without `-kit` at the end.
+    pub kits: Vec<PackageRef>,
+    /// Every build of localml that is here goes along as plain files; without it, those that the kits name.
+    pub takes_runtime: bool,
     /// Requests to answer with the difference: texts, files, or folders that hold them.
     pub requests: Vec<String>,
     /// Sites, by id or label, that get the difference to their newest letter.
@@ -75,6 +82,8 @@ pub struct ExportReport {
     pub bundle: BundleId,
     /// The packages in it.
     pub packages: Vec<ExportedPackage>,
+    /// Members of the kits that are not here, and what brings them.
+    pub missing: Vec<MissingMember>,
     /// The sites that it is for; any site when empty.
     pub recipients: Vec<Recipient>,
     /// What the sites must have already, because they said so.
@@ -93,6 +102,10 @@ pub struct ExportReport {
     pub files: Vec<PlannedFile>,
     /// The bytes of these files.
     pub size_bytes: u64,
+    /// What the stick is like.
+    pub facts: StickFacts,
+    /// How fast it is: expected for a plan, measured after an export; nothing where nobody can tell.
+    pub pace: Option<Pace>,
     /// True when the stick already held all this, whole.
     pub was_there: bool,
     /// True when nothing was written yet.
@@ -149,14 +162,17 @@ pub fn export(home: &Home, options: &ExportOptions, monitor: &dyn Monitor) -> Re
     let letters = letters::take_in_stick(home, &stick, monitor)?;
     letters.remarks.iter().for_each(|remark| monitor.warn(&remark.to_string()));
     let store = site::store(home);
+    let kits = kit::here(home, &store, &options.kits)?;
+    let options =
+        &ExportOptions { packages: [options.packages.as_slice(), &kits.held].concat(), ..options.clone() };
     let addressees = addressees(home, &options.requests, &options.sites, monitor)?;
     if addressees.is_empty() && letters.num_requests > 0 {
         let text = "there are requests on the stick; `--request DIR` sends exactly what these sites lack";
         monitor.note(text);
     }
     let (parcels, not_sent) = match addressees.is_empty() {
-        true => (everyone(choose(&store, &options.packages, monitor)?), Vec::new()),
-        false => difference(&store, &addressees, options, monitor)?,
+        true => (everyone(kit::first(kits.kits, choose(&store, &options.packages, monitor)?)), Vec::new()),
+        false => difference(&store, &addressees, (options, kits.kits), monitor)?,
     };
     let mut trust = trust_files(home)?;
     let courier = sign(home, &parcels, options, &mut trust, monitor)?;
@@ -165,12 +181,17 @@ pub fn export(home: &Home, options: &ExportOptions, monitor: &dyn Monitor) -> Re
         false => addressees,
     };
     let shipment = Shipment { home: home.clone(), stick, store, addressees, trust };
-    let mut report = shipment.write_what_is_whole(parcels, options, monitor)?;
+    let watch = Stopwatch::new(monitor);
+    let extras = Extras::plan(home, &shipment.store, &shipment.stick, (options, &kits.held))?;
+    let plan = || shipment.plan_bytes(&parcels, options, monitor);
+    let extras = extras.write(options, plan, monitor)?;
+    let mut report = shipment.write_what_is_whole(parcels, options, &watch)?;
     if !options.is_plan {
         note_sent(home, &report, monitor)?;
     }
-    report.not_sent = not_sent;
+    (report.not_sent, report.missing) = (not_sent, kits.missing);
     report.courier = courier;
+    extras.add_to(&mut report, home, &watch, monitor);
     Ok(report)
 }
 
@@ -199,11 +220,12 @@ fn everyone(chosen: Vec<Installed>) -> Vec<Parcel> {
 fn difference(
     store: &Store,
     addressees: &[Addressee],
-    options: &ExportOptions,
+    (options, kits): (&ExportOptions, Vec<Installed>),
     monitor: &dyn Monitor,
 ) -> Result<(Vec<Parcel>, Vec<NotSent>)> {
     let named: Vec<Installed> =
         options.packages.iter().map(|package| held(store, package)).collect::<Result<_>>()?;
+    let named = kit::first(kits, named);
     parcels(store, &named, addressees, options.is_full, monitor)
 }
 
@@ -233,6 +255,12 @@ struct Shipment {
 }
 
 impl Shipment {
+    /// How many bytes the parcels will take; 0 when nobody can tell before they are written.
+    fn plan_bytes(&self, parcels: &[Parcel], options: &ExportOptions, monitor: &dyn Monitor) -> u64 {
+        let options = ExportOptions { is_plan: true, ..options.clone() };
+        self.write(parcels, &options, monitor).map_or(0, |report| report.size_bytes)
+    }
+
     /// Writes the parcels; those whose bytes turn out to be damaged stay behind.
     fn write_what_is_whole(
         &self,
@@ -292,6 +320,9 @@ impl Shipment {
             saved_bytes: requires.iter().map(|file| file.size_bytes).sum(),
             requires,
             not_sent: Vec::new(),
+            missing: Vec::new(),
+            facts: StickFacts::default(),
+            pace: None,
             damaged: Vec::new(),
             left: berths::left(&planned),
             files: berths::files(&planned)?,

@@ -14,10 +14,11 @@ use crate::progress::Monitor;
 use crate::store::Store;
 use crate::transfer::{self, Client, Wanted};
 
-use super::choice::{Choice, Sources, Terms, choose, missing_bytes};
+use super::choice::{Choice, Chosen, Sources, Terms, choose, missing_bytes};
 use super::error::{Error, Result, While as _};
 use super::fitting::Fitting;
 use super::indexes;
+use super::kit::MissingMember;
 use super::site;
 
 /// Room that is left free on the disk beside what is fetched, in bytes.
@@ -50,6 +51,8 @@ pub struct FetchReport {
     pub wire_bytes: u64,
     /// The bytes of these packages that did not have to be fetched.
     pub saved_bytes: u64,
+    /// Members of kits that no registry known here has.
+    pub missing: Vec<MissingMember>,
     /// True when nothing was done yet.
     pub is_plan: bool,
 }
@@ -103,8 +106,8 @@ pub(super) fn fetch_choices(
     let _lock = if options.is_plan { None } else { Some(site::lock(home)?) };
     let fitting = Fitting::here(options.ignores_fit);
     let terms = Terms { fitting, accepts_stale: options.accepts_stale, monitor };
-    let choices = choose(packages, &indexes::load(home)?, &store, &terms)?;
-    let mut report = report_of(&choices, &store, options.is_plan);
+    let Chosen { choices, missing } = choose(packages, &indexes::load(home)?, &store, &terms)?;
+    let mut report = FetchReport { missing, ..report_of(&choices, &store, options.is_plan) };
     if options.is_plan {
         return Ok(report);
     }
@@ -141,6 +144,7 @@ fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> FetchReport {
         missing_bytes,
         wire_bytes: 0,
         saved_bytes: all_bytes.saturating_sub(missing_bytes),
+        missing: Vec::new(),
         is_plan,
     }
 }

@@ -26,6 +26,8 @@ use super::error::{Error, Result, While as _};
 use super::holding::reference;
 use super::identity::Identity;
 use super::indexes;
+use super::kit::SetUp;
+use super::kit_import;
 use super::receipt::{self, Expected, ReceiptReport};
 use super::removable;
 use super::revoked::{self, RevokedPackage};
@@ -62,6 +64,8 @@ pub struct ImportReport {
     pub installed: Vec<PackageRef>,
     /// The packages that were installed already, in this version and build.
     pub unchanged: Vec<PackageRef>,
+    /// The kits that set this site up, last.
+    pub kits: Vec<SetUp>,
     /// The packages that are on the stick, but not whole; the pieces that came are kept.
     pub incomplete: Vec<IncompletePackage>,
     /// The packages that are here whole and do not work yet, because of what they require.
@@ -129,6 +133,7 @@ impl ImportReport {
     /// True when everything that the stick offers, and was asked for, is usable here now.
     pub fn is_complete(&self) -> bool {
         self.incomplete.is_empty()
+            && self.kits.iter().all(|kit| kit.missing.is_empty())
             && self.lacking.is_empty()
             && self.refused.is_empty()
             && self.num_unread_bundles == 0
@@ -157,14 +162,18 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     if let Some(fingerprint) = &options.fingerprint {
         stick_trust::accept(&stick, home, &registry::parse_fingerprint(fingerprint)?)?;
     }
-    let Brought { registries, unknown_roots, mut remarks } = stick_trust::update_from(&stick, home)?;
+    let Brought { registries, unknown_roots, mut remarks } =
+        kit_import::update_trust(&stick, home, options, &bundles, monitor)?;
     let indexes = indexes::load(home)?;
+    let packages = kit_import::with_members(options, &bundles, &indexes);
+    let options = &ImportOptions { packages, ..options.clone() };
     let store = site::store(home);
     let statements = Statements::read(&stick, home, options.courier.as_deref())?;
     let terms = Terms { options, unknown_roots: &unknown_roots, statements: &statements, monitor };
     let sifted = sift::sift(&bundles, &indexes, &store, &terms)?;
     refuse_strangers(&stick, &sifted, &unknown_roots)?;
-    let Sifted { candidates, unchanged, refused } = sifted;
+    let Sifted { mut candidates, unchanged, refused } = sifted;
+    let kits = kit_import::take_out(&mut candidates);
     expected.iter_mut().for_each(|expected| expected.refuse(&refused));
     let carried = carried_blobs(&bundles);
     warn_of_absent(&candidates, &carried, &store, monitor);
@@ -175,7 +184,8 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     for list in &intake.piece_lists {
         store.keep_piece_list(list)?;
     }
-    let Arrival { pending, installed, .. } = arrival;
+    let Arrival { pending, mut installed, .. } = arrival;
+    let kits = kit_import::finish(home, kits, &mut installed, monitor)?;
     let incomplete: Vec<IncompletePackage> =
         pending.iter().map(|candidate| incomplete(candidate, &store, &intake, &carried)).collect();
     let receipt = receipt::leave(home, &folder, expected, &intake, monitor);
@@ -193,6 +203,7 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
         receipt,
         installed,
         unchanged,
+        kits,
         incomplete,
         refused,
         registries,

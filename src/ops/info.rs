@@ -12,6 +12,7 @@ use crate::store::Origin;
 
 use super::error::Result;
 use super::indexes;
+use super::search::smallest_bytes;
 use super::site;
 
 /// Everything known of a package.
@@ -30,6 +31,8 @@ pub struct InfoReport {
     pub versions: Vec<Version>,
     /// What is installed here, as version and build.
     pub installed: Option<(Version, VariantId)>,
+    /// The bytes of a kit's members, in the builds that it names; 0 for other packages.
+    pub members_bytes: u64,
     /// How old the registry's word is; `None` for the catalog.
     pub freshness: Option<Freshness>,
 }
@@ -62,13 +65,17 @@ pub fn info(home: &Home, package: &PackageRef) -> Result<InfoReport> {
         _ => None,
     });
     match (resolve(&indexes, package), here) {
-        (Ok(resolved), _) => {
-            Ok(InfoReport { installed, courier, ..described(resolved.index, resolved.manifest) })
-        }
+        (Ok(resolved), _) => Ok(InfoReport {
+            installed,
+            courier,
+            members_bytes: members_bytes(resolved.manifest, &indexes),
+            ..described(resolved.index, resolved.manifest)
+        }),
         (Err(crate::registry::RegistryError::NoSuchPackage { .. }), Some(here)) => {
             let variants = variants_of(&here.manifest);
             let versions = vec![here.manifest.package.version.clone()];
             let manifest = here.manifest;
+            let members_bytes = members_bytes(&manifest, &indexes);
             Ok(InfoReport {
                 registry: None,
                 manifest,
@@ -76,11 +83,16 @@ pub fn info(home: &Home, package: &PackageRef) -> Result<InfoReport> {
                 variants,
                 versions,
                 installed,
+                members_bytes,
                 freshness: None,
             })
         }
         (Err(error), _) => Err(error.into()),
     }
+}
+
+fn members_bytes(manifest: &Manifest, indexes: &[VerifiedIndex]) -> u64 {
+    if manifest.is_kit() { smallest_bytes(manifest, indexes) } else { 0 }
 }
 
 fn described(index: &VerifiedIndex, manifest: &Manifest) -> InfoReport {
@@ -92,6 +104,7 @@ fn described(index: &VerifiedIndex, manifest: &Manifest) -> InfoReport {
         versions: versions.iter().map(|version| version.package.version.clone()).collect(),
         installed: None,
         courier: None,
+        members_bytes: 0,
         freshness: match index.trust() {
             Trust::Signed { dates, .. } => Some(dates.judge(SystemTime::now())),
             Trust::BuiltIn => None,

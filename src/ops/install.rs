@@ -10,6 +10,7 @@ use crate::store::Store;
 use super::choice::{Choice, is_usable};
 use super::error::{Result, While as _};
 use super::fetch::{FetchOptions, FetchReport, fetch_choices};
+use super::kit::{SetUp, set_up};
 
 /// What was installed, or would be.
 #[derive(Debug, Serialize)]
@@ -19,6 +20,8 @@ pub struct InstallReport {
     pub fetch: FetchReport,
     /// The packages that are newly usable.
     pub installed: Vec<Name>,
+    /// The kits that set this site up.
+    pub kits: Vec<SetUp>,
 }
 
 /// Installs packages and what they require.
@@ -31,8 +34,13 @@ pub fn install(
     options: &FetchOptions,
     monitor: &dyn Monitor,
 ) -> Result<InstallReport> {
-    let mut installed = Vec::new();
+    let (mut installed, mut kits) = (Vec::new(), Vec::new());
     let mut install = |store: &Store, choice: &Choice| {
+        if choice.manifest.is_kit() {
+            kits.push(set_up(home, &choice.to_installed(), monitor)?);
+            installed.push(choice.name().clone());
+            return Ok(());
+        }
         if !is_usable(&choice.manifest.package.kind) {
             monitor.warn(&format!(
                 "`{}` is of kind `{}`, which this localml can keep but not use",
@@ -46,5 +54,5 @@ pub fn install(
         Ok(())
     };
     let fetch = fetch_choices(home, packages, options, &mut install, monitor)?;
-    Ok(InstallReport { fetch, installed })
+    Ok(InstallReport { fetch, installed, kits })
 }

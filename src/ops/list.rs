@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 use crate::home::Home;
-use crate::package::{Kind, Name, VariantId, Version};
-use crate::store::{Installed, Origin};
+use crate::package::{Kind, Name, PackageRef, VariantId, Version};
+use crate::store::{Installed, Origin, Store};
 
 use super::error::Result;
+use super::kit::missing_members;
 use super::revoked::{RevokedPackage, Words};
 use super::site;
 
@@ -49,6 +50,18 @@ pub struct ListedPackage {
     /// What its publisher says against it, when it was taken back; it stays until the keeper decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked: Option<RevokedPackage>,
+    /// What of a kit is here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub members: Option<ListedMembers>,
+}
+
+/// The members of a kit.
+#[derive(Debug, Serialize)]
+pub struct ListedMembers {
+    /// How many packages it has.
+    pub num_members: usize,
+    /// Those that are not installed here.
+    pub missing: Vec<PackageRef>,
 }
 
 /// Lists what is installed, then what is only fetched.
@@ -58,19 +71,28 @@ pub struct ListedPackage {
 pub fn list(home: &Home) -> Result<ListReport> {
     let store = site::store(home);
     let words = Words::read(home);
-    let listed = |package, is_installed| listed(package, is_installed, &words);
+    let listed = |package, is_installed| listed(&store, package, is_installed, &words);
     let mut packages: Vec<ListedPackage> =
-        store.installed()?.into_iter().map(|package| listed(package, true)).collect();
-    packages.extend(store.fetched()?.into_iter().map(|package| listed(package, false)));
+        store.installed()?.into_iter().map(|package| listed(package, true)).collect::<Result<_>>()?;
+    for package in store.fetched()? {
+        packages.push(listed(package, false)?);
+    }
     let size_bytes = packages.iter().map(|package| package.size_bytes).sum();
     Ok(ListReport { packages, size_bytes, remark: words.fault })
 }
 
-fn listed(package: Installed, is_installed: bool, words: &Words) -> ListedPackage {
+fn listed(store: &Store, package: Installed, is_installed: bool, words: &Words) -> Result<ListedPackage> {
     let size_bytes = package.size_bytes();
     let revoked = words.against(&package);
+    let members = match package.manifest.is_kit() {
+        false => None,
+        true => Some(ListedMembers {
+            num_members: package.manifest.package.members.len(),
+            missing: missing_members(store, &package.manifest)?,
+        }),
+    };
     let head = package.manifest.package;
-    ListedPackage {
+    Ok(ListedPackage {
         name: head.name,
         version: head.version,
         variant: package.variant,
@@ -82,5 +104,6 @@ fn listed(package: Installed, is_installed: bool, words: &Words) -> ListedPackag
         origin: package.origin,
         is_installed,
         revoked,
-    }
+        members,
+    })
 }

@@ -17,11 +17,16 @@ mod fitting;
 mod holding;
 mod identity;
 mod indexes;
+mod kit;
+mod kit_import;
 mod letters;
 mod outgoing;
+mod pace;
+mod profile;
 mod receipt;
 mod removable;
 mod revoked;
+mod runtime;
 mod sift;
 mod site;
 mod stick_trust;
@@ -95,10 +100,13 @@ pub use fetch::{FetchOptions, FetchReport, FetchedPackage, fetch};
 pub use import::{ImportOptions, ImportReport, IncompleteFile, IncompletePackage, LackingPackage, import};
 pub use info::{InfoReport, VariantInfo, info};
 pub use install::{InstallReport, install};
+pub use kit::{MissingMember, SetUp};
 pub use letters::SentBundle;
-pub use list::{ListReport, ListedPackage, list};
+pub use list::{ListReport, ListedMembers, ListedPackage, list};
 pub use overview::{NextCommand, OverviewReport, overview};
+pub use pace::{Pace, PaceSource, StickFacts};
 pub use path::{PathReport, path};
+pub use profile::{SettingChange, SiteKit};
 pub use receipt::ReceiptReport;
 pub use registry::{
     AddOptions, AddReport, InitReport, RotateReport, SignReport, registry_add, registry_build,
@@ -109,6 +117,7 @@ pub use request::{RequestOptions, RequestReport, ShortRequestReport, request, re
 pub use revoked::RevokedPackage;
 #[cfg(feature = "engine")]
 pub use run::{Conversation, RunOptions, RunReport, run};
+pub use runtime::{RuntimeVerdict, RuntimeVoucher};
 pub use search::{FoundPackage, SearchReport, search};
 pub use sift::RefusedPackage;
 pub use sites::{OutdatedPackage, SiteReport, SitesOptions, SitesReport, sites};

@@ -11,7 +11,9 @@ use crate::home::Home;
 use crate::package::Kind;
 
 use super::error::Result;
+use super::kit;
 use super::list::list;
+use super::profile::{self, SiteKit};
 use super::revoked::RevokedPackage;
 
 /// What this PC has.
@@ -33,6 +35,9 @@ pub struct OverviewReport {
     pub num_collections: usize,
     /// The packages in use that their publishers took back.
     pub revoked: Vec<RevokedPackage>,
+    /// The kit that set this site up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kit: Option<SiteKit>,
     /// The commands that make sense next, each with what it is for.
     pub next: Vec<NextCommand>,
 }
@@ -41,7 +46,7 @@ pub struct OverviewReport {
 #[derive(Debug, Serialize)]
 pub struct NextCommand {
     /// The command.
-    pub command: &'static str,
+    pub command: String,
     /// What it is for.
     pub purpose: &'static str,
 }
@@ -65,9 +70,14 @@ pub fn overview(home: &Home) -> Result<OverviewReport> {
         num_other_packages: num_packages - num_chat_models - num_embedders,
         num_collections: num_collections(home),
         revoked,
+        kit: profile::read(home)?.kit,
         next: Vec::new(),
     };
-    report.next = next_commands(&report);
+    report.next = kit::next_commands(home)?
+        .into_iter()
+        .map(|command| NextCommand { command, purpose: "as this site's kit says" })
+        .collect();
+    report.next.extend(next_commands(&report));
     Ok(report)
 }
 
@@ -79,7 +89,7 @@ fn num_collections(home: &Home) -> usize {
 
 fn next_commands(report: &OverviewReport) -> Vec<NextCommand> {
     let mut next = Vec::new();
-    let mut add = |command, purpose| next.push(NextCommand { command, purpose });
+    let mut add = |command: &str, purpose| next.push(NextCommand { command: command.to_owned(), purpose });
     if report.num_chat_models + report.num_embedders + report.num_other_packages == 0 {
         add("localml import DIR", "install what a stick carries");
         add("localml search", "see which packages there are");

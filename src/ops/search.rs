@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::home::Home;
-use crate::package::{Kind, Name, VariantId, Version};
-use crate::registry::{self, Found};
+use crate::package::{Kind, Manifest, Name, Variant, VariantId, Version};
+use crate::registry::{self, Found, VerifiedIndex, resolve};
 use crate::store::Installed;
 
 use super::error::Result;
@@ -37,8 +37,10 @@ pub struct FoundPackage {
     pub languages: Vec<String>,
     /// The registry that holds it.
     pub registry: Name,
-    /// The bytes of its smallest build.
+    /// The bytes of its smallest build; of a kit, those of its members that are known.
     pub size_bytes: u64,
+    /// How many packages a kit has.
+    pub num_members: usize,
     /// How many builds there are.
     pub num_variants: usize,
     /// The build that is installed here, if any.
@@ -53,10 +55,12 @@ pub fn search(home: &Home, words: &[String]) -> Result<SearchReport> {
     let indexes = indexes::load(home)?;
     let installed = site::store(home).installed()?;
     let found = registry::search(&indexes, words);
-    Ok(SearchReport { packages: found.into_iter().map(|found| described(found, &installed)).collect() })
+    Ok(SearchReport {
+        packages: found.into_iter().map(|found| described(found, &indexes, &installed)).collect(),
+    })
 }
 
-fn described(found: Found<'_>, installed: &[Installed]) -> FoundPackage {
+fn described(found: Found<'_>, indexes: &[VerifiedIndex], installed: &[Installed]) -> FoundPackage {
     let head = &found.manifest.package;
     let here = installed.iter().find(|installed| *installed.name() == head.name);
     FoundPackage {
@@ -68,8 +72,23 @@ fn described(found: Found<'_>, installed: &[Installed]) -> FoundPackage {
         restricted: head.restricted,
         languages: head.languages.clone(),
         registry: found.index.name().clone(),
-        size_bytes: found.manifest.variants.iter().map(|variant| variant.size_bytes()).min().unwrap_or(0),
+        size_bytes: smallest_bytes(found.manifest, indexes),
+        num_members: head.members.len(),
         num_variants: found.manifest.variants.len(),
         installed: here.map(|installed| installed.variant.clone()),
     }
+}
+
+/// The bytes of the smallest build. A kit has what its members have, in the builds that it names.
+pub(super) fn smallest_bytes(manifest: &Manifest, indexes: &[VerifiedIndex]) -> u64 {
+    let members = manifest.package.members.iter().filter_map(|member| resolve(indexes, member).ok());
+    let of_members = members.filter(|_| manifest.is_kit()).map(|member| match member.variant {
+        Some(variant) => variant.size_bytes(),
+        None => smallest_build_bytes(member.manifest),
+    });
+    smallest_build_bytes(manifest) + of_members.sum::<u64>()
+}
+
+fn smallest_build_bytes(manifest: &Manifest) -> u64 {
+    manifest.variants.iter().map(Variant::size_bytes).min().unwrap_or(0)
 }

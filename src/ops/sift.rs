@@ -199,6 +199,9 @@ fn unknown_reason(item: &Item, terms: &Terms<'_>) -> String {
 
 /// True when the signed manifest means the very files that the stick lists.
 fn describes(manifest: &Manifest, variant: &VariantId, item: &Item) -> bool {
+    if manifest.is_kit() {
+        return *variant == VariantId::of_kit() && item.files.is_empty();
+    }
     manifest.variant(variant).is_some_and(|variant| {
         variant.files.iter().all(|file| item.files.iter().any(|listed| listed.sha256 == file.sha256))
     })

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::bundle::{self, BundleId, FileHealth, Remark, Stick};
+use crate::home::Home;
 use crate::package::PackageRef;
 use crate::progress::Monitor;
 
 use super::error::Result;
 use super::removable;
+use super::runtime::{self, RuntimeVerdict};
 
 /// What a stick says that it holds; nothing of it is verified.
 #[derive(Debug, Serialize)]
@@ -53,6 +55,8 @@ pub struct StickVerifyReport {
     /// What is wrong with the commit record: the newest may be the one that is lost, and the older one, which
     /// then serves, knows nothing of the last export.
     pub remarks: Vec<Remark>,
+    /// The builds of localml itself on the stick, and who signed them.
+    pub runtimes: Vec<RuntimeVerdict>,
 }
 
 impl StickVerifyReport {
@@ -91,9 +95,10 @@ pub fn stick_info(folder: Option<&Path>, monitor: &dyn Monitor) -> Result<StickR
 ///
 /// # Errors
 /// When it is not a stick, or has no record to compare with.
-pub fn stick_verify(folder: Option<&Path>, monitor: &dyn Monitor) -> Result<StickVerifyReport> {
+pub fn stick_verify(home: &Home, folder: Option<&Path>, monitor: &dyn Monitor) -> Result<StickVerifyReport> {
     let folder = removable::stick(folder, monitor)?;
     let stick = Stick::open(&folder)?;
     let files = bundle::verify(&stick, monitor)?;
-    Ok(StickVerifyReport { remarks: stick.remarks(), stick: folder, files })
+    let runtimes = runtime::judge(home, &stick)?;
+    Ok(StickVerifyReport { remarks: stick.remarks(), stick: folder, files, runtimes })
 }

@@ -10,6 +10,7 @@ use crate::gguf::Shape;
 use super::kind::Kind;
 use super::name::{Name, VariantId};
 use super::path::RelativePath;
+use super::profile::Profile;
 use super::reference::PackageRef;
 
 /// One version of a package: what it is, and its variants.
@@ -20,6 +21,9 @@ pub struct Manifest {
     /// Its builds, the publisher's first choice first. A kit has none.
     #[serde(default, rename = "variant", skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<Variant>,
+    /// How a kit sets up a site.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Profile>,
 }
 
 /// What holds for every variant of a package version.
@@ -146,6 +150,12 @@ pub enum InvalidManifest {
         /// The variant or the package.
         name: String,
     },
+    /// A kit's profile names a package that the kit does not bring.
+    #[error("its profile names `{name}`, which is not one of its members")]
+    Stranger {
+        /// The package.
+        name: String,
+    },
     /// Its files are said to have more bytes than any package.
     #[error("the files of `{name}` are said to have more than 1 PiB")]
     TooLarge {
@@ -191,6 +201,19 @@ impl Manifest {
         }
     }
 
+    /// Checks what only its publisher can mend; readers take a profile as it is.
+    ///
+    /// # Errors
+    /// `Stranger` when a kit's profile names a package that the kit does not bring.
+    pub fn check_profile(&self) -> Result<(), InvalidManifest> {
+        self.profile.as_ref().map_or(Ok(()), |profile| profile.check(&self.package.members))
+    }
+
+    /// True for a named set of packages, which has no files of its own.
+    pub fn is_kit(&self) -> bool {
+        self.variants.is_empty()
+    }
+
     /// Finds a variant by its id.
     pub fn variant(&self, id: &VariantId) -> Option<&Variant> {
         self.variants.iter().find(|variant| variant.id == *id)
@@ -198,6 +221,11 @@ impl Manifest {
 }
 
 impl Variant {
+    /// The build that stands in a kit's record, where other packages have one with files.
+    pub fn of_kit() -> Self {
+        Self { id: VariantId::of_kit(), files: Vec::new(), target: None, shape: None }
+    }
+
     /// The bytes of all its files together.
     pub fn size_bytes(&self) -> u64 {
         self.files.iter().map(|file| file.size_bytes).sum()
@@ -254,6 +282,37 @@ mod tests {
         assert_eq!(manifest.variants[0].size_bytes(), 3);
         let json = serde_json::to_string(&manifest).expect("plain data");
         assert_eq!(serde_json::from_str::<Manifest>(&json).expect("same shape"), manifest);
+    }
+
+    #[test]
+    fn a_kits_profile_names_only_its_members() {
+        let kit = r#"
+            [package]
+            name = "clinic-kit"
+            version = "1.0.0"
+            kind = "kit"
+            title = "Clinic"
+            license = "MIT"
+            members = ["tiny@1.0.0:f16", "ngo/book"]
+            [profile]
+            languages = ["sw"]
+            [[profile.registry]]
+            name = "ngo"
+            fingerprint = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+            url = "https://ngo.example/"
+            [profile.collections]
+            books = ["book"]
+            [profile.roles]
+            chat_model = "tiny"
+            lan = true
+        "#;
+        let manifest = Manifest::from_toml(kit).expect("complete");
+        assert!(manifest.is_kit() && manifest.check_profile().is_ok());
+        let json = serde_json::to_string(&manifest).expect("plain data");
+        assert_eq!(serde_json::from_str::<Manifest>(&json).expect("same shape"), manifest);
+        let stranger = Manifest::from_toml(&kit.replace("chat_model = \"tiny\"", "chat_model = \"huge\""));
+        let error = stranger.expect("readable").check_profile().expect_err("no member");
+        assert_eq!(error.to_string(), "its profile names `huge`, which is not one of its members");
     }
 
     #[test]

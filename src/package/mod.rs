@@ -5,6 +5,7 @@ mod manifest;
 mod name;
 mod path;
 mod pieces;
+mod profile;
 mod reference;
 
 pub use kind::Kind;
@@ -12,5 +13,6 @@ pub use manifest::{Embedding, FileEntry, InvalidManifest, Manifest, PackageHead,
 pub use name::{InvalidName, Name, VariantId};
 pub use path::{InvalidPath, RelativePath};
 pub use pieces::{InvalidPieceList, MAX_PIECE_BYTES, Piece, PieceList};
+pub use profile::{Profile, ProfileRegistry, Roles};
 pub use reference::{InvalidReference, PackageRef};
 pub use semver::Version;

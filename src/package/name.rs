@@ -22,6 +22,13 @@ pub struct Name(String);
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VariantId(String);
 
+impl VariantId {
+    /// What stands for a build in the record of a kit, which has none.
+    pub fn of_kit() -> Self {
+        Self("kit".to_owned())
+    }
+}
+
 fn check(text: &str) -> Result<String, InvalidName> {
     let fail = |reason| InvalidName { text: text.chars().take(MAX_NAME_CHARS + 1).collect(), reason };
     if text.is_empty() {

@@ -121,6 +121,10 @@ impl Store {
     /// # Errors
     /// When the disk fails.
     pub fn put_in_place(&self, installed: &Installed) -> Result<()> {
+        // A kit has no files, and so no folder.
+        if installed.files().is_empty() {
+            return Ok(());
+        }
         let folder = self.package_folder(installed);
         for file in installed.files() {
             disk::link_or_copy(&self.place_of(&file.sha256), &folder.join(file.path.to_path()))?;

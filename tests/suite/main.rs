@@ -26,17 +26,22 @@ mod fuzzing;
 mod hostile;
 mod house_plan;
 mod kills;
+mod kits;
 #[cfg(feature = "index")]
 mod knowledge;
 mod lost_stick;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
 mod meaning;
+mod pace;
 mod publish;
 #[cfg(feature = "index")]
 mod questions;
+mod readme;
 mod requests;
 mod revocation;
 mod rotation;
+mod runtime;
+mod samples;
 mod sets;
 mod sites;
 mod stick;

@@ -6,7 +6,9 @@ use crate::cli::context::Context;
 use crate::cli::report::Outcome;
 use crate::cli::table::table;
 use crate::cli::terminal::size;
-use crate::ops::{DEFAULT_VOLUME_BYTES, Error, ExportOptions, ExportReport, ExportedPackage, export};
+use crate::ops::{
+    DEFAULT_VOLUME_BYTES, Error, ExportOptions, ExportReport, ExportedPackage, PaceSource, export,
+};
 use crate::ops::{Signing, show_fingerprint};
 use crate::package::{Name, PackageRef};
 
@@ -21,13 +23,19 @@ const MAX_SHOWN: usize = 10;
 /// there stays. An export that was cut off continues when it is run again.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  localml export /media/usb --plan\n  localml export /media/usb localml-handbook\n  localml export /media/usb --request /media/usb\n  localml export /media/usb --spread --parity 10%\n  localml export /media/usb --sign=kofi"
+    after_help = "Example:\n  localml export /media/usb --plan\n  localml export /media/usb localml-handbook\n  localml export /media/usb --kit clinic\n  localml export /media/usb --request /media/usb\n  localml export /media/usb --spread --parity 10%\n  localml export /media/usb --sign=kofi"
 )]
 pub(crate) struct Args {
     /// The folder where the stick is mounted; may be left out when only one is
     stick: Option<PathBuf>,
     /// The packages; everything that is fetched or installed when none is named
     packages: Vec<PackageRef>,
+    /// A kit: all its packages that are here; its name with or without `-kit`; may be given again
+    #[arg(long, value_name = "KIT")]
+    kit: Vec<PackageRef>,
+    /// Put localml itself on the stick as plain files, for a site that has nothing yet; see START.SH there
+    #[arg(long)]
+    runtime: bool,
     /// The largest volume, for example 500MB or 2GiB; FAT32 holds at most 4 GiB - 1
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value_t = DEFAULT_VOLUME_BYTES, hide_default_value = true)]
     volume_size: u64,
@@ -67,6 +75,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
         requests: args.request.clone(),
         sites: args.site.clone(),
         is_full: args.full,
+        kits: args.kit.clone(),
+        takes_runtime: args.runtime,
         also: args.also.clone(),
         is_spread: args.spread,
         room_bytes: args.room,
@@ -77,7 +87,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
     };
     let report = export(&context.home, &options, &context.terminal)?;
     context.output.show(&report, text);
-    let is_all_sent = report.damaged.is_empty() && report.not_sent.is_empty();
+    let is_all_sent = report.damaged.is_empty() && report.not_sent.is_empty() && report.missing.is_empty();
     Ok(if is_all_sent { Outcome::Done } else { Outcome::Problems })
 }
 
@@ -86,6 +96,13 @@ fn text(report: &ExportReport) -> String {
     let mut text = table(&["PACKAGE", "VERSION", "VARIANT", "SIZE", ""], &rows);
     for package in &report.damaged {
         text.push_str(&format!("DAMAGED {}: {}\n", package.name, package.reason));
+    }
+    for member in &report.missing {
+        let (kit, package) = (&member.kit, &member.member);
+        text.push_str(&format!(
+            "MISSING `{package}` of `{kit}` is not here; `{}` brings it\n",
+            member.command
+        ));
     }
     for package in report.packages.iter().filter(|package| !package.requires.is_empty()) {
         let names: Vec<String> = package.requires.iter().map(|name| format!("`{name}`")).collect();
@@ -108,16 +125,19 @@ fn text(report: &ExportReport) -> String {
     text.push_str(&if report.is_plan && !report.was_there {
         let num_files = report.files.len();
         format!(
-            "{} bytes ({}) in {num_files} files would be written to `{stick}`",
+            "{} bytes ({}) in {num_files} files would be written to `{stick}`{}{}",
             report.size_bytes,
-            size(report.size_bytes)
+            size(report.size_bytes),
+            time(report),
+            room(report)
         )
     } else if report.was_there {
         format!("bundle {bundle} is on `{stick}` already, and whole; safe to remove")
     } else {
         format!(
-            "bundle {bundle}: {} written to `{stick}` and read back; safe to remove",
-            size(report.size_bytes)
+            "bundle {bundle}: {} written to `{stick}` and read back{}; safe to remove",
+            size(report.size_bytes),
+            time(report)
         )
     });
     text
@@ -170,6 +190,38 @@ fn difference(report: &ExportReport) -> String {
             .push(format!("NOT SENT {package} to {site}: {}; `{}` brings it", wanted.reason, wanted.command));
     }
     lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// How long it takes or took, and at which speeds.
+fn time(report: &ExportReport) -> String {
+    let Some(pace) = &report.pace else { return String::new() };
+    let (write, read) = (size(pace.write_bytes_per_second), size(pace.read_bytes_per_second));
+    let time = match pace.seconds {
+        0..=1 => "1 second".to_owned(),
+        2..=119 => format!("{} seconds", pace.seconds),
+        seconds => format!("{} minutes", seconds.div_ceil(60)),
+    };
+    match pace.source {
+        PaceSource::Measured => format!(" in {time} ({write}/s written, {read}/s read)"),
+        PaceSource::Remembered => {
+            format!("\nabout {time}, by the last export to this stick: {write}/s written, {read}/s read")
+        }
+        PaceSource::Probed => format!("\nabout {time}, by a short trial: {write}/s written, {read}/s read"),
+    }
+}
+
+/// Whether the stick has room, and what its file system does not take.
+fn room(report: &ExportReport) -> String {
+    let facts = &report.facts;
+    let mut text = String::new();
+    // Of a set, each stick takes what it has room for.
+    if report.sticks.len() == 1 && report.left.is_empty() && facts.free_bytes < report.size_bytes {
+        text.push_str(&format!("\nNOT ENOUGH ROOM: the stick has {} free", size(facts.free_bytes)));
+    }
+    if facts.file_system == Some("vfat") {
+        text.push_str("\nthe stick has FAT (vfat): no file on it may have 4 GiB, and none will");
+    }
+    text
 }
 
 fn row(package: &ExportedPackage) -> Vec<String> {

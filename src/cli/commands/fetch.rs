@@ -54,7 +54,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
         let end = "`localml install` makes them usable here, `localml export DIR` writes them to a stick";
         if report.is_plan { text(report) } else { text(report) + end }
     });
-    Ok(Outcome::Done)
+    Ok(outcome(&report))
+}
+
+/// Members of kits that nobody here knows are worth a word, not a failure.
+pub(super) fn outcome(report: &FetchReport) -> Outcome {
+    if report.missing.is_empty() { Outcome::Done } else { Outcome::Problems }
 }
 
 /// The packages and what they cost, for `fetch` and `install`.
@@ -67,6 +72,12 @@ pub(super) fn text(report: &FetchReport) -> String {
         text.push_str(&format!(" ({} over the network)", size(report.wire_bytes)));
     }
     text.push_str(&format!(", {} were here already\n", size(report.saved_bytes)));
+    for member in &report.missing {
+        let (kit, package) = (&member.kit, &member.member);
+        text.push_str(&format!(
+            "MISSING `{package}` of `{kit}`: no registry known here has it; `localml registry add` the one that does\n"
+        ));
+    }
     text
 }
 

@@ -9,6 +9,8 @@ use crate::error::ErrorKind;
 use crate::ops::{Error, ImportOptions, ImportReport, IncompletePackage, import};
 use crate::package::{Name, PackageRef};
 
+use super::install::set_up;
+
 /// How a site asks for the rest.
 const ASK_AGAIN: &str =
     "`localml request DIR` here, then `localml export DIR --request DIR` (or `--full`) where it comes from";
@@ -59,7 +61,7 @@ fn outcome(report: &ImportReport) -> Outcome {
         Outcome::Problems
     } else if report.is_complete() {
         Outcome::Done
-    } else if has_whole {
+    } else if has_whole || (!report.kits.is_empty() && report.incomplete.is_empty()) {
         Outcome::Problems
     } else if report.incomplete.is_empty() && report.num_unread_bundles == 0 {
         Outcome::Bad(ErrorKind::Untrusted)
@@ -95,6 +97,9 @@ fn text(report: &ImportReport) -> String {
     }
     for refused in &report.refused {
         lines.push(format!("refused    {}: {}", refused.package, refused.reason));
+    }
+    for kit in &report.kits {
+        lines.push(set_up(kit).trim_end().to_owned());
     }
     if !report.incomplete.is_empty() {
         lines.push(missing(report));

@@ -39,6 +39,10 @@ fn text(report: &InfoReport) -> String {
     line(&mut text, "embedding", &embedding(&report.manifest));
     line(&mut text, "needs", &joined(&head.requires));
     line(&mut text, "members", &joined(&head.members));
+    if !head.members.is_empty() {
+        line(&mut text, "size", &size(report.members_bytes));
+    }
+    line(&mut text, "site", &site(&report.manifest));
     line(&mut text, "versions", &joined(&report.versions));
     line(&mut text, "note", head.note.as_deref().unwrap_or_default());
     let installed = report.installed.as_ref().map(|(version, variant)| format!("{version}, {variant}"));
@@ -59,6 +63,24 @@ fn line(text: &mut String, label: &str, value: &str) {
 
 fn joined<T: std::fmt::Display>(items: &[T]) -> String {
     items.iter().map(T::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// What a kit sets up.
+fn site(manifest: &Manifest) -> String {
+    let Some(profile) = &manifest.profile else { return String::new() };
+    let names: Vec<String> = profile.collections.keys().map(ToString::to_string).collect();
+    let registries: Vec<String> = profile.registries.iter().map(|known| known.name.to_string()).collect();
+    let role = |role: &Option<crate::package::Name>| role.iter().map(ToString::to_string).collect();
+    let (chat, embedder) = (role(&profile.roles.chat_model), role(&profile.roles.embedder));
+    let parts = [
+        ("speaks", profile.languages.clone()),
+        ("trusts", registries),
+        ("indexes", names),
+        ("answers with", chat),
+        ("embeds with", embedder),
+    ];
+    let said = parts.iter().filter(|(_, names): &&(&str, Vec<String>)| !names.is_empty());
+    said.map(|(deed, names)| format!("{deed} {}", names.join(" "))).collect::<Vec<_>>().join("; ")
 }
 
 fn registry(report: &InfoReport) -> String {

@@ -4,7 +4,7 @@ use crate::cli::context::Context;
 use crate::cli::report::Outcome;
 use crate::cli::table::table;
 use crate::cli::terminal::size;
-use crate::ops::{Error, ListReport, ListedPackage, list};
+use crate::ops::{Error, ListReport, ListedMembers, ListedPackage, list};
 
 /// List installed packages
 #[derive(Debug, clap::Args)]
@@ -34,7 +34,8 @@ fn text(report: &ListReport) -> String {
 fn row(package: &ListedPackage) -> Vec<String> {
     let mut label = match (package.is_signed, package.is_installed) {
         (true, false) => "fetched, not installed".to_owned(),
-        _ => package.label.clone(),
+        (true, true) => package.members.as_ref().map(members).unwrap_or_default(),
+        (false, _) => package.label.clone(),
     };
     if let Some(revoked) = &package.revoked {
         let comma = if label.is_empty() { "" } else { ", " };
@@ -45,8 +46,17 @@ fn row(package: &ListedPackage) -> Vec<String> {
         package.version.to_string(),
         package.variant.to_string(),
         package.kind.to_string(),
-        size(package.size_bytes),
+        package.members.as_ref().map_or_else(|| size(package.size_bytes), |_| "-".to_owned()),
         package.license.clone(),
         label,
     ]
+}
+
+/// How much of a kit is installed.
+fn members(members: &ListedMembers) -> String {
+    let (num_members, num_missing) = (members.num_members, members.missing.len());
+    match members.missing.first() {
+        None => format!("all of its {num_members} packages"),
+        Some(first) => format!("{} of {num_members} packages; lacks `{first}`", num_members - num_missing),
+    }
 }

@@ -21,6 +21,10 @@ fn text(report: &OverviewReport) -> String {
         report.num_other_packages,
         report.num_collections
     );
+    if let Some(kit) = &report.kit {
+        let line = format!("site      set up as {} (kit {})\n", kit.site(), kit.version);
+        text.insert_str(0, &line);
+    }
     for revoked in &report.revoked {
         text.push_str(&format!(
             "REVOKED   {} {}: {}; {}\n",

@@ -36,7 +36,9 @@ fn text(report: &SearchReport, words: &[String]) -> String {
 
 fn row(package: &FoundPackage, all: &[FoundPackage]) -> Vec<String> {
     let mut builds = size(package.size_bytes);
-    if package.num_variants > 1 {
+    if package.num_members > 0 {
+        builds = format!("{} in {} packages", builds, package.num_members);
+    } else if package.num_variants > 1 {
         builds = format!("from {builds}");
     }
     let restricted = if package.restricted { " *" } else { "" };

@@ -7,7 +7,8 @@ use crate::cli::report::Outcome;
 use crate::cli::terminal::size;
 use crate::error::ErrorKind;
 use crate::ops::{
-    CleanOptions, CleanReport, Error, StickReport, StickVerifyReport, stick_clean, stick_info, stick_verify,
+    CleanOptions, CleanReport, Error, RuntimeVerdict, StickReport, StickVerifyReport, stick_clean,
+    stick_info, stick_verify,
 };
 
 /// Look at a stick, verify it, or take off it what has arrived
@@ -58,7 +59,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
             Ok(Outcome::Done)
         }
         Deed::Verify { stick } => {
-            let report = stick_verify(stick.as_deref(), &context.terminal)?;
+            let report = stick_verify(&context.home, stick.as_deref(), &context.terminal)?;
             context.output.show(&report, verify_text);
             Ok(if report.is_whole() { Outcome::Done } else { Outcome::Bad(ErrorKind::Damaged) })
         }
@@ -125,5 +126,25 @@ fn verify_text(report: &StickVerifyReport) -> String {
         true => format!("{} in {} files read back, all as written", size(all_bytes), report.files.len()),
         false => "export to the stick again, or use another one".to_owned(),
     });
+    lines.extend(report.runtimes.iter().map(runtime));
     lines.join("\n")
+}
+
+/// Whether localml itself on the stick is what a publisher signed; sums alone would not tell.
+fn runtime(verdict: &RuntimeVerdict) -> String {
+    let target = &verdict.target;
+    match (&verdict.voucher, &verdict.revoked) {
+        (None, _) => {
+            format!(
+                "UNKNOWN BIN/{target}: no registry known here signed these bytes; do not run them unasked"
+            )
+        }
+        (Some(_), Some(reason)) => format!("REVOKED BIN/{target}: its publisher took it back: {reason}"),
+        (Some(it), None) => {
+            format!(
+                "BIN/{target}: `{}` {}, as the registry `{}` signed it",
+                it.package, it.version, it.registry
+            )
+        }
+    }
 }

@@ -13,6 +13,7 @@ use crate::ops::error::{Error, Result};
 use crate::ops::find::FoundPassage;
 use crate::ops::fitting::Fitting;
 use crate::ops::path::find_installed;
+use crate::ops::profile;
 use crate::ops::run::chat_file;
 use crate::ops::site;
 use crate::package::{Kind, Name};
@@ -32,7 +33,7 @@ pub(super) struct Model {
     path: PathBuf,
 }
 
-/// The model that was named; else the largest installed one that fits and has a chat template.
+/// The model that was named; else the one that the site's profile names; else the largest installed one that fits and has a chat template.
 pub(super) fn choose(home: &Home, options: &AskOptions, report: &mut AskReport) -> Result<Option<Model>> {
     let store = site::store(home);
     if let Some(wanted) = &options.model {
@@ -46,7 +47,10 @@ pub(super) fn choose(home: &Home, options: &AskOptions, report: &mut AskReport) 
     }
     let mut models: Vec<Installed> = store.installed()?;
     models.retain(|installed| installed.manifest.package.kind == Kind::ChatModel);
-    models.sort_by_key(|installed| std::cmp::Reverse(installed.size_bytes()));
+    let preferred = profile::read(home)?.roles.chat_model;
+    models.sort_by_key(|installed| {
+        (Some(installed.name()) != preferred.as_ref(), std::cmp::Reverse(installed.size_bytes()))
+    });
     let fitting = Fitting::here(false);
     for installed in &models {
         match suits(&store, installed, &fitting) {

@@ -54,6 +54,7 @@ fn read(path: &Path, folder: &Path, shelves: &Shelves<'_>) -> Result<Draft> {
     let manifest: Manifest =
         Value::Table(table).try_into().map_err(|error: toml::de::Error| invalid(error.into()))?;
     manifest.check().map_err(invalid)?;
+    manifest.check_profile().map_err(invalid)?;
     check_place(path, folder, &manifest)?;
     Ok(Draft { manifest, places })
 }
