@@ -148,7 +148,7 @@ impl Description {
     /// # Errors
     /// `NewerFormat` for a later major format; `Damaged` when it is not JSON of the right shape, or
     /// contradicts itself.
-    pub(super) fn parse(file: &str, bytes: &[u8]) -> Result<Self> {
+    pub fn parse(file: &str, bytes: &[u8]) -> Result<Self> {
         let damaged = |reason: String| BundleError::Damaged { file: file.to_owned(), reason };
         let head: FormatOnly = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
         if head.format.split('.').next() != Some("1") {
@@ -164,7 +164,7 @@ impl Description {
     ///
     /// # Errors
     /// `TooMany` when it is larger than any reader accepts.
-    pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
         bytes.push(b'\n');
         if bytes.len() as u64 > MAX_DESCRIPTION_BYTES {

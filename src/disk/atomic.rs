@@ -55,12 +55,16 @@ pub fn sync_dir(path: &Path) -> Result<()> {
     }
 }
 
-/// Creates a folder and its parents.
+/// Creates a folder and its parents, and makes their names durable: what is synced inside a folder is
+/// lost with the folder's own name.
 ///
 /// # Errors
-/// When one of them cannot be made.
+/// When one of them cannot be made or synced.
 pub fn create_dir_all(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).on(path)
+    let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
+    fs::create_dir_all(path).on(path)?;
+    missing.into_iter().rev().try_for_each(|made| sync_dir(&parent_of(made)))
 }
 
 /// Creates a folder that only the user can enter (mode 0700), and its parents.

@@ -44,12 +44,15 @@ pub struct StagingFile {
 }
 
 impl StagingFile {
-    /// Opens the file, or creates it empty; what is in it stays.
+    /// Opens the file, or creates it empty; what is in it stays. A new file's name is durable at once: bytes
+    /// that are synced under a name that is lost would all have to be written again.
     ///
     /// # Errors
     /// When it cannot be opened or its folder cannot be made.
     pub fn open(path: &Path) -> Result<Self> {
-        create_dir_all(&parent_of(path))?;
+        let folder = parent_of(path);
+        create_dir_all(&folder)?;
+        let is_new = !path.exists();
         let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let file = match open() {
             // `Staged::move_to` was cut short between its last two steps.
@@ -59,6 +62,9 @@ impl StagingFile {
             opened => opened,
         };
         let file = file.on(path)?;
+        if is_new {
+            sync_dir(&folder)?;
+        }
         Ok(Self { file, path: path.to_owned() })
     }
 

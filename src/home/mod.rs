@@ -96,6 +96,11 @@ impl Home {
         self.root.join("receipt.json")
     }
 
+    /// What exports over several sticks dealt to which of them.
+    pub fn exports(&self) -> PathBuf {
+        self.root.join("exports")
+    }
+
     /// The folder of what is known here of other sites.
     pub fn sites(&self) -> PathBuf {
         self.root.join("sites")

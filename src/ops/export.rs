@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::bundle::{self, BundleError, BundleId, Plan, PlannedFile, SiteId, TrustFile};
+use crate::bundle::{self, BundleError, BundleId, PlannedFile, SiteId, TrustFile};
 use crate::disk::DiskError;
 use crate::error::ErrorKind;
 use crate::home::Home;
@@ -16,6 +16,7 @@ use crate::registry;
 use crate::store::{Installed, Origin, Store};
 
 use super::addressee::{Addressee, addressees};
+use super::berths::{self, Berths, StickPart};
 use super::difference::{NotSent, Parcel, RequiredFile, parcels};
 use super::error::{Error, Result, While as _};
 use super::holding::reference;
@@ -41,6 +42,14 @@ pub struct ExportOptions {
     pub sites: Vec<String>,
     /// Send every package whole, whatever the sites say that they have.
     pub is_full: bool,
+    /// Sticks that are plugged in beside the first one and take a share.
+    pub also: Vec<PathBuf>,
+    /// Let the sticks take what fits; the rest is for sticks that come later.
+    pub is_spread: bool,
+    /// The most bytes that the export may take on each stick.
+    pub room_bytes: Option<u64>,
+    /// How many parity volumes for a hundred volumes; 0 for none.
+    pub parity_percent: u32,
     /// The most bytes that one volume may have.
     pub volume_size_bytes: u64,
     /// Only say what would be written.
@@ -66,7 +75,11 @@ pub struct ExportReport {
     pub saved_bytes: u64,
     /// Packages that stay behind because their bytes here are damaged.
     pub damaged: Vec<DamagedPackage>,
-    /// The files that were written, or would be.
+    /// What each stick took, or would take.
+    pub sticks: Vec<StickPart>,
+    /// The volumes that are left for sticks to come.
+    pub left: Vec<PlannedFile>,
+    /// The files that were written, or would be, on all sticks.
     pub files: Vec<PlannedFile>,
     /// The bytes of these files.
     pub size_bytes: u64,
@@ -137,7 +150,7 @@ pub fn export(home: &Home, options: &ExportOptions, monitor: &dyn Monitor) -> Re
         true => addressees.into_iter().map(Addressee::with_nothing).collect(),
         false => addressees,
     };
-    let shipment = Shipment { stick, store, addressees, trust };
+    let shipment = Shipment { home: home.clone(), stick, store, addressees, trust };
     let mut report = shipment.write_what_is_whole(parcels, options, monitor)?;
     if !options.is_plan {
         note_sent(home, &report, monitor)?;
@@ -179,6 +192,7 @@ fn note_sent(home: &Home, report: &ExportReport, monitor: &dyn Monitor) -> Resul
 
 /// What one export needs, whatever it carries.
 struct Shipment {
+    home: Home,
     stick: PathBuf,
     store: Store,
     addressees: Vec<Addressee>,
@@ -232,27 +246,30 @@ impl Shipment {
         // A volume smaller than this could not hold every piece; such a wish is a mistake or a forgery.
         let asked = asked.filter(|&max_bytes| max_bytes >= LEAST_VOLUME_BYTES);
         let volume_size_bytes = asked.fold(options.volume_size_bytes, u64::min);
-        let cut = bundle::ExportOptions { volume_size_bytes, parity_percent: 0 };
+        let cut = bundle::ExportOptions { volume_size_bytes, parity_percent: options.parity_percent };
         let Cargo { outgoing, requires } = cargo(&self.store, chosen, &self.addressees, &self.trust)?;
-        let plan = Plan::new(&self.stick, outgoing, &cut)?;
+        let berths = Berths { home: &self.home, stick: &self.stick, options };
+        let planned = berths.plan(outgoing, &cut)?;
+        let sticks = berths::parts(&planned)?;
         let mut report = ExportReport {
             stick: self.stick.clone(),
-            bundle: plan.id().clone(),
+            bundle: berths::bundle_of(&planned),
             packages: chosen.iter().map(|parcel| exported(&parcel.installed, chosen)).collect(),
             recipients: self.addressees.iter().map(|addressee| recipient(addressee, chosen)).collect(),
             saved_bytes: requires.iter().map(|file| file.size_bytes).sum(),
             requires,
             not_sent: Vec::new(),
             damaged: Vec::new(),
-            files: plan.files()?,
-            size_bytes: plan.total_bytes()?,
-            was_there: plan.is_already_there(),
+            left: berths::left(&planned),
+            files: berths::files(&planned)?,
+            size_bytes: sticks.iter().map(|part| part.size_bytes).sum(),
+            sticks,
+            was_there: berths::are_already_there(&planned),
             is_plan: options.is_plan,
         };
         if !options.is_plan {
-            let written = bundle::write(&self.stick, plan, monitor)?;
-            report.was_there = !written.is_new;
-            report.size_bytes = written.bytes_written;
+            let (is_new, num_bytes) = berths.write(planned, monitor)?;
+            (report.was_there, report.size_bytes) = (!is_new, num_bytes);
         }
         Ok(report)
     }

@@ -25,6 +25,9 @@ pub(super) struct Identity {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) label: Option<String>,
     next_number: u64,
+    /// True once the site has asked for something: what is addressed to others is then not for it.
+    #[serde(default)]
+    pub(super) has_asked: bool,
 }
 
 impl Identity {
@@ -58,7 +61,7 @@ impl Identity {
             Error::new(ErrorKind::Failed, format!("the system has no randomness: {error}"))
         })?;
         let id = SiteId::from_bytes(random.to_be_bytes());
-        let drawn = Self { format: FORMAT, id, label: None, next_number: 1 };
+        let drawn = Self { format: FORMAT, id, label: None, next_number: 1, has_asked: false };
         drawn.write(home)?;
         Ok(drawn)
     }
@@ -75,6 +78,15 @@ impl Identity {
         }
         self.label = Some(label.to_owned());
         self.write(home)
+    }
+
+    /// Takes the next number for a request, and remembers that one was made.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(super) fn ask(&mut self, home: &Home, least: u64) -> Result<u64> {
+        self.has_asked = true;
+        self.take_number(home, least)
     }
 
     /// Takes the next letter's number, at least `least`. It is used up even when the letter is never written.

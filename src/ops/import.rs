@@ -137,7 +137,7 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     if bundles.bundles.is_empty() && bundles.refused.is_empty() && stick.record().is_none() {
         return Err(nothing_on(&folder));
     }
-    let own = own_id(home, monitor);
+    let own = own_id(home, &bundles, monitor);
     let mut expected: Vec<Expected> =
         bundles.bundles.iter().filter_map(|bundle| Expected::of(bundle, own.as_ref())).collect();
     let for_others = pass_over_others(&mut bundles, own.as_ref(), options);
@@ -187,19 +187,22 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     })
 }
 
-/// Who this site is. An import must not fail because of that; it then takes what is for anyone.
-fn own_id(home: &Home, monitor: &dyn Monitor) -> Option<SiteId> {
-    match Identity::open(home) {
-        Ok(identity) => identity.map(|identity| identity.id),
+/// Who this site is, if it can tell what is for it: it has asked for something, or is addressed. An import
+/// must not fail because of that; any other site takes everything.
+fn own_id(home: &Home, bundles: &Bundles, monitor: &dyn Monitor) -> Option<SiteId> {
+    let identity = match Identity::open(home) {
+        Ok(identity) => identity?,
         Err(error) => {
             monitor.warn(&error.in_one_line());
-            None
+            return None;
         }
-    }
+    };
+    let mut addressed = bundles.bundles.iter().flat_map(|bundle| &bundle.description.recipients);
+    let is_addressed = addressed.any(|site| *site == identity.id);
+    (identity.has_asked || is_addressed).then_some(identity.id)
 }
 
-/// Takes the packages that are for other sites off the list, unless packages were asked for by name. A
-/// site that never wrote a letter can be meant by none, and takes all.
+/// Takes the packages that are for other sites off the list, unless packages were asked for by name.
 fn pass_over_others(bundles: &mut Bundles, own: Option<&SiteId>, options: &ImportOptions) -> Vec<PackageRef> {
     let (Some(own), true) = (own, options.packages.is_empty()) else { return Vec::new() };
     let (mut others, mut own_packages) = (Vec::new(), Vec::new());

@@ -3,6 +3,7 @@
 mod addressee;
 #[cfg(feature = "index")]
 mod bench;
+mod berths;
 mod carried;
 mod choice;
 mod difference;
@@ -78,6 +79,7 @@ pub use index::{
 // What the roof needs to call and to show of the bundle and registry rooms.
 pub use crate::bundle::{DEFAULT_VOLUME_BYTES, SiteId};
 pub use crate::registry::{Age, BuildOptions, Built, Freshness, Outcome as Change, show_fingerprint};
+pub use berths::StickPart;
 pub use difference::{NotSent, RequiredFile};
 pub use export::{DamagedPackage, ExportOptions, ExportReport, ExportedPackage, Recipient, export};
 pub use fetch::{FetchOptions, FetchReport, FetchedPackage, fetch};

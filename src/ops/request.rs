@@ -91,7 +91,7 @@ pub fn request(home: &Home, options: &RequestOptions, monitor: &dyn Monitor) -> 
     let wants = wants(home, &store, &options.packages)?;
     let machine = hardware::probe();
     let lying = Stick::open(&folder).map_or(0, |stick| stick.highest_letter(&identity.id));
-    let number = identity.take_number(home, lying + 1)?;
+    let number = identity.ask(home, lying + 1)?;
     let request = Request {
         head: Letterhead::new(identity.id.clone(), number, identity.label.clone(), site::now()),
         platform: hardware::target_triple(),
@@ -123,7 +123,7 @@ pub fn request_short(
     let has = holding(home, &store, monitor)?;
     let short = ShortRequest {
         site: identity.id.clone(),
-        number: identity.take_number(home, 0)?,
+        number: identity.ask(home, 0)?,
         platform: hardware::target_triple(),
         ram_gib: (hardware::probe().ram_bytes + GIB / 2) / GIB,
         free_gib: disk::free_bytes(home.root())? / GIB,

@@ -50,12 +50,15 @@ pub struct StickVerifyReport {
     pub stick: PathBuf,
     /// Every file of the record.
     pub files: Vec<FileHealth>,
+    /// What is wrong with the commit record: the newest may be the one that is lost, and the older one, which
+    /// then serves, knows nothing of the last export.
+    pub remarks: Vec<Remark>,
 }
 
 impl StickVerifyReport {
-    /// True when every byte is as it was written.
+    /// True when every byte is as it was written, the commit record's too.
     pub fn is_whole(&self) -> bool {
-        self.files.iter().all(|file| file.is_whole)
+        self.remarks.is_empty() && self.files.iter().all(|file| file.is_whole)
     }
 }
 
@@ -90,6 +93,7 @@ pub fn stick_info(folder: Option<&Path>, monitor: &dyn Monitor) -> Result<StickR
 /// When it is not a stick, or has no record to compare with.
 pub fn stick_verify(folder: Option<&Path>, monitor: &dyn Monitor) -> Result<StickVerifyReport> {
     let folder = removable::stick(folder, monitor)?;
-    let files = bundle::verify(&Stick::open(&folder)?, monitor)?;
-    Ok(StickVerifyReport { stick: folder, files })
+    let stick = Stick::open(&folder)?;
+    let files = bundle::verify(&stick, monitor)?;
+    Ok(StickVerifyReport { remarks: stick.remarks(), stick: folder, files })
 }

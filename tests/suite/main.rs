@@ -16,11 +16,17 @@ mod command_line;
 mod embedding;
 #[cfg(feature = "engine")]
 mod engine;
+mod fault_rules;
+mod faults;
+mod faults_media;
+mod faults_rework;
 mod fuzzing;
 mod hostile;
 mod house_plan;
+mod kills;
 #[cfg(feature = "index")]
 mod knowledge;
+mod lost_stick;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
 mod meaning;
 mod publish;

@@ -2,12 +2,14 @@
 
 use std::fs;
 
+use localml::bundle::{BundleError, half_blobs};
+use localml::progress::Silent;
 use serde_json::Value;
 
 use crate::support::noise::noise;
 use crate::support::publisher::Publisher;
 use crate::support::sandbox::Sandbox;
-use crate::support::stick::files_in;
+use crate::support::stick::{Desk, DiesAt, files_in};
 
 /// A registry `ngo` with `book` (21 MiB and a chapter), `atlas` (6 MiB) and `note`; the cafe has all three.
 fn cafe(sandbox: &Sandbox) -> Publisher<'_> {
@@ -320,4 +322,22 @@ fn what_a_package_requires_is_named_when_it_is_not_here() {
     sandbox.ok("site", &["request", "stick"]);
     sandbox.ok("cafe", &["--offline", "export", "stick", "base", "--request", "stick"]);
     sandbox.ok("site", &["--offline", "import", "stick"]);
+}
+
+#[test]
+fn what_a_killed_import_left_is_asked_for_to_the_piece() {
+    // Five pieces of 4 MiB; each run dies after some of them.
+    let desk = Desk::new(&[&noise(3, 20 << 20)]);
+    desk.write(1 << 30);
+    let staging = desk.path("site/staging");
+    let (mut missing_bytes, mut num_deaths) = (20 << 20, 0);
+    while let Err(error) = desk.receive_missing(&DiesAt::new(2, true)) {
+        assert!(matches!(error, BundleError::Cancelled), "{error}");
+        let halves = half_blobs(&staging, &Silent).unwrap();
+        let left = halves.first().map_or(0, localml::bundle::HalfBlob::missing_bytes);
+        assert!(left < missing_bytes && left.is_multiple_of(4 << 20), "{left} after {missing_bytes}");
+        (missing_bytes, num_deaths) = (left, num_deaths + 1);
+        assert!(num_deaths < 10, "it goes on");
+    }
+    assert!(num_deaths >= 2 && half_blobs(&staging, &Silent).unwrap().is_empty());
 }

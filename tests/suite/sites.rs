@@ -35,11 +35,11 @@ fn bundles(sandbox: &Sandbox) -> Vec<Value> {
     files.iter().map(|path| serde_json::from_slice(&fs::read(path).unwrap()).unwrap()).collect()
 }
 
-#[test]
-fn five_sites_share_one_stick() {
-    let sandbox = Sandbox::new();
-    let sites = ["one", "two", "three", "four", "five"];
-    cafe(&sandbox, &sites);
+const FIVE: [&str; 5] = ["one", "two", "three", "four", "five"];
+
+/// Five sites with different holdings; the requests of all of them are on one stick.
+fn five_requests(sandbox: &Sandbox) {
+    cafe(sandbox, &FIVE);
     // `two` has the book already, and with it the atlas' map; `four` has everything.
     for (home, packages) in [("two", &["book"][..]), ("four", &["book", "atlas", "note"])] {
         let folder = format!("{home}-stick");
@@ -48,11 +48,16 @@ fn five_sites_share_one_stick() {
         sandbox.ok(home, &["--offline", "import", &folder]);
     }
     let wants = [&["book"][..], &["atlas"], &["book", "atlas", "note"], &[], &["ghost", "note"]];
-    for (home, wants) in sites.iter().zip(wants) {
+    for (home, wants) in FIVE.iter().zip(wants) {
         sandbox.ok(home, &[&["request", "stick"], wants, &["--name", home]].concat());
     }
     assert_eq!(files_in(&sandbox.path("stick/LOCALML/REQ")).len(), 5);
+}
 
+#[test]
+fn five_sites_share_one_stick() {
+    let sandbox = Sandbox::new();
+    five_requests(&sandbox);
     let export = ["--offline", "export", "stick", "--request", "stick"];
     let (code, plan) = sandbox.json("cafe", &[&export[..], &["--plan"]].concat());
     assert_eq!(code, Some(8));
@@ -81,7 +86,7 @@ fn five_sites_share_one_stick() {
         &["atlas", "book", "note"],
         &["note"],
     ];
-    for (index, (home, has)) in sites.iter().zip(has).enumerate() {
+    for (index, (home, has)) in FIVE.iter().zip(has).enumerate() {
         let (_, plan) = sandbox.json("cafe", &["stick", "clean", "stick", "--plan"]);
         assert_eq!(strings(&plan["kept"][0]["waits_for"]).len(), 5 - index, "{plan}");
         sandbox.ok(home, &["--offline", "import", "stick"]);
@@ -106,11 +111,25 @@ fn five_sites_share_one_stick() {
     let (_, report) = sandbox.json("cafe", &["stick", "clean", "stick"]);
     assert_eq!(strings(&report["removed"][0]["acknowledged_by"]).len(), 5, "{report}");
     assert!(bundles(&sandbox).is_empty());
-    // What is for others is passed over, and comes by name.
+}
+
+#[test]
+fn what_is_for_others_is_passed_over_and_comes_by_name() {
+    let sandbox = Sandbox::new();
+    cafe(&sandbox, &["one", "five", "six"]);
+    for home in ["one", "five"] {
+        sandbox.ok(home, &["request", "stick", "--name", home]);
+    }
+    sandbox.ok("cafe", &["sites", "stick"]);
     sandbox.ok("cafe", &["--offline", "export", "stick", "note", "--site", "one"]);
     let said = sandbox.ok("five", &["--offline", "import", "stick"]);
     assert!(said.contains("for others ngo/note"), "{said}");
     sandbox.ok("five", &["--offline", "import", "stick", "note"]);
+    // Who never asked for anything takes what there is, as often as it likes.
+    for word in ["installed", "unchanged"] {
+        let said = sandbox.ok("six", &["--offline", "import", "stick"]);
+        assert!(said.contains(&format!("{word}  ngo/note")), "{said}");
+    }
 }
 
 #[test]
@@ -197,9 +216,38 @@ fn a_forged_request_wastes_bytes_and_installs_nothing() {
     sandbox.ok("cafe", &["--offline", "export", "stick", "--request", "stick"]);
     sandbox.ok("site", &["--offline", "import", "stick"]);
     sandbox.ok("site", &["verify", "book"]);
-    // A forged receipt can make it look as if all had arrived; `--full` and `--forget` help.
+}
+
+#[test]
+fn a_forged_receipt_can_hold_a_package_back_and_full_or_forgetting_helps() {
+    let sandbox = Sandbox::new();
+    cafe(&sandbox, &["site"]);
+    sandbox.ok("cafe", &["--offline", "export", "stick", "note"]);
+    let (_, report) = sandbox.json("site", &["--offline", "import", "stick"]);
+    let site = report["receipt"]["site"].as_str().unwrap();
+    let (_, held) = sandbox.json("cafe", &["list"]);
+    let names = held["packages"].as_array().unwrap().iter().map(|package| package["name"].as_str().unwrap());
+    let packages: Vec<String> = names.map(|name| format!("{name}@1.0.0:plain")).collect();
+    let blobs = files_in(&sandbox.path("cafe/blobs"));
+    let blobs: Vec<&str> = blobs.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+    let forged = forge(&sandbox, &format!("stick/LOCALML/RCP/{site}-1.JSON"), |letter| {
+        (letter["blobs"], letter["packages"], letter["number"]) = (json!(blobs), json!(packages), json!(500));
+    });
+    sandbox.write(format!("stick/LOCALML/RCP/{site}-500.JSON"), forged.to_string());
+    sandbox.ok("cafe", &["sites", "stick"]);
+    let export = ["--offline", "export", "stick", "book", "--site", site];
+    let (_, report) = sandbox.json("cafe", &[&export[..], &["--plan"]].concat());
+    assert!(strings(&report["recipients"][0]["packages"]).is_empty(), "{report}");
+    let (_, report) = sandbox.json("cafe", &[&export[..], &["--full", "--plan"]].concat());
+    assert_eq!(strings(&report["recipients"][0]["packages"]), ["ngo/book@1.0.0:plain"]);
     sandbox.ok("cafe", &["sites", "--forget", site]);
     assert!(sandbox.ok("cafe", &["sites"]).contains("no site is known"));
+    // The site's own next letter takes the forged one's place.
+    sandbox.ok("site", &["request", "stick", "book"]);
+    fs::remove_dir_all(sandbox.path("stick/LOCALML/RCP")).unwrap();
+    sandbox.ok("cafe", &["--offline", "export", "stick", "--request", "stick"]);
+    sandbox.ok("site", &["--offline", "import", "stick"]);
+    sandbox.ok("site", &["verify", "book"]);
 }
 
 #[test]

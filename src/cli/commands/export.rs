@@ -20,7 +20,7 @@ const MAX_SHOWN: usize = 10;
 /// there stays. An export that was cut off continues when it is run again.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  localml export /media/usb --plan\n  localml export /media/usb localml-handbook\n  localml export /media/usb --request /media/usb"
+    after_help = "Example:\n  localml export /media/usb --plan\n  localml export /media/usb localml-handbook\n  localml export /media/usb --request /media/usb\n  localml export /media/usb --spread --parity 10%"
 )]
 pub(crate) struct Args {
     /// The folder where the stick is mounted; may be left out when only one is
@@ -39,6 +39,18 @@ pub(crate) struct Args {
     /// Send everything whole, whatever the sites say that they have
     #[arg(long)]
     full: bool,
+    /// Take what fits on this stick; the same command with the next stick goes on with the rest
+    #[arg(long)]
+    spread: bool,
+    /// Another stick that is plugged in and takes a share; may be given again
+    #[arg(long, value_name = "DIR")]
+    also: Vec<PathBuf>,
+    /// The most that the export may take on each stick, for example 4GB; the rest is for other sticks
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    room: Option<u64>,
+    /// Add volumes that make up for lost or damaged ones: so many for a hundred, for example 10%
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent, default_value = "0", hide_default_value = true)]
+    parity: u32,
     /// Only say what would be written
     #[arg(long)]
     plan: bool,
@@ -51,6 +63,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
         requests: args.request.clone(),
         sites: args.site.clone(),
         is_full: args.full,
+        also: args.also.clone(),
+        is_spread: args.spread,
+        room_bytes: args.room,
+        parity_percent: args.parity,
         volume_size_bytes: args.volume_size,
         is_plan: args.plan,
     };
@@ -75,6 +91,7 @@ fn text(report: &ExportReport) -> String {
         ));
     }
     text.push_str(&difference(report));
+    text.push_str(&shares(report));
     let (bundle, stick) = (&report.bundle, report.stick.display());
     text.push_str(&if report.is_plan && !report.was_there {
         let num_files = report.files.len();
@@ -91,6 +108,25 @@ fn text(report: &ExportReport) -> String {
             size(report.size_bytes)
         )
     });
+    text
+}
+
+/// Which stick of a set takes what, and what is left for those to come.
+fn shares(report: &ExportReport) -> String {
+    let mut text = String::new();
+    let is_set = report.sticks.len() > 1 || !report.left.is_empty();
+    for part in report.sticks.iter().filter(|_| is_set) {
+        let (stick, names) = (part.stick.display(), part.volumes.join(" "));
+        text.push_str(&format!("`{stick}` takes {}: {names}\n", size(part.size_bytes)));
+    }
+    if !report.left.is_empty() {
+        let left_bytes = report.left.iter().map(|file| file.size_bytes).sum();
+        text.push_str(&format!(
+            "LEFT {} in {} volumes: plug in the next stick and run the same command again\n",
+            size(left_bytes),
+            report.left.len()
+        ));
+    }
     text
 }
 
@@ -133,6 +169,13 @@ fn row(package: &ExportedPackage) -> Vec<String> {
         size(package.size_bytes),
         label.to_owned(),
     ]
+}
+
+/// Reads `10%` or `10`.
+fn parse_percent(text: &str) -> Result<u32, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim();
+    let percent: u32 = number.parse().map_err(|_| "use a number, for example 10%".to_owned())?;
+    if percent <= 100 { Ok(percent) } else { Err("100% is as many parity volumes as volumes".into()) }
 }
 
 /// Reads `500MB`, `1GiB` or plain bytes.

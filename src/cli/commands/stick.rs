@@ -119,6 +119,7 @@ fn info_text(report: &StickReport) -> String {
 fn verify_text(report: &StickVerifyReport) -> String {
     let bad = report.files.iter().filter(|file| !file.is_whole);
     let mut lines: Vec<String> = bad.map(|file| format!("DAMAGED {}", file.file)).collect();
+    lines.extend(report.remarks.iter().map(ToString::to_string));
     let all_bytes = report.files.iter().map(|file| file.size_bytes).sum();
     lines.push(match lines.is_empty() {
         true => format!("{} in {} files read back, all as written", size(all_bytes), report.files.len()),

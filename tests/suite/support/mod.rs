@@ -3,6 +3,11 @@
 
 pub(crate) mod documents;
 pub(crate) mod drill;
+pub(crate) mod fault_drive;
+pub(crate) mod fault_fs;
+pub(crate) mod fault_medium;
+mod fault_power;
+pub(crate) mod fault_scene;
 pub(crate) mod http_server;
 pub(crate) mod mutation;
 pub(crate) mod noise;
