@@ -51,7 +51,6 @@ pub(crate) struct Context {
     /// True when no network connection may be opened.
     pub(crate) is_offline: bool,
     /// True when more should be said.
-    #[cfg_attr(not(feature = "engine"), expect(dead_code, reason = "only the engine has more to say"))]
     pub(crate) is_verbose: bool,
 }
 

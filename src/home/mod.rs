@@ -9,6 +9,8 @@
 //!   packages/<name>/<version>+<variant>/…   the files of an installed package under their own names
 //!   staging/                     downloads and imports under way
 //!   registries/<name>/           root, signed metadata, verified index files
+//!   courier/<name>.pk8           this home's own key as a courier, readable by the user alone
+//!   couriers/<name>.toml         couriers whom the keeper authorised
 //!   pieces/<sha256>              piece lists, named by their own digest
 //!   collections/<name>/          the index of a set of documents
 //!   site.toml                    who this site is in its letters: id, label, next number
@@ -74,6 +76,16 @@ impl Home {
     /// The folder of known registries.
     pub fn registries(&self) -> PathBuf {
         self.root.join("registries")
+    }
+
+    /// The folder of this home's own key as a courier.
+    pub fn courier(&self) -> PathBuf {
+        self.root.join("courier")
+    }
+
+    /// The folder of couriers whom the keeper authorised.
+    pub fn couriers(&self) -> PathBuf {
+        self.root.join("couriers")
     }
 
     /// The folder of piece lists.

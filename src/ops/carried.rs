@@ -9,7 +9,7 @@ use url::Url;
 use crate::bundle::{Stick, TrustSet, TrustSets};
 use crate::digest::Sha256;
 use crate::package::Name;
-use crate::registry::{Fetch, FetchError, address_in_record};
+use crate::registry::{Fetch, FetchError, Fingerprint, address_in_record};
 
 use super::error::Result;
 
@@ -48,7 +48,7 @@ impl Carried {
 ///
 /// # Errors
 /// When no set is whole, naming the damaged one.
-pub(super) fn find(folder: &Path, name: &Name, fingerprint: Option<&Sha256>) -> Result<Option<Carried>> {
+pub(super) fn find(folder: &Path, name: &Name, fingerprint: Option<&Fingerprint>) -> Result<Option<Carried>> {
     let Ok(stick) = Stick::open(folder) else { return Ok(None) };
     let TrustSets { sets, damaged, .. } = stick.trust_sets();
     if let (true, Some(error)) = (sets.is_empty(), damaged.into_iter().next()) {
@@ -58,7 +58,7 @@ pub(super) fn find(folder: &Path, name: &Name, fingerprint: Option<&Sha256>) -> 
     for set in sets {
         for carried in registries_in(set) {
             let is_meant = match fingerprint {
-                Some(fingerprint) => carried.fingerprint().as_ref() == Some(fingerprint),
+                Some(told) => carried.fingerprint().is_some_and(|found| told.matches(&found)),
                 None => carried.name == name.as_str(),
             };
             if is_meant {

@@ -16,6 +16,7 @@ use crate::store::{Installed, Store};
 
 use super::error::Result;
 use super::fitting::{Fitting, gib};
+use super::revoked::{RevokedPackage, Words};
 use super::site;
 
 /// Less memory than this runs hardly any chat model, in bytes.
@@ -176,6 +177,15 @@ fn packages(home: &Home) -> Vec<Check> {
     };
     let mut checks: Vec<Check> =
         installed.iter().filter_map(|package| package_fault(&store, package)).collect();
+    let words = Words::read(home);
+    checks.extend(installed.iter().filter_map(|package| words.against(package)).map(|revoked| {
+        let RevokedPackage { name, version, reason, registry, .. } = &revoked;
+        let found = format!("`{name}` {version} was revoked by its publisher (`{registry}`): {reason}");
+        warning("packages", found, revoked.advice())
+    }));
+    if let Some(fault) = words.fault {
+        checks.push(warning("registries", fault, "`localml update` says more"));
+    }
     if checks.is_empty() {
         checks.push(ok("packages", format!("{} installed, every file in its place", installed.len())));
     }

@@ -13,10 +13,11 @@ use crate::home::Home;
 use crate::package::{Name, PackageRef, RelativePath, VariantId, Version};
 use crate::progress::Monitor;
 use crate::registry;
-use crate::store::{Installed, Origin, Store};
+use crate::store::{Installed, Store};
 
 use super::addressee::{Addressee, addressees};
 use super::berths::{self, Berths, StickPart};
+use super::courier::{self, CourierShowReport};
 use super::difference::{NotSent, Parcel, RequiredFile, parcels};
 use super::error::{Error, Result, While as _};
 use super::holding::reference;
@@ -54,6 +55,15 @@ pub struct ExportOptions {
     pub volume_size_bytes: u64,
     /// Only say what would be written.
     pub is_plan: bool,
+    /// Signs what no publisher signed with this home's own key.
+    pub signing: Option<Signing>,
+}
+
+/// That a courier signs, and under which name.
+#[derive(Debug, Clone, Default)]
+pub struct Signing {
+    /// The courier's name, for the first time; the name that the key has when absent.
+    pub name: Option<Name>,
 }
 
 /// What was written, or would be.
@@ -87,6 +97,9 @@ pub struct ExportReport {
     pub was_there: bool,
     /// True when nothing was written yet.
     pub is_plan: bool,
+    /// The courier who signed what no publisher signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub courier: Option<CourierShowReport>,
 }
 
 /// One exported package.
@@ -145,7 +158,8 @@ pub fn export(home: &Home, options: &ExportOptions, monitor: &dyn Monitor) -> Re
         true => (everyone(choose(&store, &options.packages, monitor)?), Vec::new()),
         false => difference(&store, &addressees, options, monitor)?,
     };
-    let trust = trust_files(home)?;
+    let mut trust = trust_files(home)?;
+    let courier = sign(home, &parcels, options, &mut trust, monitor)?;
     let addressees: Vec<Addressee> = match options.is_full {
         true => addressees.into_iter().map(Addressee::with_nothing).collect(),
         false => addressees,
@@ -156,7 +170,26 @@ pub fn export(home: &Home, options: &ExportOptions, monitor: &dyn Monitor) -> Re
         note_sent(home, &report, monitor)?;
     }
     report.not_sent = not_sent;
+    report.courier = courier;
     Ok(report)
+}
+
+/// Adds the courier's signature about what no publisher signed, when that was asked for.
+fn sign(
+    home: &Home,
+    parcels: &[Parcel],
+    options: &ExportOptions,
+    trust: &mut Vec<TrustFile>,
+    monitor: &dyn Monitor,
+) -> Result<Option<CourierShowReport>> {
+    let Some(Signing { name }) = &options.signing else { return Ok(None) };
+    let chosen: Vec<&Installed> = parcels.iter().map(|parcel| &parcel.installed).collect();
+    let Some((courier, statement)) = courier::sign(home, name.as_ref(), &chosen, options.is_plan)? else {
+        monitor.note("a publisher signed all of it; nothing needs a courier's signature");
+        return Ok(None);
+    };
+    trust.push(statement);
+    Ok(Some(courier))
 }
 
 fn everyone(chosen: Vec<Installed>) -> Vec<Parcel> {
@@ -266,6 +299,7 @@ impl Shipment {
             sticks,
             was_there: berths::are_already_there(&planned),
             is_plan: options.is_plan,
+            courier: None,
         };
         if !options.is_plan {
             let (is_new, num_bytes) = berths.write(planned, monitor)?;
@@ -366,7 +400,7 @@ fn exported(installed: &Installed, chosen: &[Parcel]) -> ExportedPackage {
         version: head.version.clone(),
         variant: installed.variant.clone(),
         size_bytes: installed.size_bytes(),
-        is_signed: installed.origin != Origin::Unsigned,
+        is_signed: installed.origin.is_published(),
         requires: head.requires.iter().filter(is_absent).cloned().collect(),
     }
 }

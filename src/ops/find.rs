@@ -16,6 +16,7 @@ use crate::retrieval::{Found, Question, SearchOptions, best_sentence, search};
 use super::embedding::Embedders;
 use super::error::{Error, Result};
 use super::index::{collection_names, folder_of};
+use super::revoked;
 
 /// What to find.
 #[derive(Debug, Clone)]
@@ -122,9 +123,12 @@ pub fn find(
         notes.push("no passage has a word of the question; these are the nearest in meaning".to_owned());
     }
     let mut analyser = Analyser::new();
-    let passages =
+    let passages: Vec<FoundPassage> =
         found.into_iter().map(|found| shown(&mut analyser, &question.text, &collections, found)).collect();
-    Ok(FindReport { question: question.text, passages, used_vectors, notes })
+    let mut report = FindReport { question: question.text, passages, used_vectors, notes };
+    let files: Vec<&Path> = report.passages.iter().map(|passage| passage.path.as_path()).collect();
+    report.notes.extend(revoked::warnings_about(home, &files, &[])?);
+    Ok(report)
 }
 
 /// Opens the named collections, or all; among all, a damaged one is passed over with a warning.

@@ -51,7 +51,7 @@ pub(super) fn reference(installed: &Installed) -> PackageRef {
     let head = &installed.manifest.package;
     let registry = match &installed.origin {
         Origin::Registry(name) => Some(name.clone()),
-        Origin::Catalog | Origin::Unsigned => None,
+        Origin::Catalog | Origin::Unsigned | Origin::Courier { .. } => None,
     };
     PackageRef {
         registry,

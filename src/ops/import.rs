@@ -21,12 +21,14 @@ use crate::store::{Installed, Store};
 
 use super::addressee::fulfils;
 use super::choice::is_usable;
+use super::courier::Statements;
 use super::error::{Error, Result, While as _};
 use super::holding::reference;
 use super::identity::Identity;
 use super::indexes;
 use super::receipt::{self, Expected, ReceiptReport};
 use super::removable;
+use super::revoked::{self, RevokedPackage};
 use super::sift::{self, Candidate, RefusedPackage, Sifted, Terms};
 use super::site;
 use super::stick_trust::{self, Brought, ImportedTrust, UnknownRoot};
@@ -47,6 +49,8 @@ pub struct ImportOptions {
     pub accepts_stale: bool,
     /// The fingerprint of a registry on the stick that is to be trusted from now on.
     pub fingerprint: Option<String>,
+    /// The fingerprint of a courier on the stick who is to be believed from now on.
+    pub courier: Option<String>,
 }
 
 /// What came in.
@@ -78,6 +82,8 @@ pub struct ImportReport {
     pub num_unread_bundles: usize,
     /// What else is wrong with the stick.
     pub remarks: Vec<Remark>,
+    /// The packages in use here that their publishers took back; the keeper decides about them.
+    pub revoked: Vec<RevokedPackage>,
     /// The receipt, when it could be written.
     pub receipt: Option<ReceiptReport>,
 }
@@ -114,6 +120,12 @@ pub struct IncompleteFile {
 }
 
 impl ImportReport {
+    /// True when packages in use were taken back, and the stick may have brought the news.
+    pub fn brings_revocations(&self) -> bool {
+        let is_newer = |trust: &ImportedTrust| trust.outcome == registry::Outcome::Newer;
+        !self.revoked.is_empty() && self.registries.iter().any(is_newer)
+    }
+
     /// True when everything that the stick offers, and was asked for, is usable here now.
     pub fn is_complete(&self) -> bool {
         self.incomplete.is_empty()
@@ -148,9 +160,10 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     let Brought { registries, unknown_roots, mut remarks } = stick_trust::update_from(&stick, home)?;
     let indexes = indexes::load(home)?;
     let store = site::store(home);
-    let terms = Terms { options, unknown_roots: &unknown_roots, monitor };
+    let statements = Statements::read(&stick, home, options.courier.as_deref())?;
+    let terms = Terms { options, unknown_roots: &unknown_roots, statements: &statements, monitor };
     let sifted = sift::sift(&bundles, &indexes, &store, &terms)?;
-    refuse_strangers(&sifted, &unknown_roots)?;
+    refuse_strangers(&stick, &sifted, &unknown_roots)?;
     let Sifted { candidates, unchanged, refused } = sifted;
     expected.iter_mut().for_each(|expected| expected.refuse(&refused));
     let carried = carried_blobs(&bundles);
@@ -168,6 +181,8 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     let receipt = receipt::leave(home, &folder, expected, &intake, monitor);
     let receipt = receipt.map_err(|error| monitor.warn(&error.in_one_line())).ok();
     remarks.extend(intake.remarks);
+    let here = store.installed()?;
+    let revoked = here.iter().filter_map(|package| revoked::against(&indexes, package)).collect();
     let missing = incomplete.iter().flat_map(|package| &package.files);
     Ok(ImportReport {
         stick: folder,
@@ -184,6 +199,7 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
         unknown_roots,
         num_unread_bundles,
         remarks,
+        revoked,
     })
 }
 
@@ -306,14 +322,14 @@ fn nothing_on(folder: &Path) -> Error {
 }
 
 /// When nothing on the stick is vouched for, that is the news, with the fingerprints to compare.
-fn refuse_strangers(sifted: &Sifted, unknown_roots: &[UnknownRoot]) -> Result<()> {
+fn refuse_strangers(stick: &Stick, sifted: &Sifted, unknown_roots: &[UnknownRoot]) -> Result<()> {
     let is_empty = sifted.candidates.is_empty() && sifted.unchanged.is_empty();
     let is_named = |root: &&UnknownRoot| {
         let mut registries = sifted.refused.iter().filter_map(|refused| refused.package.registry.as_ref());
         registries.any(|registry| registry.as_str() == root.name)
     };
     match unknown_roots.iter().find(is_named) {
-        Some(root) if is_empty => Err(stick_trust::unknown(root)),
+        Some(root) if is_empty => Err(stick_trust::unknown(stick, root)),
         _ => Ok(()),
     }
 }

@@ -8,6 +8,7 @@ use crate::hardware::{self, DEFAULT_CONTEXT_TOKENS, Machine, Need, Verdict};
 use crate::home::Home;
 use crate::package::{Kind, Manifest, Name, PackageRef, Variant, VariantId, Version};
 use crate::registry::{Freshness, Trust, VerifiedIndex, resolve};
+use crate::store::Origin;
 
 use super::error::Result;
 use super::indexes;
@@ -22,6 +23,9 @@ pub struct InfoReport {
     pub manifest: Manifest,
     /// Each build, in the publisher's order.
     pub variants: Vec<VariantInfo>,
+    /// The courier who vouches for what is installed, where no publisher does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub courier: Option<Name>,
     /// Every version that the registry names, the newest last.
     pub versions: Vec<Version>,
     /// What is installed here, as version and build.
@@ -53,13 +57,27 @@ pub fn info(home: &Home, package: &PackageRef) -> Result<InfoReport> {
     let indexes = indexes::load(home)?;
     let here = site::store(home).find(&package.name)?;
     let installed = here.as_ref().map(|here| (here.manifest.package.version.clone(), here.variant.clone()));
+    let courier = here.as_ref().and_then(|here| match &here.origin {
+        Origin::Courier { name, .. } => Some(name.clone()),
+        _ => None,
+    });
     match (resolve(&indexes, package), here) {
-        (Ok(resolved), _) => Ok(InfoReport { installed, ..described(resolved.index, resolved.manifest) }),
+        (Ok(resolved), _) => {
+            Ok(InfoReport { installed, courier, ..described(resolved.index, resolved.manifest) })
+        }
         (Err(crate::registry::RegistryError::NoSuchPackage { .. }), Some(here)) => {
             let variants = variants_of(&here.manifest);
             let versions = vec![here.manifest.package.version.clone()];
             let manifest = here.manifest;
-            Ok(InfoReport { registry: None, manifest, variants, versions, installed, freshness: None })
+            Ok(InfoReport {
+                registry: None,
+                manifest,
+                courier,
+                variants,
+                versions,
+                installed,
+                freshness: None,
+            })
         }
         (Err(error), _) => Err(error.into()),
     }
@@ -73,6 +91,7 @@ fn described(index: &VerifiedIndex, manifest: &Manifest) -> InfoReport {
         variants: variants_of(manifest),
         versions: versions.iter().map(|version| version.package.version.clone()).collect(),
         installed: None,
+        courier: None,
         freshness: match index.trust() {
             Trust::Signed { dates, .. } => Some(dates.judge(SystemTime::now())),
             Trust::BuiltIn => None,

@@ -7,6 +7,7 @@ use crate::package::{Kind, Name, VariantId, Version};
 use crate::store::{Installed, Origin};
 
 use super::error::Result;
+use super::revoked::{RevokedPackage, Words};
 use super::site;
 
 /// Everything installed, by name.
@@ -16,6 +17,9 @@ pub struct ListReport {
     pub packages: Vec<ListedPackage>,
     /// The bytes of all of them together.
     pub size_bytes: u64,
+    /// Why some of this may not be known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
 }
 
 /// One installed package.
@@ -35,10 +39,16 @@ pub struct ListedPackage {
     pub size_bytes: u64,
     /// Who vouches for it.
     pub origin: Origin,
-    /// False when nobody signed it.
+    /// False when no publisher signed it.
     pub is_signed: bool,
+    /// What it is called then: `unsigned`, or the courier who vouches for it.
+    #[serde(skip)]
+    pub label: String,
     /// False when its bytes are here only to be carried on.
     pub is_installed: bool,
+    /// What its publisher says against it, when it was taken back; it stays until the keeper decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<RevokedPackage>,
 }
 
 /// Lists what is installed, then what is only fetched.
@@ -47,15 +57,18 @@ pub struct ListedPackage {
 /// When a record is damaged.
 pub fn list(home: &Home) -> Result<ListReport> {
     let store = site::store(home);
+    let words = Words::read(home);
+    let listed = |package, is_installed| listed(package, is_installed, &words);
     let mut packages: Vec<ListedPackage> =
         store.installed()?.into_iter().map(|package| listed(package, true)).collect();
     packages.extend(store.fetched()?.into_iter().map(|package| listed(package, false)));
     let size_bytes = packages.iter().map(|package| package.size_bytes).sum();
-    Ok(ListReport { packages, size_bytes })
+    Ok(ListReport { packages, size_bytes, remark: words.fault })
 }
 
-fn listed(package: Installed, is_installed: bool) -> ListedPackage {
+fn listed(package: Installed, is_installed: bool, words: &Words) -> ListedPackage {
     let size_bytes = package.size_bytes();
+    let revoked = words.against(&package);
     let head = package.manifest.package;
     ListedPackage {
         name: head.name,
@@ -64,8 +77,10 @@ fn listed(package: Installed, is_installed: bool) -> ListedPackage {
         kind: head.kind,
         license: head.license,
         size_bytes,
-        is_signed: package.origin != Origin::Unsigned,
+        is_signed: package.origin.is_published(),
+        label: package.origin.label(),
         origin: package.origin,
         is_installed,
+        revoked,
     }
 }

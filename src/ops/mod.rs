@@ -21,6 +21,7 @@ mod letters;
 mod outgoing;
 mod receipt;
 mod removable;
+mod revoked;
 mod sift;
 mod site;
 mod stick_trust;
@@ -28,6 +29,7 @@ mod stick_trust;
 mod adopt;
 #[cfg(feature = "index")]
 mod ask;
+mod courier;
 mod doctor;
 #[cfg(feature = "engine")]
 mod engine_worker;
@@ -57,11 +59,15 @@ mod verify;
 
 #[cfg(feature = "index")]
 pub use crate::answer::{Citation, Confidence, Support};
+pub use crate::registry::Courier;
 pub use adopt::{AdoptOptions, AdoptReport, adopt};
 #[cfg(feature = "index")]
 pub use ask::{Answer, AskEvent, AskOptions, AskReport, Suggestion, ask};
 #[cfg(feature = "index")]
 pub use bench::{BenchOptions, BenchReport, BenchRow, bench_retrieval};
+pub use courier::{
+    CourierListReport, CourierShowReport, CourierWithdrawReport, courier_list, courier_show, courier_withdraw,
+};
 pub use doctor::{Check, DoctorReport, Health, doctor};
 #[cfg(feature = "index")]
 pub use embedding::{EmbedderOptions, Embedders, Embeds};
@@ -78,10 +84,13 @@ pub use index::{
 };
 // What the roof needs to call and to show of the bundle and registry rooms.
 pub use crate::bundle::{DEFAULT_VOLUME_BYTES, SiteId};
-pub use crate::registry::{Age, BuildOptions, Built, Freshness, Outcome as Change, show_fingerprint};
+pub use crate::registry::{
+    Age, BuildOptions, Built, Freshness, Outcome as Change, Quorum, Replaced, RotateOptions,
+    show_fingerprint, show_full_fingerprint,
+};
 pub use berths::StickPart;
 pub use difference::{NotSent, RequiredFile};
-pub use export::{DamagedPackage, ExportOptions, ExportReport, ExportedPackage, Recipient, export};
+pub use export::{DamagedPackage, ExportOptions, ExportReport, ExportedPackage, Recipient, Signing, export};
 pub use fetch::{FetchOptions, FetchReport, FetchedPackage, fetch};
 pub use import::{ImportOptions, ImportReport, IncompleteFile, IncompletePackage, LackingPackage, import};
 pub use info::{InfoReport, VariantInfo, info};
@@ -92,11 +101,12 @@ pub use overview::{NextCommand, OverviewReport, overview};
 pub use path::{PathReport, path};
 pub use receipt::ReceiptReport;
 pub use registry::{
-    AddOptions, AddReport, InitReport, SignReport, registry_add, registry_build, registry_check,
-    registry_init, registry_sign,
+    AddOptions, AddReport, InitReport, RotateReport, SignReport, registry_add, registry_build,
+    registry_check, registry_init, registry_rotate, registry_sign,
 };
 pub use remove::{RemoveOptions, RemoveReport, remove};
 pub use request::{RequestOptions, RequestReport, ShortRequestReport, request, request_short};
+pub use revoked::RevokedPackage;
 #[cfg(feature = "engine")]
 pub use run::{Conversation, RunOptions, RunReport, run};
 pub use search::{FoundPackage, SearchReport, search};

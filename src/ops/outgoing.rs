@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::bundle::{self, BundleError, Item, ItemFile, Outgoing, OutgoingBlob, TrustFile, is_text_name};
 use crate::digest::Sha256;
 use crate::package::{FileEntry, PieceList};
-use crate::store::{Installed, Origin, Store};
+use crate::store::{Installed, Store};
 
 use super::addressee::Addressee;
 use super::difference::{Parcel, RequiredFile, Share, share_of};
@@ -99,7 +99,7 @@ fn item(parcel: &Parcel) -> Item {
         kind: head.kind.clone(),
         license: head.license.clone(),
         recipients: parcel.recipients.clone(),
-        unsigned: (installed.origin == Origin::Unsigned).then(|| installed.manifest.clone()),
+        unsigned: (!installed.origin.is_published()).then(|| installed.manifest.clone()),
         files: installed.files().iter().map(file).collect(),
     }
 }

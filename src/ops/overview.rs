@@ -12,6 +12,7 @@ use crate::package::Kind;
 
 use super::error::Result;
 use super::list::list;
+use super::revoked::RevokedPackage;
 
 /// What this PC has.
 #[derive(Debug, Serialize)]
@@ -30,6 +31,8 @@ pub struct OverviewReport {
     pub num_other_packages: usize,
     /// Number of collections of documents.
     pub num_collections: usize,
+    /// The packages in use that their publishers took back.
+    pub revoked: Vec<RevokedPackage>,
     /// The commands that make sense next, each with what it is for.
     pub next: Vec<NextCommand>,
 }
@@ -51,14 +54,17 @@ pub fn overview(home: &Home) -> Result<OverviewReport> {
     let packages: Vec<_> = list(home)?.packages.into_iter().filter(|package| package.is_installed).collect();
     let count = |kind: Kind| packages.iter().filter(|package| package.kind == kind).count();
     let (num_chat_models, num_embedders) = (count(Kind::ChatModel), count(Kind::Embedder));
+    let num_packages = packages.len();
+    let revoked = packages.into_iter().filter_map(|package| package.revoked).collect();
     let mut report = OverviewReport {
         home: home.root().to_owned(),
         ram_bytes: hardware::probe().ram_bytes,
         free_bytes: disk::free_bytes(home.root())?,
         num_chat_models,
         num_embedders,
-        num_other_packages: packages.len() - num_chat_models - num_embedders,
+        num_other_packages: num_packages - num_chat_models - num_embedders,
         num_collections: num_collections(home),
+        revoked,
         next: Vec::new(),
     };
     report.next = next_commands(&report);

@@ -7,19 +7,18 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use crate::digest::Sha256;
-use crate::error::ErrorKind;
 use crate::gguf::Header;
 use crate::home::Home;
 use crate::package::{Name, Variant};
 use crate::progress::Monitor;
 use crate::registry::{
-    self, Addition, BuildOptions, Built, CATALOG, Fetch, FolderFetch, Outcome, SignOptions, Signed,
-    fingerprint_of,
+    self, Addition, BuildOptions, Built, Fetch, FolderFetch, Initialised, Outcome, Quorum, RotateOptions,
+    Rotated, SignOptions, Signed, fingerprint_of,
 };
 use crate::transfer::{Client, Options};
 
 use super::carried;
-use super::error::{Error, Result};
+use super::error::Result;
 use super::fetcher::{address, explained, fetcher};
 
 /// What `init` made.
@@ -29,8 +28,22 @@ pub struct InitReport {
     pub registry: PathBuf,
     /// Where the keys lie; they never belong in the registry.
     pub keys: PathBuf,
+    /// The files of the root keys.
+    pub root_keys: Vec<PathBuf>,
+    /// How many of them the next root needs.
+    pub threshold: usize,
     /// What readers compare before they trust the registry.
     pub fingerprint: Sha256,
+}
+
+/// What replaced the keys.
+#[derive(Debug, Serialize)]
+pub struct RotateReport {
+    /// The registry's folder.
+    pub registry: PathBuf,
+    /// What the next root is.
+    #[serde(flatten)]
+    pub rotated: Rotated,
 }
 
 /// What was signed.
@@ -77,9 +90,19 @@ pub struct AddOptions {
 ///
 /// # Errors
 /// When either exists, or the keys would lie inside the registry.
-pub fn registry_init(folder: &Path, keys: &Path) -> Result<InitReport> {
-    let made = registry::init(folder, keys, SystemTime::now())?;
-    Ok(InitReport { registry: folder.to_owned(), keys: made.keys, fingerprint: made.fingerprint })
+pub fn registry_init(folder: &Path, keys: &Path, quorum: Quorum) -> Result<InitReport> {
+    let Initialised { fingerprint, root_keys } = registry::init(folder, keys, quorum, SystemTime::now())?;
+    let (registry, keys) = (folder.to_owned(), keys.to_owned());
+    Ok(InitReport { registry, keys, root_keys, threshold: quorum.threshold, fingerprint })
+}
+
+/// Replaces keys, or changes how many of them the next root needs.
+///
+/// # Errors
+/// When too few of the keys that are trusted now are here, or nothing would change.
+pub fn registry_rotate(folder: &Path, options: &RotateOptions) -> Result<RotateReport> {
+    let rotated = registry::rotate(folder, options, SystemTime::now())?;
+    Ok(RotateReport { registry: folder.to_owned(), rotated })
 }
 
 /// Generates a registry from manifests; with `is_check`, only says whether it is up to date.
@@ -102,7 +125,7 @@ pub fn registry_check(folder: &Path, options: &BuildOptions) -> Result<Built> {
 ///
 /// # Errors
 /// When there is no root or index, or a key is not the one that the root names.
-pub fn registry_sign(folder: &Path, keys: &Path, expires_days: u32) -> Result<SignReport> {
+pub fn registry_sign(folder: &Path, keys: &[PathBuf], expires_days: u32) -> Result<SignReport> {
     let signed = registry::sign(folder, keys, &SignOptions { expires_days, now: SystemTime::now() })?;
     let fingerprint = fingerprint_of(&folder.display().to_string(), &FolderFetch::new(folder))?;
     Ok(SignReport { registry: folder.to_owned(), signed, fingerprint })
@@ -114,10 +137,6 @@ pub fn registry_sign(folder: &Path, keys: &Path, expires_days: u32) -> Result<Si
 /// An unknown root without a fingerprint, or another fingerprint, is not trusted.
 pub fn registry_add(home: &Home, options: &AddOptions, monitor: &dyn Monitor) -> Result<AddReport> {
     let name = options.name.clone();
-    if name.as_str() == CATALOG {
-        let message = format!("the name `{CATALOG}` stands for the index inside this program");
-        return Err(Error::new(ErrorKind::Usage, message).with_hint("choose another name"));
-    }
     let fingerprint = options.fingerprint.as_deref().map(registry::parse_fingerprint).transpose()?;
     let mut url = address(&options.address)?;
     let client = Client::new(Options { is_offline: options.is_offline, ..Options::default() });

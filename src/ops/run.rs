@@ -14,6 +14,7 @@ use crate::store::{Installed, Store};
 use super::error::{Error, Result, While as _};
 use super::fitting::Fitting;
 use super::path::find_installed;
+use super::revoked;
 use super::site;
 
 /// How a model is to run.
@@ -90,6 +91,7 @@ impl Conversation {
         let store = site::store(home);
         let installed = find_installed(&store, model)?;
         let path = chat_file(&store, &installed)?;
+        revoked::warn(home, &[&installed], monitor);
         if let Some(variant) = installed.manifest.variant(&installed.variant) {
             Fitting::here(options.ignores_memory).check(&installed.manifest, variant)?;
         }

@@ -8,13 +8,15 @@ use crate::bundle::{BundleError, Bundles, Item};
 use crate::error::{ErrorKind, Explain as _};
 use crate::package::{Manifest, Name, PackageRef, VariantId, Version};
 use crate::progress::Monitor;
-use crate::registry::VerifiedIndex;
+use crate::registry::{self, Subject, VerifiedIndex, short_fingerprint};
 use crate::store::{Installed, Origin, Store};
 
 use super::choice::origin;
+use super::courier::Statements;
 use super::error::{Error, Result};
 use super::import::ImportOptions;
 use super::indexes;
+use super::revoked;
 use super::site;
 use super::stick_trust::UnknownRoot;
 
@@ -46,6 +48,7 @@ pub(super) struct Sifted {
 pub(super) struct Terms<'a> {
     pub(super) options: &'a ImportOptions,
     pub(super) unknown_roots: &'a [UnknownRoot],
+    pub(super) statements: &'a Statements,
     pub(super) monitor: &'a dyn Monitor,
 }
 
@@ -150,14 +153,14 @@ fn judge<'a>(
     let (Some(version), Some(variant)) = (&item.package.version, &item.package.variant) else {
         return Err("the stick does not say which version and build it is".into());
     };
+    // Another registry may still list the same bytes; whoever took them back had a reason.
+    if let Some(revoked) = registry::revoked(indexes, &subject(item, version)) {
+        return Err(format!("its publisher took it back: {}", revoked.revocation.reason));
+    }
     if let Some(manifest) = &item.unsigned {
-        return unsigned(item, manifest, variant, terms).map(|candidate| (candidate, None));
+        return unsigned(item, manifest, variant, indexes, terms).map(|candidate| (candidate, None));
     }
     let name = &item.package.name;
-    // Another registry may still list the same bytes; whoever took them back had a reason.
-    if let Some(revocation) = indexes.iter().find_map(|index| index.revocation_of(name, version)) {
-        return Err(format!("its publisher took it back: {}", revocation.reason));
-    }
     let mut reason = unknown_reason(item, terms);
     for index in indexes {
         let manifest = index.versions_of(name).iter().find(|manifest| manifest.package.version == *version);
@@ -174,11 +177,21 @@ fn judge<'a>(
     Err(reason)
 }
 
+fn subject<'a>(item: &'a Item, version: &'a Version) -> Subject<'a> {
+    Subject {
+        name: &item.package.name,
+        version,
+        files: item.files.iter().map(|file| file.sha256).collect(),
+        is_vouched: item.unsigned.is_none(),
+    }
+}
+
 fn unknown_reason(item: &Item, terms: &Terms<'_>) -> String {
     let registry = item.package.registry.as_ref().map(Name::as_str);
     match terms.unknown_roots.iter().find(|root| Some(root.name.as_str()) == registry) {
         Some(root) => {
-            format!("its registry `{}` is not known here (fingerprint {})", root.name, root.fingerprint)
+            let short = short_fingerprint(&root.fingerprint);
+            format!("its registry `{}` is not known here (fingerprint {short})", root.name)
         }
         None => "no registry known here names it".into(),
     }
@@ -191,23 +204,43 @@ fn describes(manifest: &Manifest, variant: &VariantId, item: &Item) -> bool {
     })
 }
 
+/// What no publisher signed comes by the keeper's word, or by that of a courier whom the keeper authorised.
 fn unsigned(
     item: &Item,
     manifest: &Manifest,
     variant: &VariantId,
+    indexes: &[VerifiedIndex],
     terms: &Terms<'_>,
 ) -> std::result::Result<Candidate, String> {
     let name = &item.package.name;
-    if !terms.options.unsigned.contains(name) {
-        return Err(format!("nobody signed it; `--unsigned {name}` takes it all the same"));
-    }
+    let by_name = format!("`--unsigned {name}` takes it all the same");
+    let (manifest, origin) = if terms.options.unsigned.contains(name) {
+        (manifest, Origin::Unsigned)
+    } else {
+        match terms.statements.vouch(&item.package) {
+            Ok(vouched) => vouched,
+            Err(more) if more.is_empty() => return Err(format!("nobody signed it; {by_name}")),
+            Err(more) => return Err(format!("no publisher signed it; {more}; {by_name}")),
+        }
+    };
     let is_itself =
         manifest.package.name == *name && Some(&manifest.package.version) == item.package.version.as_ref();
     if !is_itself || manifest.variant(variant).is_none() || manifest.check().is_err() {
         return Err("its own description contradicts itself".into());
     }
-    let installed = Installed::new(manifest.clone(), variant.clone(), Origin::Unsigned, site::now());
-    Ok(Candidate { package: item.package.clone(), installed })
+    let holder = indexes.iter().find(|index| !index.versions_of(name).is_empty());
+    if let (Origin::Courier { .. }, Some(index)) = (&origin, holder) {
+        return Err(format!(
+            "the registry `{}` has a package of this name, and a courier's does not take its place; {by_name}",
+            index.name()
+        ));
+    }
+    let installed = Installed::new(manifest.clone(), variant.clone(), origin, site::now());
+    // What the stick lists may differ from the description; the description is what would come in.
+    match revoked::against(indexes, &installed) {
+        Some(revoked) => Err(format!("its publisher took it back: {}", revoked.reason)),
+        None => Ok(Candidate { package: item.package.clone(), installed }),
+    }
 }
 
 /// What is installed already stays; a newer version stays too, unless the older one was asked for.
@@ -225,7 +258,16 @@ fn compare_with_installed(
         .packages
         .iter()
         .any(|package| package.name == *wanted.name() && package.version.is_some());
+    let is_courier = matches!(wanted.origin, Origin::Courier { .. });
     match here {
+        Some(here) if is_courier && here.origin != wanted.origin => {
+            let name = here.name();
+            let reason = format!(
+                "another `{name}` is installed here, and a courier's does not take its place; `localml remove {name}` \
+                 makes room for it"
+            );
+            sifted.refused.push(RefusedPackage { package: candidate.package, reason });
+        }
         Some(_) if is_same => sifted.unchanged.push(candidate.package),
         Some(here) if here.manifest.package.version > *version(&candidate) && !is_version_asked => {
             let newer = &here.manifest.package.version;

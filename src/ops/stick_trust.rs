@@ -8,7 +8,10 @@ use crate::digest::Sha256;
 use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::package::Name;
-use crate::registry::{self, Addition, Known, Outcome, RegistryError, show_fingerprint};
+use crate::registry::{
+    self, Addition, CATALOG, Fingerprint, Known, Outcome, RegistryError, short_fingerprint, show_fingerprint,
+    show_full_fingerprint,
+};
 
 use super::carried::{Carried, registries_in};
 use super::error::{Error, Result, While as _};
@@ -29,6 +32,8 @@ pub struct UnknownRoot {
     pub name: String,
     /// The sha256 of its first root.
     pub fingerprint: Sha256,
+    /// True when another registry has this name here.
+    pub is_name_taken: bool,
 }
 
 /// What the trust files of a stick came to.
@@ -57,7 +62,10 @@ pub(super) fn update_from(stick: &Stick, home: &Home) -> Result<Brought> {
         match known.iter().find(|known| known.fingerprint == fingerprint) {
             Some(known) => note(&mut brought.registries, known, update(known, &carried)?),
             None if brought.unknown_roots.iter().any(|other| other.fingerprint == fingerprint) => {}
-            None => brought.unknown_roots.push(UnknownRoot { name: carried.name, fingerprint }),
+            None => {
+                let is_name_taken = is_taken(&carried.name, &known);
+                brought.unknown_roots.push(UnknownRoot { name: carried.name, fingerprint, is_name_taken });
+            }
         }
     }
     Ok(brought)
@@ -89,17 +97,24 @@ fn note(imported: &mut Vec<ImportedTrust>, known: &Known, outcome: Outcome) {
 ///
 /// # Errors
 /// `Untrusted` when no registry on the stick has this fingerprint, or the files of a new one do not hold.
-pub(super) fn accept(stick: &Stick, home: &Home, fingerprint: &Sha256) -> Result<()> {
+pub(super) fn accept(stick: &Stick, home: &Home, told: &Fingerprint) -> Result<()> {
     let mut found: Vec<String> = Vec::new();
     let known = registry::known(&home.registries())?;
     let TrustSets { sets, damaged, .. } = stick.trust_sets();
     for carried in sets.into_iter().flat_map(registries_in) {
         match carried.fingerprint() {
             // Accepted before; `update_from` judges whether the stick is newer.
-            Some(other) if other == *fingerprint && known.iter().any(|known| known.fingerprint == other) => {
+            Some(other) if told.matches(&other) && known.iter().any(|known| known.fingerprint == other) => {
                 return Ok(());
             }
-            Some(other) if other == *fingerprint => return add(home, *fingerprint, &carried),
+            Some(other) if told.matches(&other) && is_taken(&carried.name, &known) => {
+                let message = format!("another registry is called `{}` here", carried.name);
+                let hint = add_as_other(stick, &other);
+                return Err(
+                    Error::new(ErrorKind::Usage, message).with_hint(format!("{hint}, then import again"))
+                );
+            }
+            Some(other) if told.matches(&other) => return add(home, other, &carried),
             Some(other) => found.push(format!("`{}`:\n{}", carried.name, show_fingerprint(&other))),
             None => {}
         }
@@ -125,20 +140,44 @@ fn add(home: &Home, fingerprint: Sha256, carried: &Carried) -> Result<()> {
     let url =
         address.ok_or_else(|| untrusted(format!("the stick names no address of the registry `{name}`")))?;
     let folder = home.registries().join(name.as_str());
-    registry::add(&folder, &Addition { name, url, fingerprint: Some(fingerprint) }, carried)?;
+    registry::add(&folder, &Addition { name, url, fingerprint: Some(fingerprint.into()) }, carried)?;
     Ok(())
 }
 
+fn is_taken(name: &str, known: &[Known]) -> bool {
+    name == CATALOG || known.iter().any(|known| known.name.as_str() == name)
+}
+
+/// What a person calls the stick.
+fn folder_of(stick: &Stick) -> String {
+    let parent = stick.root().parent().map(|folder| folder.display().to_string());
+    parent.filter(|folder| !folder.is_empty()).unwrap_or_else(|| ".".to_owned())
+}
+
+/// The command that gives a registry of the stick another name than its carrier did.
+fn add_as_other(stick: &Stick, fingerprint: &Sha256) -> String {
+    let (folder, short) = (folder_of(stick), short_fingerprint(fingerprint));
+    format!("`localml registry add OTHER-NAME {folder} --fingerprint {short}`")
+}
+
 /// The error that an unknown root ends with.
-pub(super) fn unknown(root: &UnknownRoot) -> Error {
+pub(super) fn unknown(stick: &Stick, root: &UnknownRoot) -> Error {
     let message = format!(
         "the packages on this stick come from the registry `{}`, which is not known here; its fingerprint is\n{}",
         root.name,
-        show_fingerprint(&root.fingerprint)
+        show_full_fingerprint(&root.fingerprint)
     );
+    let command = if root.is_name_taken {
+        format!(
+            "{}, since another registry is called `{}` here",
+            add_as_other(stick, &root.fingerprint),
+            root.name
+        )
+    } else {
+        let (folder, short) = (folder_of(stick), short_fingerprint(&root.fingerprint));
+        format!("`localml import {folder} --fingerprint {short}`")
+    };
     Error::new(ErrorKind::Untrusted, message).with_hint(format!(
-        "compare the fingerprint with the publisher, by telephone for example; if all of it agrees, \
-         `localml import DIR --fingerprint {}`",
-        root.fingerprint
+        "compare the fingerprint with the publisher, by telephone for example; if all of it agrees, {command}"
     ))
 }

@@ -9,8 +9,10 @@ use crate::digest::Sha256;
 use crate::disk::{self, Lock};
 use crate::package::Name;
 
+use super::catalog::CATALOG;
 use super::error::{RegistryError, Result};
 use super::fetch::Fetch;
+use super::fingerprint::Fingerprint;
 use super::index::{Fault, Files, VerifiedIndex, read_config};
 use super::record::{RECORD, Record, generation_folder, paths_in};
 use super::session::{self, Cause, Refusal};
@@ -51,7 +53,7 @@ pub struct Addition {
     /// Where it will be refreshed from.
     pub url: Url,
     /// What a person was told; without it an unknown registry is never added.
-    pub fingerprint: Option<Sha256>,
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// Reads the fingerprint of the registry that `fetch` shows, trusting nothing.
@@ -68,14 +70,17 @@ pub fn fingerprint_of(place: &str, fetch: &dyn Fetch) -> Result<Sha256> {
 ///
 /// # Errors
 /// `UnknownRoot` when no fingerprint was given, `WrongFingerprint` when it is another, `AlreadyKnown`
-/// when the name stands for another registry; otherwise as `update`.
+/// when the name stands for another registry, `ReservedName`; otherwise as `update`.
 pub fn add(folder: &Path, addition: &Addition, fetch: &dyn Fetch) -> Result<Updated> {
     let root = first_root(addition.url.as_str(), fetch)?;
     let found = Sha256::of(&root);
     let name = addition.name.to_string();
-    match addition.fingerprint {
+    if name == CATALOG {
+        return Err(RegistryError::ReservedName { name });
+    }
+    match &addition.fingerprint {
         None => return Err(RegistryError::UnknownRoot { name, fingerprint: found.to_string() }),
-        Some(expected) if expected != found => {
+        Some(expected) if !expected.matches(&found) => {
             let (expected, found) = (expected.to_string(), found.to_string());
             return Err(RegistryError::WrongFingerprint { name, expected, found });
         }
@@ -87,7 +92,7 @@ pub fn add(folder: &Path, addition: &Addition, fetch: &dyn Fetch) -> Result<Upda
             let record = Record { url: addition.url.clone(), ..record };
             refresh(folder, record, fetch, Outcome::Newer)
         }
-        Err(_) => {
+        Err(RegistryError::DamagedRecord { .. }) => {
             let record = Record {
                 format: FORMAT,
                 name: addition.name.clone(),
@@ -98,6 +103,7 @@ pub fn add(folder: &Path, addition: &Addition, fetch: &dyn Fetch) -> Result<Upda
             };
             add_new(folder, salvaged(folder, record), root, fetch)
         }
+        Err(error) => Err(error),
     }
 }
 
@@ -156,7 +162,8 @@ pub fn repair(folder: &Path, fetch: &dyn Fetch) -> Result<Updated> {
     let record = Record::read(folder)?;
     let root = first_root(record.url.as_str(), fetch)?;
     if Sha256::of(&root) != record.fingerprint {
-        let (expected, found) = (record.fingerprint.to_string(), Sha256::of(&root).to_string());
+        let expected = Fingerprint::from(record.fingerprint).to_string();
+        let found = Sha256::of(&root).to_string();
         return Err(RegistryError::WrongFingerprint { name: record.name.to_string(), expected, found });
     }
     anew(folder, record, root, fetch, Outcome::Newer)

@@ -21,7 +21,7 @@ pub enum RegistryError {
         file: String,
     },
     /// Nobody has said that this root is to be trusted.
-    #[error("the registry `{name}` is not known here; its fingerprint is\n{}", grouped(.fingerprint))]
+    #[error("the registry `{name}` is not known here; its fingerprint is\n{}", in_short_and_full(.fingerprint))]
     UnknownRoot {
         /// What the registry calls itself.
         name: String,
@@ -31,19 +31,19 @@ pub enum RegistryError {
     /// The root is not the one whose fingerprint was given.
     #[error(
         "the registry `{name}` has another fingerprint than the one given:\n{}\nwas expected, but it is\n{}",
-        grouped(.expected),
-        grouped(.found)
+        .expected,
+        in_short_and_full(.found)
     )]
     WrongFingerprint {
         /// What the registry is called here.
         name: String,
-        /// What was given with `--fingerprint`.
+        /// What was given with `--fingerprint`, in groups.
         expected: String,
         /// The sha256 of the `1.root.json` that is there.
         found: String,
     },
-    /// The text is not 64 hexadecimal digits, however grouped.
-    #[error("`{text}` is not a fingerprint (64 hexadecimal digits, spaces allowed)")]
+    /// The text is not 24 to 64 hexadecimal digits, however grouped.
+    #[error("`{text}` is not a fingerprint (24 or more hexadecimal digits, spaces allowed)")]
     NotAFingerprint {
         /// What was given.
         text: String,
@@ -115,9 +115,15 @@ pub enum RegistryError {
         known: u32,
     },
     /// A registry of this name is already known.
-    #[error("a registry `{name}` is already known here")]
+    #[error("another registry is called `{name}` here")]
     AlreadyKnown {
         /// Its name.
+        name: String,
+    },
+    /// The name stands for something else.
+    #[error("the name `{name}` stands for the index inside this program")]
+    ReservedName {
+        /// The name.
         name: String,
     },
     /// No registry of this name.
@@ -186,6 +192,14 @@ pub enum RegistryError {
         /// The files that would change.
         files: Vec<String>,
     },
+    /// A version that readers may have would become something else.
+    #[error("`{package}` is published, and {changed}")]
+    PublishedChanged {
+        /// The package, with its version.
+        package: String,
+        /// What would change.
+        changed: String,
+    },
     /// Keys and registry must not lie together.
     #[error("the keys' folder `{}` lies inside the registry `{}`", keys.display(), registry.display())]
     KeysInside {
@@ -201,6 +215,64 @@ pub enum RegistryError {
         path: PathBuf,
         /// What is wrong, continuing the sentence.
         reason: String,
+    },
+    /// A root or another file needs more signatures than there are keys.
+    #[error(
+        "`{role}` needs {needed} of the {num_named} keys that `{file}` names, and {num_found} of them can be used \
+         from {}{}",
+        list(.folders),
+        also(.unreadable)
+    )]
+    TooFewKeys {
+        /// The role that signs.
+        role: String,
+        /// The root that says so.
+        file: String,
+        /// How many keys must sign.
+        needed: u64,
+        /// How many keys may.
+        num_named: usize,
+        /// How many of them are here.
+        num_found: usize,
+        /// Where they were looked for.
+        folders: Vec<String>,
+        /// What is wrong with key files that could not be used.
+        unreadable: Vec<String>,
+    },
+    /// A number of root keys, or how many must sign, that makes no sense.
+    #[error(
+        "{threshold} of {num_keys} root keys: there may be 1 to {max_keys}, and at most all of them must sign"
+    )]
+    Quorum {
+        /// How many keys were asked for.
+        num_keys: usize,
+        /// How many of them would have to sign.
+        threshold: usize,
+        /// The most keys that there may be.
+        max_keys: usize,
+    },
+    /// A rotation that would change no key and no number.
+    #[error("nothing is to be replaced")]
+    NothingToRotate,
+    /// What a courier says, or the record of one, does not hold.
+    #[error("`{file}` {reason}")]
+    Statement {
+        /// The file.
+        file: String,
+        /// What is wrong with it, continuing the sentence.
+        reason: String,
+    },
+    /// Another courier has this name here.
+    #[error("another courier is called `{name}` here, with another key")]
+    CourierKnown {
+        /// The name.
+        name: String,
+    },
+    /// No courier of this name is authorised.
+    #[error("no courier `{name}` is authorised here")]
+    NoSuchCourier {
+        /// The name.
+        name: String,
     },
     /// Something exists that must not be written over.
     #[error("`{}` already exists", path.display())]
@@ -230,21 +302,29 @@ impl Explain for RegistryError {
             | Self::DamagedCopy { .. }
             | Self::DamagedRecord { .. }
             | Self::Missing { .. }
+            | Self::Statement { .. }
+            | Self::CourierKnown { .. }
             | Self::Revoked { .. } => ErrorKind::Untrusted,
             Self::NotARegistry { .. }
             | Self::NoSuchRegistry { .. }
+            | Self::NoSuchCourier { .. }
             | Self::NoSuchPackage { .. }
             | Self::NoSuchPart { .. } => ErrorKind::NotFound,
             Self::Fetch { .. } => ErrorKind::Network,
             Self::NotAFingerprint { .. }
             | Self::AlreadyKnown { .. }
+            | Self::ReservedName { .. }
             | Self::Ambiguous { .. }
+            | Self::Quorum { .. }
+            | Self::NothingToRotate
             | Self::KeysInside { .. } => ErrorKind::Usage,
             Self::NewerFormat { .. }
             | Self::Manifest { .. }
             | Self::Authoring { .. }
             | Self::OutOfDate { .. }
             | Self::Key { .. }
+            | Self::TooFewKeys { .. }
+            | Self::PublishedChanged { .. }
             | Self::Exists { .. }
             | Self::Date { .. } => ErrorKind::Failed,
         }
@@ -259,7 +339,11 @@ impl Explain for RegistryError {
                     .into(),
             ),
             Self::Rollback { .. } => {
-                Some("nothing was changed here; a mirror may be out of date, or someone shows you the past".into())
+                Some(
+                    "nothing was changed here; a mirror or a stick may be out of date, or someone shows you the \
+                     past: take a stick that is as new as what is known here, or `localml update`"
+                        .into(),
+                )
             }
             Self::UnknownRoot { name, .. } => Some(format!(
                 "compare the fingerprint with the publisher, by telephone for example, then \
@@ -275,14 +359,23 @@ impl Explain for RegistryError {
                 ))
             }
             Self::DamagedRecord { registry, .. } => {
-                Some(format!("add it anew: `localml registry add {registry} URL --fingerprint …`"))
+                Some(format!(
+                    "add it anew: `localml registry add {registry} URL --fingerprint …`, or without a network \
+                     `localml registry add {registry} DIR --fingerprint …` from a stick that carries it"
+                ))
             }
             Self::NotARegistry { .. } => Some(
                 "a registry is a folder with `1.root.json`, made by `localml registry init` and `registry sign`"
                     .into(),
             ),
             Self::NewerFormat { .. } => Some("a newer localml is needed to read it".into()),
-            Self::AlreadyKnown { name } => Some(format!("`localml update {name}` refreshes it")),
+            Self::AlreadyKnown { name } => Some(format!(
+                "call the new one otherwise: `localml registry add OTHER-NAME …`; `localml update {name}` refreshes \
+                 the one that is known"
+            )),
+            Self::ReservedName { .. } => {
+                Some("call it otherwise: `localml registry add OTHER-NAME …`".into())
+            }
             Self::NoSuchRegistry { .. } => Some("`localml registry add NAME URL --fingerprint …` adds one".into()),
             Self::NoSuchPackage { near, .. } if near.is_empty() => {
                 Some("`localml search WORDS` looks in titles, kinds and languages too".into())
@@ -294,7 +387,37 @@ impl Explain for RegistryError {
                 Some(format!("say which one, for example `{first}/{name}`"))
             }
             Self::Revoked { .. } => Some("`localml info` of the package lists its other versions".into()),
+            _ => self.signing_hint(),
+        }
+    }
+}
+
+impl RegistryError {
+    /// What someone who signs, or believes a courier, can do.
+    fn signing_hint(&self) -> Option<String> {
+        match self {
             Self::OutOfDate { .. } => Some("run `localml registry build` and commit what it writes".into()),
+            Self::TooFewKeys { role, .. } if role == "root" => Some(
+                "name every folder that holds one, with more `--keys`; without enough of them the registry can only \
+                 begin anew, under another fingerprint: `localml registry init`"
+                    .into(),
+            ),
+            Self::TooFewKeys { .. } => Some(
+                "name every folder that holds one, with more `--keys`; a lost key is replaced with \
+                 `localml registry rotate REGISTRY --keys DIR --replace missing`"
+                    .into(),
+            ),
+            Self::NothingToRotate => {
+                Some("say what: `--replace missing`, `--replace targets`, `--root-keys N` or `--threshold N`".into())
+            }
+            Self::CourierKnown { name } => Some(format!(
+                "ask the courier whether the key was made anew; `localml courier withdraw {name}` makes room for it"
+            )),
+            Self::NoSuchCourier { .. } => Some("`localml courier list` shows who is".into()),
+            Self::PublishedChanged { .. } => {
+                Some("sites that have it would never see the change: describe it as a new version (a draft that was never \
+                 signed: build once without it, then with it again)".into())
+            }
             Self::KeysInside { .. } => {
                 Some("give `--keys` a folder elsewhere: what lies in the registry is given away".into())
             }
@@ -311,7 +434,17 @@ pub(crate) fn grouped(hex: &str) -> String {
     lines.join("\n")
 }
 
+/// A fingerprint to be read aloud, and below it the whole of it for programs.
+pub(crate) fn in_short_and_full(hex: &str) -> String {
+    format!("{}\n  in full {hex}", grouped(hex.get(..24).unwrap_or(hex)))
+}
+
 fn list(names: &[String]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     quoted.join(", ")
+}
+
+/// What else was found, in brackets.
+fn also(remarks: &[String]) -> String {
+    if remarks.is_empty() { String::new() } else { format!(" ({})", remarks.join("; ")) }
 }

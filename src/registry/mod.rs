@@ -10,6 +10,7 @@ mod tree;
 
 mod index;
 mod resolve;
+mod revocation;
 mod search;
 
 mod catalog;
@@ -25,6 +26,7 @@ mod session;
 
 mod copy;
 
+mod courier;
 mod keys;
 mod publish;
 
@@ -33,14 +35,21 @@ pub use catalog::{CATALOG, catalog};
 pub use copy::{
     Addition, Outcome, Updated, add, fingerprint_of, load, repair, trust_files, update, update_from_stick,
 };
+pub use courier::{
+    Courier, CourierKey, MAX_STATEMENT_BYTES, Statement, VouchedPackage, authorise, couriers, withdraw,
+};
 pub use error::{RegistryError, Result};
 pub use fetch::{Fetch, FetchError, FolderFetch};
-pub use fingerprint::{parse_fingerprint, show_fingerprint};
+pub use fingerprint::{
+    Fingerprint, parse_fingerprint, short_fingerprint, show_fingerprint, show_full_fingerprint,
+};
 pub use index::{Trust, VerifiedIndex};
 pub use publish::{
-    BuildOptions, Built, Initialised, Inspect, SignOptions, Signed, build, check, init, rotate, sign,
+    BuildOptions, Built, Initialised, Inspect, Quorum, Replaced, RotateOptions, Rotated, SignOptions, Signed,
+    build, check, init, rotate, sign,
 };
 pub use record::{Known, address_in_record, known};
 pub use resolve::{Resolved, resolve};
+pub use revocation::{Revoked, Subject, revoked};
 pub use search::{Found, search};
 pub use tree::Revocation;

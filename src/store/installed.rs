@@ -14,8 +14,11 @@ use crate::package::{FileEntry, Manifest, Name, Variant, VariantId};
 use super::Store;
 use super::error::{Result, StoreError};
 
-/// The record format that this program writes. A later one is refused by name.
-const RECORD_FORMAT: u32 = 1;
+/// The record format of packages that a courier vouches for: a program that knows no couriers refuses it by name,
+/// instead of calling it damaged. Everything else is written as format 1, which every localml reads.
+const COURIER_FORMAT: u32 = 2;
+/// The newest record format that is read here. A later one is refused by name.
+const RECORD_FORMAT: u32 = COURIER_FORMAT;
 
 /// One installed package.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,12 +45,36 @@ pub enum Origin {
     Catalog,
     /// Nobody: a local file that the keeper adopted. Labelled so for ever.
     Unsigned,
+    /// No publisher, but a courier whom the keeper authorised. Labelled so for ever.
+    Courier {
+        /// What the courier was called here.
+        name: Name,
+        /// The sha256 of the courier's public key.
+        fingerprint: Sha256,
+    },
+}
+
+impl Origin {
+    /// True when a publisher vouches for it.
+    pub fn is_published(&self) -> bool {
+        matches!(self, Self::Registry(_) | Self::Catalog)
+    }
+
+    /// What a list says of it: nothing where a publisher vouches for it.
+    pub fn label(&self) -> String {
+        match self {
+            Self::Registry(_) | Self::Catalog => String::new(),
+            Self::Unsigned => "unsigned".to_owned(),
+            Self::Courier { name, .. } => format!("courier {name}"),
+        }
+    }
 }
 
 impl Installed {
     /// Describes an installation.
     pub fn new(manifest: Manifest, variant: VariantId, origin: Origin, installed_at: u64) -> Self {
-        Self { format: RECORD_FORMAT, manifest, variant, origin, installed_at }
+        let format = if matches!(origin, Origin::Courier { .. }) { COURIER_FORMAT } else { 1 };
+        Self { format, manifest, variant, origin, installed_at }
     }
 
     /// The package's name.

@@ -11,7 +11,9 @@ mod support;
 #[cfg(all(feature = "engine", feature = "index"))]
 mod ask;
 mod catalog;
+mod clocks;
 mod command_line;
+mod couriers;
 #[cfg(feature = "onnx")]
 mod embedding;
 #[cfg(feature = "engine")]
@@ -33,10 +35,13 @@ mod publish;
 #[cfg(feature = "index")]
 mod questions;
 mod requests;
+mod revocation;
+mod rotation;
 mod sets;
 mod sites;
 mod stick;
 mod supply;
 mod transfer;
 mod trust;
+mod two_sticks;
 mod volumes;

@@ -143,9 +143,52 @@ fn signing_says_what_is_missing() {
     sandbox.write("files/a/x.md", "text");
     sandbox.ok("home", &BUILD);
     let said = sandbox.run("home", &["registry", "sign", "registry", "--keys", "other-keys"]).failed_with(1);
-    assert!(said.contains("is not the one that the root names"), "{said}");
+    assert!(
+        said.contains("`targets` needs 1 of the 1 keys that `1.root.json` names")
+            && said.contains("0 of them"),
+        "{said}"
+    );
     sandbox.run("home", &["registry", "init", "third", "--keys", "third/keys"]).failed_with(2);
     let said = sandbox.run("home", &["registry", "init", "registry", "--keys", "keys2"]).failed_with(1);
     assert!(said.contains("`registry/1.root.json` already exists"), "{said}");
     assert!(!sandbox.path("keys2").exists());
+}
+
+#[test]
+fn what_was_published_stays_what_it_was_and_a_draft_does_not() {
+    let sandbox = Sandbox::new();
+    let describe = |version: &str, text: &str| {
+        let toml = format!(
+            "[package]\nname = \"a\"\nversion = \"{version}\"\nkind = \"knowledge\"\ntitle = \"T\"\nlicense = \"MIT\"\n[[variant]]\nid = \"v\"\n[[variant.file]]\npath = \"x.md\"\nfrom = \"a/{version}.md\"\n"
+        );
+        sandbox.write(format!("manifests/a/{version}.toml"), toml);
+        sandbox.write(format!("files/a/{version}.md"), text);
+    };
+    sandbox.ok("home", &["registry", "init", "registry", "--keys", "keys"]);
+    describe("1.0.0", "a draft");
+    sandbox.ok("home", &BUILD);
+    describe("1.0.0", "published");
+    sandbox.ok("home", &BUILD);
+    sandbox.ok("home", &["registry", "sign", "registry", "--keys", "keys"]);
+    let published = fs::read(sandbox.path("registry/index-000.jsonl")).unwrap();
+    describe("1.0.0", "changed afterwards");
+    for args in [&BUILD[..], &[&BUILD[..], &["--check"]].concat()] {
+        let said = sandbox.run("home", args).failed_with(1);
+        assert!(
+            said.contains("`a@1.0.0` is published, and `x.md` of the build `v` would be other"),
+            "{said}"
+        );
+        assert!(said.contains("a new version"), "{said}");
+        assert_eq!(fs::read(sandbox.path("registry/index-000.jsonl")).unwrap(), published);
+    }
+    // The way is a new version; titles, sources and more builds may change.
+    describe("1.0.0", "published");
+    describe("1.0.1", "changed afterwards");
+    sandbox.ok("home", &BUILD);
+    let toml = fs::read_to_string(sandbox.path("manifests/a/1.0.0.toml")).unwrap();
+    let more = "[[variant]]\nid = \"w\"\n[[variant.file]]\npath = \"y.md\"\nfrom = \"a/1.0.0.md\"\n";
+    sandbox.write("manifests/a/1.0.0.toml", toml.replace("\"T\"", "\"A better title\"") + more);
+    sandbox.ok("home", &BUILD);
+    sandbox.write("manifests/a/1.0.0.toml", toml);
+    assert!(sandbox.run("home", &BUILD).failed_with(1).contains("the build `w` would be gone"));
 }

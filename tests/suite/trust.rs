@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use localml::digest::Sha256;
 use localml::error::{ErrorKind, Explain as _};
 use localml::registry::{
-    Addition, Age, BuildOptions, Fetch, FetchError, FolderFetch, Outcome, RegistryError, SignOptions, Trust,
-    VerifiedIndex, add, build, fingerprint_of, init, load, repair, resolve, rotate, sign, trust_files,
-    update, update_from_stick,
+    Addition, Age, BuildOptions, Fetch, FetchError, FolderFetch, Outcome, Quorum, RegistryError, Replaced,
+    RotateOptions, SignOptions, Trust, VerifiedIndex, add, build, fingerprint_of, init, load, repair,
+    resolve, rotate, sign, trust_files, update, update_from_stick,
 };
 
 use crate::support::sandbox::Sandbox;
@@ -32,7 +32,7 @@ impl Desk {
     /// Publishes `book` 1.0.0 for 90 days.
     fn new() -> Self {
         let desk = Self { sandbox: Sandbox::new() };
-        init(&desk.registry(), &desk.keys(), at(SIGNED_SECONDS)).unwrap();
+        init(&desk.registry(), &desk.keys(), Quorum::default(), at(SIGNED_SECONDS)).unwrap();
         desk.describe("book", "1.0.0", "first");
         desk.publish();
         desk
@@ -73,7 +73,7 @@ impl Desk {
 
     fn publish_at(&self, seconds: u64, expires_days: u32) {
         self.build();
-        sign(&self.registry(), &self.keys(), &SignOptions { expires_days, now: at(seconds) }).unwrap();
+        sign(&self.registry(), &[self.keys()], &SignOptions { expires_days, now: at(seconds) }).unwrap();
     }
 
     fn build(&self) {
@@ -90,7 +90,7 @@ impl Desk {
         Addition {
             name: "ngo".parse().unwrap(),
             url: url::Url::parse("http://localhost/ngo/").unwrap(),
-            fingerprint: Some(fingerprint_of("here", &self.fetch()).unwrap()),
+            fingerprint: Some(fingerprint_of("here", &self.fetch()).unwrap().into()),
         }
     }
 
@@ -159,7 +159,7 @@ fn an_unknown_root_is_never_added_and_shows_its_fingerprint() {
     let error = unknown.expect_err("unknown");
     assert_eq!(error.kind(), ErrorKind::Untrusted);
     assert!(error.to_string().contains(&fingerprint.to_string()[..4]), "{error}");
-    let other = Addition { fingerprint: Some(Sha256::of(b"another")), ..desk.addition() };
+    let other = Addition { fingerprint: Some(Sha256::of(b"another").into()), ..desk.addition() };
     let error = add(&desk.copy(), &other, &desk.fetch()).expect_err("another fingerprint");
     assert!(matches!(error, RegistryError::WrongFingerprint { .. }), "{error}");
     assert!(!desk.copy().exists(), "nothing is left behind");
@@ -447,10 +447,17 @@ fn new_keys_are_followed_from_root_to_root_and_old_sticks_are_ignored() {
     desk.introduce();
     let old = FolderFetch::new(desk.keep("old"));
     let new_keys = desk.sandbox.path("new-keys");
-    assert_eq!(rotate(&desk.registry(), &desk.keys(), &new_keys, at(SIGNED_SECONDS)).unwrap(), 2);
+    let options = RotateOptions {
+        keys: vec![desk.keys()],
+        new_keys: Some(new_keys.clone()),
+        replaced: vec![Replaced::All],
+        ..RotateOptions::default()
+    };
+    let rotated = rotate(&desk.registry(), &options, at(SIGNED_SECONDS)).unwrap();
+    assert_eq!((rotated.root_version, rotated.made.len(), rotated.retired.len()), (2, 3, 3));
     let options = SignOptions { expires_days: 90, now: at(SIGNED_SECONDS) };
-    sign(&desk.registry(), &desk.keys(), &options).expect_err("the old keys sign no more");
-    sign(&desk.registry(), &new_keys, &options).unwrap();
+    sign(&desk.registry(), &[desk.keys()], &options).expect_err("the old keys sign no more");
+    sign(&desk.registry(), &[new_keys], &options).unwrap();
     let updated = update(&desk.copy(), &desk.fetch()).unwrap();
     assert!(matches!(updated.index.trust(), Trust::Signed { root_version: 2, version: 2, .. }));
     load(&desk.copy()).unwrap();

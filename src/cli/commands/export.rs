@@ -7,7 +7,8 @@ use crate::cli::report::Outcome;
 use crate::cli::table::table;
 use crate::cli::terminal::size;
 use crate::ops::{DEFAULT_VOLUME_BYTES, Error, ExportOptions, ExportReport, ExportedPackage, export};
-use crate::package::PackageRef;
+use crate::ops::{Signing, show_fingerprint};
+use crate::package::{Name, PackageRef};
 
 use super::sites::site_name;
 
@@ -20,7 +21,7 @@ const MAX_SHOWN: usize = 10;
 /// there stays. An export that was cut off continues when it is run again.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  localml export /media/usb --plan\n  localml export /media/usb localml-handbook\n  localml export /media/usb --request /media/usb\n  localml export /media/usb --spread --parity 10%"
+    after_help = "Example:\n  localml export /media/usb --plan\n  localml export /media/usb localml-handbook\n  localml export /media/usb --request /media/usb\n  localml export /media/usb --spread --parity 10%\n  localml export /media/usb --sign=kofi"
 )]
 pub(crate) struct Args {
     /// The folder where the stick is mounted; may be left out when only one is
@@ -54,6 +55,9 @@ pub(crate) struct Args {
     /// Only say what would be written
     #[arg(long)]
     plan: bool,
+    /// Sign what no publisher signed with your own key, made on first use; NAME says who you are
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true)]
+    sign: Option<Option<Name>>,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
@@ -69,6 +73,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
         parity_percent: args.parity,
         volume_size_bytes: args.volume_size,
         is_plan: args.plan,
+        signing: args.sign.clone().map(|name| Signing { name }),
     };
     let report = export(&context.home, &options, &context.terminal)?;
     context.output.show(&report, text);
@@ -92,6 +97,13 @@ fn text(report: &ExportReport) -> String {
     }
     text.push_str(&difference(report));
     text.push_str(&shares(report));
+    if let Some(courier) = &report.courier {
+        text.push_str(&format!(
+            "what no publisher signed is signed by you, the courier `{}`; your fingerprint, for the keepers:\n{}\n",
+            courier.name,
+            show_fingerprint(&courier.fingerprint)
+        ));
+    }
     let (bundle, stick) = (&report.bundle, report.stick.display());
     text.push_str(&if report.is_plan && !report.was_there {
         let num_files = report.files.len();

@@ -17,7 +17,7 @@ const ASK_AGAIN: &str =
 ///
 /// Needs no network. Only what a registry known here has signed is installed; what is whole is usable
 /// at once, and what is not is named. Ends with 4 when a package is damaged, with 8 when others
-/// were completed, and with 7 when nobody known here vouches for the stick.
+/// were completed or a package in use turns out to be revoked, and with 7 when nobody known here vouches for the stick.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  localml import /media/usb\n  localml import /media/usb localml-handbook")]
 pub(crate) struct Args {
@@ -28,6 +28,9 @@ pub(crate) struct Args {
     /// Trust the registry on the stick that has this fingerprint, from now on
     #[arg(long, value_name = "FINGERPRINT")]
     fingerprint: Option<String>,
+    /// Believe the courier on the stick whose key has this fingerprint, from now on; `list` labels what comes so
+    #[arg(long, value_name = "FINGERPRINT")]
+    courier: Option<String>,
     /// Take this package although nobody signed it; `list` labels it for ever
     #[arg(long, value_name = "NAME")]
     unsigned: Vec<Name>,
@@ -43,6 +46,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
         unsigned: args.unsigned.clone(),
         accepts_stale: args.accept_stale,
         fingerprint: args.fingerprint.clone(),
+        courier: args.courier.clone(),
     };
     let report = import(&context.home, &options, &context.terminal)?;
     context.output.show(&report, text);
@@ -51,7 +55,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
 
 fn outcome(report: &ImportReport) -> Outcome {
     let has_whole = !report.installed.is_empty() || !report.unchanged.is_empty();
-    if report.is_complete() {
+    if report.is_complete() && report.brings_revocations() {
+        Outcome::Problems
+    } else if report.is_complete() {
         Outcome::Done
     } else if has_whole {
         Outcome::Problems
@@ -95,6 +101,16 @@ fn text(report: &ImportReport) -> String {
     }
     if let Some(receipt) = report.receipt.as_ref().filter(|receipt| !receipt.is_on_stick) {
         lines.push(format!("receipt {} waits here for a stick that can be written", receipt.number));
+    }
+    for revoked in &report.revoked {
+        lines.push(format!(
+            "REVOKED    {} {}, in use here, by its publisher (`{}`): {}; {}",
+            revoked.name,
+            revoked.version,
+            revoked.registry,
+            revoked.reason,
+            revoked.advice()
+        ));
     }
     if lines.is_empty() {
         lines.push("the stick carries no packages".into());

@@ -63,7 +63,10 @@ fn joined<T: std::fmt::Display>(items: &[T]) -> String {
 
 fn registry(report: &InfoReport) -> String {
     let Some(name) = &report.registry else {
-        return "none: nobody signed it".into();
+        return match &report.courier {
+            Some(courier) => format!("none: no publisher signed it, the courier {courier} did"),
+            None => "none: nobody signed it".into(),
+        };
     };
     match &report.freshness {
         None => format!("{name}, part of this program"),

@@ -23,15 +23,23 @@ fn text(report: &ListReport) -> String {
     }
     let rows: Vec<Vec<String>> = report.packages.iter().map(row).collect();
     let total = format!("{} in {} packages", size(report.size_bytes), report.packages.len());
-    table(&["PACKAGE", "VERSION", "VARIANT", "KIND", "SIZE", "LICENCE", ""], &rows) + &total
+    let mut text = table(&["PACKAGE", "VERSION", "VARIANT", "KIND", "SIZE", "LICENCE", ""], &rows) + &total;
+    for revoked in report.packages.iter().filter_map(|package| package.revoked.as_ref()) {
+        text.push_str(&format!("\n`{}` was revoked: {}", revoked.name, revoked.advice()));
+    }
+    text.extend(report.remark.iter().map(|remark| format!("\n{remark}")));
+    text
 }
 
 fn row(package: &ListedPackage) -> Vec<String> {
-    let label = match (package.is_signed, package.is_installed) {
-        (false, _) => "unsigned",
-        (true, false) => "fetched, not installed",
-        (true, true) => "",
+    let mut label = match (package.is_signed, package.is_installed) {
+        (true, false) => "fetched, not installed".to_owned(),
+        _ => package.label.clone(),
     };
+    if let Some(revoked) = &package.revoked {
+        let comma = if label.is_empty() { "" } else { ", " };
+        label.push_str(&format!("{comma}revoked: {}", revoked.reason));
+    }
     vec![
         package.name.to_string(),
         package.version.to_string(),
@@ -39,6 +47,6 @@ fn row(package: &ListedPackage) -> Vec<String> {
         package.kind.to_string(),
         size(package.size_bytes),
         package.license.clone(),
-        label.to_owned(),
+        label,
     ]
 }

@@ -8,6 +8,7 @@ mod ask;
 #[cfg(feature = "index")]
 mod bench;
 mod completions;
+mod courier;
 mod doctor;
 #[cfg(feature = "engine")]
 mod engine;
@@ -84,6 +85,7 @@ pub(crate) enum Command {
     Registry(registry::Args),
     #[cfg(feature = "index")]
     Bench(bench::Args),
+    Courier(courier::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
 }
@@ -122,6 +124,7 @@ pub(crate) fn run(command: Option<&Command>, context: &Context) -> Result<Outcom
         Command::Registry(args) => registry::run(args, context),
         #[cfg(feature = "index")]
         Command::Bench(args) => bench::run(args, context),
+        Command::Courier(args) => courier::run(args, context),
         Command::Doctor(args) => doctor::run(args, context),
         Command::Completions(args) => completions::run(args, context),
     }

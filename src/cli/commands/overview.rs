@@ -12,7 +12,7 @@ pub(super) fn run(context: &Context) -> Result<Outcome, Error> {
 
 fn text(report: &OverviewReport) -> String {
     let mut text = format!(
-        "this PC   {} of memory, {} free on the disk\nhome      {}\npackages  {} chat models, {} embedders, {} others\ndocuments {} collections\n\nnext:\n",
+        "this PC   {} of memory, {} free on the disk\nhome      {}\npackages  {} chat models, {} embedders, {} others\ndocuments {} collections\n",
         size(report.ram_bytes),
         size(report.free_bytes),
         report.home.display(),
@@ -21,6 +21,16 @@ fn text(report: &OverviewReport) -> String {
         report.num_other_packages,
         report.num_collections
     );
+    for revoked in &report.revoked {
+        text.push_str(&format!(
+            "REVOKED   {} {}: {}; {}\n",
+            revoked.name,
+            revoked.version,
+            revoked.reason,
+            revoked.advice()
+        ));
+    }
+    text.push_str("\nnext:\n");
     for next in &report.next {
         text.push_str(&format!("  {:26} {}\n", next.command, next.purpose));
     }

@@ -8,10 +8,11 @@ use crate::cli::context::Context;
 use crate::cli::output::Output;
 use crate::cli::report::Outcome;
 use crate::ops::{
-    AddOptions, AddReport, Error, InitReport, SignReport, registry_add, registry_build, registry_check,
-    registry_init, registry_sign, show_fingerprint,
+    AddOptions, AddReport, Error, InitReport, RotateReport, SignReport, registry_add, registry_build,
+    registry_check, registry_init, registry_rotate, registry_sign, show_fingerprint, show_full_fingerprint,
 };
 use crate::ops::{BuildOptions, Built};
+use crate::ops::{Quorum, Replaced, RotateOptions};
 use crate::package::Name;
 
 /// Make, build, sign and add registries
@@ -30,13 +31,21 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Deed {
     /// Make keys and the root of a new registry
-    #[command(after_help = "Example:\n  localml registry init my-registry --keys my-keys")]
+    #[command(
+        after_help = "Example:\n  localml registry init my-registry --keys my-keys\n  localml registry init my-registry --keys my-keys --root-keys 3 --threshold 2"
+    )]
     Init {
         /// The registry's folder; it will be given away
         registry: PathBuf,
         /// Where the keys go: a folder outside the registry, kept secret
         #[arg(long, value_name = "DIR")]
         keys: PathBuf,
+        /// How many root keys: of three in three places, one may be lost
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        root_keys: usize,
+        /// How many root keys must sign to replace keys; more than half when left out
+        #[arg(long, value_name = "N")]
+        threshold: Option<usize>,
     },
     /// Generate a registry's files from manifests
     #[command(
@@ -48,13 +57,21 @@ enum Deed {
     Sign {
         /// The registry's folder
         registry: PathBuf,
-        /// Where the keys lie
-        #[arg(long, value_name = "DIR")]
-        keys: PathBuf,
+        /// Where the keys lie; may be given several times
+        #[arg(long, value_name = "DIR", required = true)]
+        keys: Vec<PathBuf>,
         /// For how many days you vouch for it; afterwards readers are warned
         #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
         expires_days: u32,
     },
+    /// Replace lost or stolen keys, or change how many root keys must sign
+    ///
+    /// Writes the next root, signed by the root keys that are trusted now. Readers follow it by themselves,
+    /// from the network or from any stick; the fingerprint stays.
+    #[command(
+        after_help = "Example:\n  localml registry rotate my-registry --keys my-keys --replace missing\n  localml registry rotate my-registry --keys my-keys --keys /media/drawer --replace targets\n  localml registry rotate my-registry --keys my-keys --root-keys 3 --threshold 2"
+    )]
+    Rotate(RotateArgs),
     /// Trust a registry from now on, by its fingerprint
     #[command(
         after_help = "Example:\n  localml registry add clinic https://example.org/my-registry/ --fingerprint \"ba78 16bf …\""
@@ -64,10 +81,31 @@ enum Deed {
         name: Name,
         /// Its address: https://…, http://…, a folder, or a stick that carries it
         address: String,
-        /// The fingerprint that the publisher told you; spaces do not matter
+        /// The fingerprint that the publisher told you: 24 digits or more; spaces do not matter
         #[arg(long, value_name = "HEX")]
         fingerprint: Option<String>,
     },
+}
+
+#[derive(Debug, clap::Args)]
+struct RotateArgs {
+    /// The registry's folder
+    registry: PathBuf,
+    /// Where the keys lie; may be given several times
+    #[arg(long, value_name = "DIR", required = true)]
+    keys: Vec<PathBuf>,
+    /// Where new keys go; beside the others when left out
+    #[arg(long, value_name = "DIR")]
+    new_keys: Option<PathBuf>,
+    /// What no longer counts: `missing` (not in the folders), `root`, `targets`, `timestamp`, `all`, or a key's file
+    #[arg(long, value_name = "WHAT")]
+    replace: Vec<String>,
+    /// How many root keys there will be; as many as before when left out
+    #[arg(long, value_name = "N")]
+    root_keys: Option<usize>,
+    /// How many root keys must sign the next time; as before when left out
+    #[arg(long, value_name = "N")]
+    threshold: Option<usize>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -92,10 +130,21 @@ struct BuildArgs {
 pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
     let output = context.output;
     match &args.deed {
-        Deed::Init { registry, keys } => output.show(&registry_init(registry, keys)?, init_text),
+        Deed::Init { registry, keys, root_keys, threshold } => {
+            let majority = Quorum::majority(*root_keys);
+            let quorum = Quorum { threshold: threshold.unwrap_or(majority.threshold), ..majority };
+            output.show(&registry_init(registry, keys, quorum)?, |report| {
+                init_text(report, context.is_verbose)
+            });
+        }
+        Deed::Rotate(args) => {
+            output
+                .show(&registry_rotate(&args.registry, &rotation(args))?, |report| rotate_text(report, args));
+        }
         Deed::Build(args) => build(args, output)?,
         Deed::Sign { registry, keys, expires_days } => {
-            output.show(&registry_sign(registry, keys, *expires_days)?, sign_text);
+            let report = registry_sign(registry, keys, *expires_days)?;
+            output.show(&report, |report| sign_text(report, context.is_verbose));
         }
         Deed::Add { name, address, fingerprint } => {
             let options = AddOptions {
@@ -124,14 +173,57 @@ fn build(args: &BuildArgs, output: Output) -> Result<(), Error> {
     Ok(())
 }
 
-fn init_text(report: &InitReport) -> String {
+fn rotation(args: &RotateArgs) -> RotateOptions {
+    let replaced = |what: &String| match what.as_str() {
+        "all" => Replaced::All,
+        "missing" => Replaced::Missing,
+        "root" => Replaced::Root,
+        "targets" => Replaced::Targets,
+        "timestamp" => Replaced::Timestamp,
+        file => Replaced::File(file.into()),
+    };
+    RotateOptions {
+        keys: args.keys.clone(),
+        new_keys: args.new_keys.clone(),
+        replaced: args.replace.iter().map(replaced).collect(),
+        num_root_keys: args.root_keys,
+        threshold: args.threshold,
+    }
+}
+
+fn rotate_text(report: &RotateReport, args: &RotateArgs) -> String {
+    let rotated = &report.rotated;
+    let mut lines = vec![format!(
+        "root {}: {} of {} root keys must sign the next one; the fingerprint stays",
+        rotated.root_version, rotated.threshold, rotated.num_root_keys
+    )];
+    lines.extend(rotated.made.iter().map(|key| format!("new      {}: keep it secret", key.display())));
+    lines.extend(rotated.retired.iter().map(|key| format!("retired  {}: it signs no more", key.display())));
+    let folders = args.keys.iter().chain(&args.new_keys);
+    let keys: Vec<String> = folders.map(|folder| format!(" --keys {}", folder.display())).collect();
+    lines.push(format!("next: `localml registry sign {}{}`", report.registry.display(), keys.concat()));
+    lines.join("\n")
+}
+
+fn init_text(report: &InitReport, is_verbose: bool) -> String {
+    let drawer = match report.root_keys.len() {
+        1 => "keep them secret, and a copy of `root.pk8` in a drawer".to_owned(),
+        several => format!(
+            "keep them secret, and each of the {several} root keys in another place: {} of them replace any lost key",
+            report.threshold
+        ),
+    };
     format!(
-        "the keys are in {keys}: keep them secret, and a copy of `root.pk8` in a drawer\n\
+        "the keys are in {keys}: {drawer}\n\
          the fingerprint of {registry}, for your readers, by telephone for example:\n{fingerprint}\n\
          next: `localml registry build {registry}`, then `localml registry sign {registry} --keys {keys}`",
         keys = report.keys.display(),
         registry = report.registry.display(),
-        fingerprint = show_fingerprint(&report.fingerprint),
+        fingerprint = if is_verbose {
+            show_full_fingerprint(&report.fingerprint)
+        } else {
+            show_fingerprint(&report.fingerprint)
+        },
     )
 }
 
@@ -146,14 +238,18 @@ fn built_text(built: &Built, args: &BuildArgs) -> String {
     }
 }
 
-fn sign_text(report: &SignReport) -> String {
+fn sign_text(report: &SignReport, is_verbose: bool) -> String {
     format!(
         "signed version {} of {}: {} files, until {}\nits fingerprint:\n{}",
         report.signed.version,
         report.registry.display(),
         report.signed.num_files,
         report.signed.expires,
-        show_fingerprint(&report.fingerprint)
+        if is_verbose {
+            show_full_fingerprint(&report.fingerprint)
+        } else {
+            show_fingerprint(&report.fingerprint)
+        }
     )
 }
 

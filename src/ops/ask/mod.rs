@@ -12,13 +12,15 @@ use crate::answer::{Citation, Confidence, Evidence, judge, subject_of, term_cove
 use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::index::Analyser;
-use crate::package::{Name, PackageRef};
+use crate::package::{Kind, Name, PackageRef};
 use crate::progress::{Flow, Monitor};
 
 use super::embedding::Embedders;
 use super::error::Result;
 use super::find::{FindOptions, FindReport, FoundPassage, find};
 use super::index::collection_names;
+use super::revoked;
+use super::site;
 
 pub use suggestion::Suggestion;
 
@@ -125,6 +127,9 @@ pub fn ask(
     if wants_words && flow == Flow::Continue && !monitor.is_cancelled() {
         write_answer(home, options, &mut report, monitor, hear)?;
     }
+    let model = report.answer.iter().map(|answer| answer.model.clone());
+    let names: Vec<Name> = model.chain(embedder_names(home, found.used_vectors)?).collect();
+    report.notes.extend(revoked::warnings_about(home, &[], &names)?);
     Ok(report)
 }
 
@@ -161,6 +166,13 @@ fn write_answer(
     report.notes.push("this build has no llama.cpp, so there are only quotes".to_owned());
     report.suggestion = None;
     Ok(())
+}
+
+/// The embedders that may have been asked.
+fn embedder_names(home: &Home, used_vectors: bool) -> Result<Vec<Name>> {
+    let mut embedders = if used_vectors { site::store(home).installed()? } else { Vec::new() };
+    embedders.retain(|installed| installed.manifest.package.kind == Kind::Embedder);
+    Ok(embedders.iter().map(|installed| installed.name().clone()).collect())
 }
 
 /// As `find`, but finding no word of the question is an answer here, not a failure.

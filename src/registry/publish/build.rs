@@ -10,6 +10,7 @@ use crate::disk;
 use crate::package::{FileEntry, Manifest, Piece, PieceList, Variant};
 
 use super::draft::{self, Draft, Shelves};
+use super::unchanged;
 use crate::registry::error::{RegistryError, Result};
 use crate::registry::index::Files;
 use crate::registry::tree::{
@@ -61,7 +62,7 @@ struct Plan {
 /// Generates the registry in its folder. Signing is another step.
 ///
 /// # Errors
-/// Names the manifest or file that cannot be used.
+/// Names the manifest or file that cannot be used; `PublishedChanged` when a signed version would get other bytes.
 pub fn build(registry: &Path, options: &BuildOptions, inspect: Inspect<'_>) -> Result<Built> {
     let plan = Plan::make(registry, options, inspect)?;
     let changed = plan.changed(registry);
@@ -101,6 +102,7 @@ impl Plan {
         for draft in draft::read_all(&options.manifests, &shelves)? {
             manifests.push(plan.take(draft, inspect)?);
         }
+        unchanged::check(registry, &manifests)?;
         plan.blobs.sort();
         plan.blobs.dedup_by_key(|(digest, ..)| *digest);
         plan.num_packages = manifests.len();

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::rand::SystemRandom;
 use tough::editor::signed::SignedRole;
+use tough::schema::decoded::{Decoded, Hex};
 use tough::schema::key::Key;
 use tough::schema::{KeyHolder, RoleKeys, RoleType, Root, Signed};
 
@@ -25,52 +26,79 @@ const ROOT_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// The version of the TUF specification that is written.
 pub(super) const SPEC_VERSION: &str = "1.0.0";
 
+/// The most root keys that a registry may have; a drawer each is plenty.
+const MAX_ROOT_KEYS: usize = 16;
+
+/// How many root keys there are, and how many of them must sign the next root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quorum {
+    /// How many keys the root names.
+    pub num_keys: usize,
+    /// How many of them a root needs.
+    pub threshold: usize,
+}
+
+impl Default for Quorum {
+    /// One key, as for a publisher who is one person.
+    fn default() -> Self {
+        Self::majority(1)
+    }
+}
+
+impl Quorum {
+    /// More than half of the keys: of three, one may be lost or stolen.
+    pub fn majority(num_keys: usize) -> Self {
+        Self { num_keys, threshold: num_keys / 2 + 1 }
+    }
+
+    pub(super) fn check(self) -> Result<Self> {
+        let Self { num_keys, threshold } = self;
+        let is_sound = (1..=MAX_ROOT_KEYS).contains(&num_keys) && (1..=num_keys).contains(&threshold);
+        let max_keys = MAX_ROOT_KEYS;
+        if is_sound { Ok(self) } else { Err(RegistryError::Quorum { num_keys, threshold, max_keys }) }
+    }
+}
+
 /// What `init` made.
 #[derive(Debug, Clone)]
 pub struct Initialised {
     /// The sha256 of `1.root.json`: what readers compare before they trust the registry.
     pub fingerprint: Sha256,
-    /// Where the keys lie.
-    pub keys: PathBuf,
+    /// The files of the root keys.
+    pub root_keys: Vec<PathBuf>,
 }
 
 /// Makes keys and the first root of a new registry.
 ///
 /// # Errors
 /// When either exists already, the keys would lie inside the registry, or the disk refuses.
-pub fn init(registry: &Path, keys_folder: &Path, now: SystemTime) -> Result<Initialised> {
-    let root = registry.join(root_file(1));
-    if root.exists() {
-        return Err(RegistryError::Exists { path: root });
+pub fn init(registry: &Path, keys_folder: &Path, quorum: Quorum, now: SystemTime) -> Result<Initialised> {
+    let quorum = quorum.check()?;
+    let path = registry.join(root_file(1));
+    if path.exists() {
+        return Err(RegistryError::Exists { path });
     }
     disk::create_dir_all(registry)?;
     refuse_inside(registry, keys_folder)?;
-    keys::create(keys_folder)?;
-    let bytes = signed_root(NonZeroU64::MIN, keys_folder, None, now)?;
-    disk::write_atomic(&root, &bytes)?;
-    Ok(Initialised { fingerprint: Sha256::of(&bytes), keys: keys_folder.to_owned() })
-}
-
-/// Replaces the keys: writes the next root, signed by the old root key and the new one.
-///
-/// Readers who trust the first root follow the chain by themselves. Sign the registry again with the
-/// new keys afterwards. Returns the version of the new root.
-///
-/// # Errors
-/// As `init`, and when the old root or its key cannot be read.
-pub fn rotate(registry: &Path, old_keys: &Path, new_keys: &Path, now: SystemTime) -> Result<u64> {
-    refuse_inside(registry, new_keys)?;
-    let old_root = newest_root(registry)?;
-    let old_key = PrivateKey::read(old_keys, KeyRole::Root)?;
-    if !names_key(&old_root, RoleType::Root, &old_key.public()?) {
-        let path = old_keys.join("root.pk8");
-        return Err(RegistryError::Key { path, reason: "is not the one that the root names".into() });
+    let mut paths = Vec::new();
+    for role in KeyRole::ALL {
+        let num_keys = if role == KeyRole::Root { quorum.num_keys } else { 1 };
+        paths.extend(keys::first_paths(keys_folder, role, num_keys)?.into_iter().map(|path| (role, path)));
     }
-    keys::create(new_keys)?;
-    let version = old_root.version.saturating_add(1);
-    let bytes = signed_root(version, new_keys, Some((&old_root, &old_key)), now)?;
-    disk::write_atomic(&registry.join(root_file(version.get())), &bytes)?;
-    Ok(version.get())
+    let mut root = empty_root(NonZeroU64::MIN, now)?;
+    let mut root_keys = Vec::new();
+    for (role, path) in paths {
+        let key = keys::create(&path)?;
+        allow(&mut root, role, key.public()?)?;
+        if role == KeyRole::Root {
+            root_keys.push(key);
+        }
+    }
+    set_threshold(&mut root, quorum.threshold);
+    let bytes = signed_root(&root, None, &root_keys)?;
+    disk::write_atomic(&path, &bytes)?;
+    let root_keys = root_keys.into_iter().map(|key| key.path).collect();
+    Ok(Initialised { fingerprint: Sha256::of(&bytes), root_keys })
 }
 
 /// Reads the newest root of a registry's folder; its chain is the readers' business.
@@ -88,11 +116,6 @@ pub(super) fn newest_root(registry: &Path) -> Result<Root> {
     Ok(root.signed)
 }
 
-/// True when the root lets this key sign for the role.
-pub(super) fn names_key(root: &Root, role: RoleType, key: &Key) -> bool {
-    root.keys(role).any(|named| named == key)
-}
-
 /// A moment in the form that `tough` writes, to the second.
 pub(super) fn timestamp(time: SystemTime) -> Result<jiff::Timestamp> {
     let seconds = seconds_of(time);
@@ -100,7 +123,7 @@ pub(super) fn timestamp(time: SystemTime) -> Result<jiff::Timestamp> {
         .map_err(|_| RegistryError::Date { what: format!("{seconds} s after 1970") })
 }
 
-fn refuse_inside(registry: &Path, keys_folder: &Path) -> Result<()> {
+pub(super) fn refuse_inside(registry: &Path, keys_folder: &Path) -> Result<()> {
     let absolute = |path: &Path| fs::canonicalize(path).or_else(|_| std::path::absolute(path));
     let is_inside = match (absolute(registry), absolute(keys_folder)) {
         (Ok(registry), Ok(keys)) => keys.starts_with(registry),
@@ -115,16 +138,9 @@ fn refuse_inside(registry: &Path, keys_folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn signed_root(
-    version: NonZeroU64,
-    keys_folder: &Path,
-    before: Option<(&Root, &PrivateKey)>,
-    now: SystemTime,
-) -> Result<Vec<u8>> {
-    let root_key = PrivateKey::read(keys_folder, KeyRole::Root)?;
-    let targets = PrivateKey::read(keys_folder, KeyRole::Targets)?.public()?;
-    let online = PrivateKey::read(keys_folder, KeyRole::Timestamp)?.public()?;
-    let mut root = Root {
+/// A root that names no keys yet, vouched for from now on.
+pub(super) fn empty_root(version: NonZeroU64, now: SystemTime) -> Result<Root> {
+    Ok(Root {
         spec_version: SPEC_VERSION.to_owned(),
         consistent_snapshot: false,
         version,
@@ -132,38 +148,57 @@ fn signed_root(
         keys: HashMap::new(),
         roles: HashMap::new(),
         _extra: HashMap::new(),
-    };
-    allow(&mut root, RoleType::Root, root_key.public()?)?;
-    allow(&mut root, RoleType::Targets, targets)?;
-    allow(&mut root, RoleType::Snapshot, online.clone())?;
-    allow(&mut root, RoleType::Timestamp, online)?;
-    let mut signed = sign_with(&root, &KeyHolder::Root(root.clone()), &root_key)?;
-    if let Some((old_root, old_key)) = before {
-        let old = sign_with(&root, &KeyHolder::Root(old_root.clone()), old_key)?;
-        signed = signed
-            .add_old_signatures(old.signed().signatures.clone())
-            .map_err(|error| RegistryError::Date { what: error.to_string() })?;
+    })
+}
+
+/// Lets a key sign for the roles of its kind.
+pub(super) fn allow(root: &mut Root, role: KeyRole, key: Key) -> Result<()> {
+    let id = key_id(&key, root.version)?;
+    for &signs in role.signs() {
+        let none = || RoleKeys { keyids: Vec::new(), threshold: NonZeroU64::MIN, _extra: HashMap::new() };
+        root.roles.entry(signs).or_insert_with(none).keyids.push(id.clone());
+    }
+    root.keys.insert(id, key);
+    Ok(())
+}
+
+/// Says how many of the root keys the next root needs.
+pub(super) fn set_threshold(root: &mut Root, threshold: usize) {
+    if let Some(keys) = root.roles.get_mut(&RoleType::Root) {
+        keys.threshold = NonZeroU64::new(threshold as u64).unwrap_or(NonZeroU64::MIN);
+    }
+}
+
+/// Signs a root with its own keys and with those of the root before it, and makes sure that readers of
+/// both will accept it.
+pub(super) fn signed_root(root: &Root, before: Option<&Root>, signers: &[PrivateKey]) -> Result<Vec<u8>> {
+    let failed =
+        |reason: String| RegistryError::Authoring { path: root_file(root.version.get()).into(), reason };
+    // A root that names the keys of both, so that each key signs once.
+    let mut both = root.clone();
+    if let Some(before) = before {
+        for key in before.keys(RoleType::Root).cloned().collect::<Vec<Key>>() {
+            if !both.keys(RoleType::Root).any(|named| *named == key) {
+                allow(&mut both, KeyRole::Root, key)?;
+            }
+        }
+    }
+    let keys: Vec<_> = signers.iter().map(PrivateKey::source).collect();
+    let rng = SystemRandom::new();
+    let holder = KeyHolder::Root(both);
+    let signed = futures::executor::block_on(SignedRole::new(root.clone(), &holder, &keys, &rng))
+        .map_err(|error| failed(error.to_string()))?;
+    for reader in before.into_iter().chain([root]) {
+        reader.verify_role(signed.signed()).map_err(|error| failed(error.to_string()))?;
     }
     Ok(signed.buffer().clone())
 }
 
-fn sign_with(root: &Root, holder: &KeyHolder, key: &PrivateKey) -> Result<SignedRole<Root>> {
-    let keys = [key.source()];
-    let rng = SystemRandom::new();
-    futures::executor::block_on(SignedRole::new(root.clone(), holder, &keys, &rng)).map_err(|error| {
-        RegistryError::Authoring { path: root_file(root.version.get()).into(), reason: error.to_string() }
-    })
-}
-
-fn allow(root: &mut Root, role: RoleType, key: Key) -> Result<()> {
-    let id = key.key_id().map_err(|error| RegistryError::Authoring {
-        path: root_file(root.version.get()).into(),
+fn key_id(key: &Key, version: NonZeroU64) -> Result<Decoded<Hex>> {
+    key.key_id().map_err(|error| RegistryError::Authoring {
+        path: root_file(version.get()).into(),
         reason: error.to_string(),
-    })?;
-    root.keys.insert(id.clone(), key);
-    root.roles
-        .insert(role, RoleKeys { keyids: vec![id], threshold: NonZeroU64::MIN, _extra: HashMap::new() });
-    Ok(())
+    })
 }
 
 #[cfg(test)]
@@ -174,10 +209,19 @@ mod tests {
     fn keys_may_not_lie_in_what_is_given_away() {
         let folder = tempfile::tempdir().expect("a temp folder");
         let registry = folder.path().join("registry");
-        let inside = init(&registry, &registry.join("keys"), SystemTime::UNIX_EPOCH);
+        let inside = init(&registry, &registry.join("keys"), Quorum::default(), SystemTime::UNIX_EPOCH);
         assert!(matches!(inside, Err(RegistryError::KeysInside { .. })));
-        init(&registry, &folder.path().join("keys"), SystemTime::UNIX_EPOCH).expect("apart");
-        let again = init(&registry, &folder.path().join("other"), SystemTime::UNIX_EPOCH);
+        init(&registry, &folder.path().join("keys"), Quorum::default(), SystemTime::UNIX_EPOCH)
+            .expect("apart");
+        let again = init(&registry, &folder.path().join("other"), Quorum::default(), SystemTime::UNIX_EPOCH);
         assert!(matches!(again, Err(RegistryError::Exists { .. })));
+    }
+
+    #[test]
+    fn a_quorum_must_be_one_that_can_be_met() {
+        assert_eq!(Quorum::majority(3), Quorum { num_keys: 3, threshold: 2 });
+        for (num_keys, threshold) in [(0, 1), (1, 0), (2, 3), (17, 9)] {
+            assert!(Quorum { num_keys, threshold }.check().is_err(), "{threshold} of {num_keys}");
+        }
     }
 }

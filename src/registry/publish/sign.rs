@@ -3,25 +3,24 @@
 use std::collections::HashMap;
 use std::fs;
 use std::num::NonZeroU64;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::rand::SystemRandom;
 use tough::TargetName;
 use tough::editor::signed::SignedRole;
 use tough::schema::{
-    Hashes, KeyHolder, Metafile, Role, RoleType, Root, Signed as SignedFile, Snapshot, Target, Targets,
-    Timestamp,
+    Hashes, KeyHolder, Metafile, Role, RoleType, Signed as SignedFile, Snapshot, Target, Targets, Timestamp,
 };
 
 use crate::digest::Sha256;
 use crate::disk;
 
-use super::root::{SPEC_VERSION, names_key, newest_root, timestamp};
+use super::root::{SPEC_VERSION, newest_root, timestamp};
 use crate::registry::age::{day_of, seconds_of};
 use crate::registry::error::{RegistryError, Result};
 use crate::registry::index::{Fault, Files, Trust, VerifiedIndex, read_config};
-use crate::registry::keys::{KeyRole, PrivateKey};
+use crate::registry::keys::{KeyRing, PrivateKey};
 use crate::registry::signed::SIGNED_AT;
 use crate::registry::tree::{CONFIG, SNAPSHOT, TARGETS, TIMESTAMP};
 
@@ -48,40 +47,32 @@ pub struct Signed {
 /// Signs what `build` generated.
 ///
 /// # Errors
-/// When there is no root or no index, a key is not the one that the root names, or the last
+/// When there is no root or no index, the keys are not those that the root names, or the last
 /// signatures cannot be read (their versions must be counted on from).
-pub fn sign(registry: &Path, keys_folder: &Path, options: &SignOptions) -> Result<Signed> {
+pub fn sign(registry: &Path, keys: &[PathBuf], options: &SignOptions) -> Result<Signed> {
     let root = newest_root(registry)?;
-    let targets_key = signing_key(&root, keys_folder, KeyRole::Targets, RoleType::Targets)?;
-    let timestamp_key = signing_key(&root, keys_folder, KeyRole::Timestamp, RoleType::Timestamp)?;
+    let ring = KeyRing::open(keys)?;
+    let targets_keys = ring.enough(&root, RoleType::Targets)?;
+    let timestamp_keys = ring.enough(&root, RoleType::Timestamp)?;
     let files = read_index_files(registry)?;
     let expires_at = options.now + Duration::from_secs(u64::from(options.expires_days) * 24 * 60 * 60);
     let expires = timestamp(expires_at)?;
     let version = next_version(registry)?;
     let holder = KeyHolder::Root(root);
 
-    let targets = finish(targets_of(&files, version, expires)?, &holder, &targets_key, TARGETS)?;
+    let targets = finish(targets_of(&files, version, expires)?, &holder, &targets_keys, TARGETS)?;
     let mut snapshot = Snapshot::new(SPEC_VERSION.to_owned(), version, expires);
     snapshot.meta.insert(TARGETS.to_owned(), pin(&targets));
-    let snapshot = finish(snapshot, &holder, &timestamp_key, SNAPSHOT)?;
+    let snapshot = finish(snapshot, &holder, &timestamp_keys, SNAPSHOT)?;
     let mut newest = Timestamp::new(SPEC_VERSION.to_owned(), version, expires);
     newest.meta.insert(SNAPSHOT.to_owned(), pin(&snapshot));
     newest._extra.insert(SIGNED_AT.to_owned(), seconds_of(options.now).into());
-    let newest = finish(newest, &holder, &timestamp_key, TIMESTAMP)?;
+    let newest = finish(newest, &holder, &timestamp_keys, TIMESTAMP)?;
 
     disk::write_atomic(&registry.join(TARGETS), targets.buffer())?;
     disk::write_atomic(&registry.join(SNAPSHOT), snapshot.buffer())?;
     disk::write_atomic(&registry.join(TIMESTAMP), newest.buffer())?;
     Ok(Signed { version: version.get(), num_files: files.len(), expires: day_of(seconds_of(expires_at)) })
-}
-
-fn signing_key(root: &Root, folder: &Path, role: KeyRole, signs: RoleType) -> Result<PrivateKey> {
-    let key = PrivateKey::read(folder, role)?;
-    if names_key(root, signs, &key.public()?) {
-        return Ok(key);
-    }
-    let path = folder.join(format!("{signs}.pk8"));
-    Err(RegistryError::Key { path, reason: "is not the one that the root names".into() })
 }
 
 /// Reads config, revocations and shards, and makes sure that a reader could read them too.
@@ -150,11 +141,11 @@ fn targets_of(files: &Files, version: NonZeroU64, expires: jiff::Timestamp) -> R
     Ok(targets)
 }
 
-fn finish<T>(role: T, holder: &KeyHolder, key: &PrivateKey, file: &str) -> Result<SignedRole<T>>
+fn finish<T>(role: T, holder: &KeyHolder, keys: &[PrivateKey], file: &str) -> Result<SignedRole<T>>
 where
     T: Role,
 {
-    let keys = [key.source()];
+    let keys: Vec<_> = keys.iter().map(PrivateKey::source).collect();
     let rng = SystemRandom::new();
     futures::executor::block_on(SignedRole::new(role, holder, &keys, &rng))
         .map_err(|error| RegistryError::Authoring { path: file.into(), reason: error.to_string() })

@@ -14,9 +14,32 @@ pub(crate) struct Publisher<'a> {
 impl<'a> Publisher<'a> {
     /// Makes keys and an empty registry.
     pub(crate) fn new(sandbox: &'a Sandbox, name: &str) -> Self {
+        Self::with(sandbox, name, &[])
+    }
+
+    /// As `new`, with more arguments to `registry init`.
+    pub(crate) fn with(sandbox: &'a Sandbox, name: &str, init: &[&str]) -> Self {
         let publisher = Self { sandbox, name: name.to_owned() };
-        sandbox.ok("desk", &["registry", "init", &publisher.registry_arg(), "--keys", &publisher.keys_arg()]);
+        let (registry, keys) = (publisher.registry_arg(), publisher.keys_arg());
+        sandbox.ok("desk", &[&["registry", "init", &registry, "--keys", &keys], init].concat());
         publisher
+    }
+
+    /// The arguments that replace keys.
+    pub(crate) fn rotation(&self, more: &[&str]) -> Vec<String> {
+        let (registry, keys) = (self.registry_arg(), self.keys_arg());
+        let args = [&["registry", "rotate", &registry, "--keys", &keys], more].concat();
+        args.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Replaces keys; returns what was said.
+    pub(crate) fn rotate(&self, more: &[&str]) -> String {
+        self.sandbox.ok("desk", &self.rotation(more))
+    }
+
+    /// The folder of the keys.
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.sandbox.path(self.keys_arg())
     }
 
     /// The folder to serve or to read.
@@ -49,6 +72,15 @@ impl<'a> Publisher<'a> {
             self.sandbox.write(format!("publisher/{}/files/{package}/{path}", self.name), bytes);
         }
         self.sandbox.write(format!("publisher/{}/manifests/{package}/{version}.toml", self.name), toml);
+    }
+
+    /// Takes a version back; it is news once it is published.
+    pub(crate) fn revoke(&self, package: &str, version: &str, reason: &str) {
+        let path = self.sandbox.path(format!("publisher/{}/manifests/revoked.toml", self.name));
+        let before = std::fs::read_to_string(path).unwrap_or_default();
+        let word =
+            format!("[[revoked]]\nname = \"{package}\"\nversion = \"{version}\"\nreason = \"{reason}\"\n");
+        self.sandbox.write(format!("publisher/{}/manifests/revoked.toml", self.name), before + &word);
     }
 
     /// Builds and signs what was described.
