@@ -244,7 +244,7 @@ static REGISTRY: LazyLock<Published> = LazyLock::new(|| {
     };
     let files: BTreeMap<String, Vec<u8>> = set.names().filter_map(file).collect();
     let first_root = Sha256::of(&files["1.root.json"]);
-    let addition = Addition { fingerprint: Some(first_root), ..nobody() };
+    let addition = Addition { fingerprint: Some(first_root.into()), ..nobody() };
     let added = registry::add(&room.path().join("copy/ngo"), &addition, &Files(files.clone()));
     let manifests = added.expect("the sample is signed").index.manifests().to_vec();
     assert!(!manifests.is_empty(), "the sample names packages");
@@ -252,7 +252,7 @@ static REGISTRY: LazyLock<Published> = LazyLock::new(|| {
 });
 
 fn addition() -> Addition {
-    Addition { fingerprint: Some(Sha256::of(&REGISTRY.files["1.root.json"])), ..nobody() }
+    Addition { fingerprint: Some(Sha256::of(&REGISTRY.files["1.root.json"]).into()), ..nobody() }
 }
 
 fn nobody() -> Addition {
