@@ -6,8 +6,12 @@ use std::thread::{self, JoinHandle};
 
 use crate::digest::{Hasher, Sha256};
 
-/// How many buffers are in use at most: one being filled, one waiting, one being hashed, one spare.
-const NUM_BUFFERS: usize = 4;
+/// How many buffers are in use at most: one being filled, and one waiting and one at work for each of the
+/// two threads behind; one spare.
+const NUM_BUFFERS: usize = 6;
+
+/// How many bytes the kernel is asked to read beforehand: two pieces, so that a medium never waits for a hash.
+pub(super) const READ_AHEAD_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Hashes what it is given, in order, on a thread of its own.
 pub(super) struct Background {

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crate::digest::Sha256;
+use crate::disk;
 
+use super::background::READ_AHEAD_BYTES;
 use super::codec;
 use super::description::{BlobEntry, PieceEntry};
 use super::entry::EntryName;
@@ -170,6 +172,7 @@ fn read_piece(
 ) -> Result<Vec<u8>, String> {
     buffer.resize(usize::try_from(length).map_err(|error| error.to_string())?, 0);
     file.read_exact_at(&mut buffer, data_at).map_err(|error| error.to_string())?;
+    disk::read_ahead(file, data_at + length, READ_AHEAD_BYTES);
     let bytes = codec::restore(piece, buffer).map_err(str::to_owned)?;
     let found = Sha256::of(&bytes);
     match found == piece.sha256 {

@@ -9,7 +9,7 @@ use crate::digest::Sha256;
 use crate::disk;
 use crate::progress::{Monitor, Task};
 
-use super::background::{Background, Buffers};
+use super::background::{Background, Buffers, READ_AHEAD_BYTES};
 use super::codec;
 use super::description::{Description, PieceEntry, Run, VolumeEntry};
 use super::entry::{BLOCK_BYTES, EntryName, TRAILER_BYTES, entry_bytes};
@@ -137,8 +137,10 @@ fn end(file: &File, buffers: &mut Buffers, at: u64, size_bytes: u64) -> Option<A
 }
 
 fn read(file: &File, buffers: &mut Buffers, at: u64, length: u64) -> Option<Arc<Vec<u8>>> {
-    let length = usize::try_from(length).ok()?;
-    buffers.filled(length, |buffer| file.read_exact_at(buffer, at)).ok()
+    let count = usize::try_from(length).ok()?;
+    let bytes = buffers.filled(count, |buffer| file.read_exact_at(buffer, at)).ok()?;
+    disk::read_ahead(file, at + length, READ_AHEAD_BYTES);
+    Some(bytes)
 }
 
 /// True when an entry is exactly the header, the piece and zeros.

@@ -4,13 +4,15 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread;
 
 use crate::digest::{Hasher, Sha256};
 use crate::disk::{self, Flusher, StagingFile};
 use crate::package::PieceList;
 use crate::progress::{Monitor, Task};
 
-use super::background::{Background, Buffers};
+use super::background::{Background, Buffers, READ_AHEAD_BYTES};
 use super::codec;
 use super::description::{BlobEntry, Run, VolumeEntry};
 use super::entry::{BLOCK_BYTES, EntryName, TRAILER_BYTES, padding_bytes};
@@ -19,6 +21,9 @@ use super::outgoing::OutgoingBlob;
 
 /// How much is written before the medium is asked to take it, in bytes.
 const FLUSH_EVERY_BYTES: u64 = 32 * 1024 * 1024;
+
+/// How many pieces may wait between reading and writing.
+const NUM_WAITING: usize = 1;
 
 /// Reads blobs piece by piece and proves on the way that they are what they are called.
 pub(super) struct Copier<'a> {
@@ -50,53 +55,76 @@ impl<'a> Copier<'a> {
     /// `BlobDamaged` when a blob is not what its name says; `Cancelled`; when the stick fails.
     pub(super) fn write_volume(
         &mut self,
-        mut target: Target,
+        target: Target,
         volume: &VolumeEntry,
         blobs: &mut [BlobEntry],
         sources: &[OutgoingBlob],
     ) -> Result<Option<Sha256>> {
+        let (sender, receiver) = mpsc::sync_channel(NUM_WAITING);
+        thread::scope(|scope| {
+            let writer = scope.spawn(move || put_all(target, &receiver));
+            let read = self.read_volume(volume, blobs, sources, &sender);
+            // Without the last word, the writer leaves what lies there as it is.
+            let _ = read.is_ok() && sender.send(Message::End).is_ok();
+            drop(sender);
+            let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            read.and(written)
+        })
+    }
+
+    /// Reads the pieces of a volume in order and hands each to the writer.
+    fn read_volume(
+        &mut self,
+        volume: &VolumeEntry,
+        blobs: &mut [BlobEntry],
+        sources: &[OutgoingBlob],
+        sender: &SyncSender<Message>,
+    ) -> Result<()> {
         for &Run { blob, first, count } in &volume.holds {
             for piece in first..first + count {
                 if self.monitor.is_cancelled() {
                     return Err(BundleError::Cancelled);
                 }
-                self.copy_piece(&mut target, blob, piece, &mut blobs[blob], &sources[blob])?;
+                let (name, bytes) = self.entry(blob, piece, &mut blobs[blob], &sources[blob])?;
+                if sender.send(Message::Entry(name, bytes)).is_err() {
+                    // The writer has failed, and says why.
+                    return Ok(());
+                }
             }
         }
-        target.end()?;
-        target.finish()
+        Ok(())
     }
 
-    fn copy_piece(
+    /// Reads one piece, proves it, and gives it the form in which it is stored.
+    fn entry(
         &mut self,
-        target: &mut Target,
         blob: usize,
         piece: usize,
         entry: &mut BlobEntry,
         outgoing: &OutgoingBlob,
-    ) -> Result<()> {
+    ) -> Result<(EntryName, Arc<Vec<u8>>)> {
         let is_last = piece + 1 == entry.pieces.len();
         self.turn_to(blob, piece, entry, outgoing)?;
         let expected = &mut entry.pieces[piece];
-        let bytes = self.read(outgoing, expected.length)?;
+        let mut bytes = self.read(outgoing, expected.length)?;
         let sha256 = Sha256::of(&bytes);
         if outgoing.pieces.as_ref().is_some_and(|list| differs(list, piece, &sha256)) {
             return Err(damaged(outgoing, format!("piece {piece} has sha256 {sha256}")));
         }
         expected.sha256 = sha256;
         let name = EntryName { blob: outgoing.digest, piece, is_compressed: expected.stored.is_some() };
-        match expected.stored {
-            None => target.put_entry(&name, &bytes)?,
-            Some(stored) => {
-                let compressed = codec::compress(&bytes).map_err(|error| io_error(&outgoing.path, error))?;
-                if compressed.len() as u64 != stored {
-                    return Err(damaged(outgoing, "it changed since the plan was made".into()));
-                }
-                target.put_entry(&name, &compressed)?;
+        if let Some(stored) = expected.stored {
+            let compressed = codec::compress(&bytes).map_err(|error| io_error(&outgoing.path, error))?;
+            if compressed.len() as u64 != stored {
+                return Err(damaged(outgoing, "it changed since the plan was made".into()));
             }
+            bytes = Arc::new(compressed);
         }
         self.task.advance(expected.length);
-        if is_last { self.finish_blob(outgoing) } else { Ok(()) }
+        if is_last {
+            self.finish_blob(outgoing)?;
+        }
+        Ok((name, bytes))
     }
 
     /// Opens a blob at a piece, unless that is the one that comes next anyway.
@@ -130,6 +158,7 @@ impl<'a> Copier<'a> {
             .map_err(|error| damaged(outgoing, error.to_string()))?;
         source.offset += length;
         source.next_piece += 1;
+        disk::read_ahead(&source.file, source.offset, READ_AHEAD_BYTES);
         if let Some(whole) = &source.whole {
             whole.update(&bytes);
         }
@@ -153,6 +182,28 @@ fn differs(list: &PieceList, piece: usize, sha256: &Sha256) -> bool {
 
 fn damaged(outgoing: &OutgoingBlob, reason: String) -> BundleError {
     BundleError::BlobDamaged { digest: outgoing.digest, path: outgoing.path.clone(), reason }
+}
+
+/// What the reading thread gives to the writing one.
+enum Message {
+    /// A piece, as it is stored.
+    Entry(EntryName, Arc<Vec<u8>>),
+    /// The volume is complete.
+    End,
+}
+
+/// Writes entries until the last word; without it, nothing is ended or cut.
+fn put_all(mut target: Target, receiver: &Receiver<Message>) -> Result<Option<Sha256>> {
+    for message in receiver {
+        match message {
+            Message::Entry(name, bytes) => target.put_entry(&name, &bytes)?,
+            Message::End => {
+                target.end()?;
+                return target.finish();
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Where the bytes of a volume go.

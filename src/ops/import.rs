@@ -149,11 +149,7 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     let folder = removable::stick(options.stick.as_deref(), monitor)?;
     let stick = Stick::open(&folder)?;
     let _lock = site::lock(home)?;
-    let mut bundles = stick.bundles()?;
-    // A FAT whose stick was pulled out reads as if it were empty: that must not look like success.
-    if bundles.bundles.is_empty() && bundles.refused.is_empty() && stick.record().is_none() {
-        return Err(nothing_on(&folder));
-    }
+    let mut bundles = bundles_on(&stick, &folder)?;
     let own = own_id(home, &bundles, monitor);
     let mut expected: Vec<Expected> =
         bundles.bundles.iter().filter_map(|bundle| Expected::of(bundle, own.as_ref())).collect();
@@ -181,9 +177,6 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     arrival.install_whole()?;
     let intake = take_in(home, bundles, &mut arrival, monitor)
         .while_doing(|| format!("could not import from `{}`", folder.display()))?;
-    for list in &intake.piece_lists {
-        store.keep_piece_list(list)?;
-    }
     let Arrival { pending, mut installed, .. } = arrival;
     let kits = kit_import::finish(home, kits, &mut installed, monitor)?;
     let incomplete: Vec<IncompletePackage> =
@@ -323,7 +316,21 @@ fn take_in(
     let held = |digest: &Sha256, size_bytes: u64| store.blob_path(digest, size_bytes);
     let site = bundle::Site { staging: &staging, held: &held };
     let mut deliver = |staged: Staged| arrival.take(&staged);
-    bundle::receive::<Error>(bundles, &authorised, &site, &mut deliver, monitor)
+    let intake = bundle::receive::<Error>(bundles, &authorised, &site, &mut deliver, monitor)?;
+    for list in &intake.piece_lists {
+        store.keep_piece_list(list)?;
+    }
+    Ok(intake)
+}
+
+/// The bundles of a stick. A FAT whose stick was pulled out reads as if it were empty: that must not look
+/// like success.
+fn bundles_on(stick: &Stick, folder: &Path) -> Result<Bundles> {
+    let bundles = stick.bundles()?;
+    match bundles.bundles.is_empty() && bundles.refused.is_empty() && stick.record().is_none() {
+        true => Err(nothing_on(folder)),
+        false => Ok(bundles),
+    }
 }
 
 fn nothing_on(folder: &Path) -> Error {
