@@ -17,7 +17,7 @@ use super::description::{BlobEntry, Run, VolumeEntry};
 use super::error::{BundleError, Result};
 use super::half;
 use super::parity::{self, Missing, Recovery};
-use super::part::Part;
+use super::part::{Part, Proof};
 use super::pump::{self, Message, Need};
 use super::remark::{Remark, Remarks};
 use super::stick::{Bundle, Bundles};
@@ -280,7 +280,9 @@ impl Reception<'_> {
                     let damaged = |reason| BundleError::Damaged { file: file.clone(), reason };
                     let list = blob.piece_list().map_err(damaged)?;
                     half::remember(self.site.staging, &blob.sha256, &list)?;
-                    let part = Part::resume(self.site.staging, blob.sha256, list)?;
+                    let is_signed = self.authorised.signs(&blob.sha256, &list);
+                    let proof = if is_signed { Proof::Pieces } else { Proof::Whole };
+                    let part = Part::resume(self.site.staging, blob.sha256, list, proof)?;
                     self.task.advance(blob.size_bytes - part.missing_bytes());
                     wanted.insert(index, Wanted { blob, part, causes: Remarks::default() });
                 }

@@ -48,8 +48,7 @@ impl<'a> Copier<'a> {
         Self { monitor, task, buffers: Buffers::new(), current: None }
     }
 
-    /// Writes one volume, and puts the digests of its pieces into `blobs`. Returns the digest of the volume
-    /// where it goes nowhere else.
+    /// Writes one volume, and puts the digests of its pieces into `blobs`. Returns the digest of the volume.
     ///
     /// # Errors
     /// `BlobDamaged` when a blob is not what its name says; `Cancelled`; when the stick fails.
@@ -59,7 +58,7 @@ impl<'a> Copier<'a> {
         volume: &VolumeEntry,
         blobs: &mut [BlobEntry],
         sources: &[OutgoingBlob],
-    ) -> Result<Option<Sha256>> {
+    ) -> Result<Sha256> {
         let (sender, receiver) = mpsc::sync_channel(NUM_WAITING);
         thread::scope(|scope| {
             let writer = scope.spawn(move || put_all(target, &receiver));
@@ -193,39 +192,44 @@ enum Message {
 }
 
 /// Writes entries until the last word; without it, nothing is ended or cut.
-fn put_all(mut target: Target, receiver: &Receiver<Message>) -> Result<Option<Sha256>> {
+fn put_all(mut target: Target, receiver: &Receiver<Message>) -> Result<Sha256> {
     for message in receiver {
         match message {
             Message::Entry(name, bytes) => target.put_entry(&name, &bytes)?,
-            Message::End => {
-                target.end()?;
-                return target.finish();
-            }
+            Message::End => return target.finish(),
         }
     }
-    Ok(None)
+    // Whoever reads has failed, and says why.
+    Err(BundleError::Cancelled)
 }
 
-/// Where the bytes of a volume go.
-pub(super) enum Target {
-    /// To the stick.
-    Stick(Sink),
-    /// Only through a hash, because the volume lies on another stick.
-    Digest(Box<Hasher>),
+/// Where the bytes of a volume go. They are hashed on the way.
+pub(super) struct Target {
+    /// The file on the stick; none when the volume lies on another one, and only its digest is wanted.
+    sink: Option<Sink>,
+    hasher: Hasher,
 }
 
 impl Target {
+    /// Writes to the stick.
+    pub(super) fn stick(sink: Sink) -> Self {
+        Self { sink: Some(sink), hasher: Hasher::new() }
+    }
+
+    /// Writes nowhere.
+    pub(super) fn nowhere() -> Self {
+        Self { sink: None, hasher: Hasher::new() }
+    }
+
     /// Takes the next bytes.
     ///
     /// # Errors
     /// When the stick fails.
     pub(super) fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        match self {
-            Self::Stick(sink) => sink.put(bytes),
-            Self::Digest(hasher) => {
-                hasher.update(bytes);
-                Ok(())
-            }
+        self.hasher.update(bytes);
+        match &mut self.sink {
+            Some(sink) => sink.put(bytes),
+            None => Ok(()),
         }
     }
 
@@ -244,23 +248,16 @@ impl Target {
         self.pad(length)
     }
 
-    /// Writes the end of a tar file.
+    /// Writes the end of a tar file, brings all to the medium, and says what the whole hashes to.
     ///
     /// # Errors
     /// When the stick fails.
-    pub(super) fn end(&mut self) -> Result<()> {
-        self.put(&[0; TRAILER_BYTES as usize])
-    }
-
-    /// Brings all to the medium; or says what it would hash to.
-    ///
-    /// # Errors
-    /// When the stick fails.
-    pub(super) fn finish(self) -> Result<Option<Sha256>> {
-        match self {
-            Self::Stick(sink) => sink.finish().map(|()| None),
-            Self::Digest(hasher) => Ok(Some(hasher.finish())),
+    pub(super) fn finish(mut self) -> Result<Sha256> {
+        self.put(&[0; TRAILER_BYTES as usize])?;
+        if let Some(sink) = self.sink {
+            sink.finish()?;
         }
+        Ok(self.hasher.finish())
     }
 }
 

@@ -189,10 +189,15 @@ fn write_volumes(stick: &Stick, plan: &mut Plan, monitor: &dyn Monitor) -> Resul
     let num_bytes = share_bytes(plan);
     let task = monitor.start("writing to the stick", Some(num_bytes), Unit::Bytes);
     let mut copier = Copier::new(monitor, &*task);
-    let (share, description) = (&plan.share, &mut plan.description);
-    for volume in description.volumes.iter().filter(|volume| share.contains(&volume.name)) {
-        let target = open_plain_for_writing(&folder.join(&volume.name)).and_then(Sink::new);
-        copier.write_volume(Target::Stick(target?), volume, &mut description.blobs, &plan.sources)?;
+    for index in 0..plan.description.volumes.len() {
+        let volume = plan.description.volumes[index].clone();
+        if plan.takes(&volume.name) {
+            let target = Target::stick(Sink::new(open_plain_for_writing(&folder.join(&volume.name))?)?);
+            let blobs = &mut plan.description.blobs;
+            let sha256 = copier.write_volume(target, &volume, blobs, &plan.sources)?;
+            plan.description.volumes[index].sha256 = sha256;
+            set_digest(&mut plan.record, &plan.description.id.path_of(&volume.name), sha256);
+        }
     }
     check_empty_blobs(plan)?;
     write_parity(&folder, plan, (monitor, &*task))?;
@@ -225,9 +230,9 @@ fn write_parity(folder: &Path, plan: &mut Plan, (monitor, task): (&dyn Monitor, 
     for (number, volume) in parity.volumes.iter().enumerate() {
         if plan.takes(&volume.name) {
             let sink = Sink::new(open_plain_for_writing(&folder.join(&volume.name))?)?;
-            targets.push(ParityTarget::new(number, Target::Stick(sink)));
+            targets.push(ParityTarget::new(number, Target::stick(sink)));
         } else if volume.sha256 == nothing() {
-            targets.push(ParityTarget::new(number, Target::Digest(Box::default())));
+            targets.push(ParityTarget::new(number, Target::nowhere()));
         }
     }
     if targets.is_empty() {
@@ -237,7 +242,8 @@ fn write_parity(folder: &Path, plan: &mut Plan, (monitor, task): (&dyn Monitor, 
     for encoded in encode(&encoding, &parity, targets)? {
         let volume = &mut parity.volumes[encoded.volume];
         volume.pieces = encoded.pieces;
-        volume.sha256 = encoded.sha256.unwrap_or(volume.sha256);
+        volume.sha256 = encoded.sha256;
+        set_digest(&mut plan.record, &plan.description.id.path_of(&volume.name), encoded.sha256);
     }
     plan.description.parity = Some(parity);
     Ok(())
@@ -255,30 +261,20 @@ fn check_empty_blobs(plan: &Plan) -> Result<()> {
     }
 }
 
-/// Reads every volume of this stick from the medium, compares it, and notes its digest.
-fn read_back(stick: &Stick, plan: &mut Plan, monitor: &dyn Monitor) -> Result<()> {
-    let num_bytes = share_bytes(plan);
-    let task = monitor.start("reading back", Some(num_bytes), Unit::Bytes);
-    for index in 0..plan.description.volumes.len() {
-        let volume = &plan.description.volumes[index];
-        if !plan.takes(&volume.name) {
-            continue;
-        }
-        let sha256 = readback::check_volume(stick.root(), &plan.description, volume, monitor, &*task)?;
-        let path = plan.id().path_of(&volume.name);
-        plan.description.volumes[index].sha256 = sha256;
-        set_digest(&mut plan.record, &path, sha256);
+/// Reads every volume of this stick from the medium and compares every byte.
+fn read_back(stick: &Stick, plan: &Plan, monitor: &dyn Monitor) -> Result<()> {
+    let task = monitor.start("reading back", Some(share_bytes(plan)), Unit::Bytes);
+    let (root, description) = (stick.root(), &plan.description);
+    for volume in description.volumes.iter().filter(|volume| plan.takes(&volume.name)) {
+        readback::check_volume(root, description, volume, monitor, &*task)?;
     }
-    let Some(mut parity) = plan.description.parity.clone() else { return Ok(()) };
-    for index in 0..parity.volumes.len() {
-        if plan.takes(&parity.volumes[index].name) {
-            let (root, description) = (stick.root(), &plan.description);
-            let sha256 = readback::check_parity(root, description, &parity, index, (monitor, &*task))?;
-            parity.volumes[index].sha256 = sha256;
-            set_digest(&mut plan.record, &plan.description.id.path_of(&parity.volumes[index].name), sha256);
+    if let Some(parity) = &description.parity {
+        for (index, volume) in parity.volumes.iter().enumerate() {
+            if plan.takes(&volume.name) {
+                readback::check_parity(root, description, (parity, index), monitor, &*task)?;
+            }
         }
     }
-    plan.description.parity = Some(parity);
     Ok(())
 }
 
@@ -292,9 +288,9 @@ fn hash_the_others(plan: &mut Plan, monitor: &dyn Monitor) -> Result<()> {
     for index in 0..plan.description.volumes.len() {
         let volume = plan.description.volumes[index].clone();
         if volume.sha256 == nothing() && !plan.takes(&volume.name) {
-            let target = Target::Digest(Box::default());
+            let target = Target::nowhere();
             let sha256 = copier.write_volume(target, &volume, &mut plan.description.blobs, &plan.sources)?;
-            plan.description.volumes[index].sha256 = sha256.unwrap_or(volume.sha256);
+            plan.description.volumes[index].sha256 = sha256;
         }
     }
     Ok(())

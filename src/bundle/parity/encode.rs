@@ -43,8 +43,8 @@ pub(in crate::bundle) struct Encoded {
     pub(in crate::bundle) volume: usize,
     /// The digests of its pieces.
     pub(in crate::bundle) pieces: Vec<Sha256>,
-    /// The digest of the whole volume, where it was only computed.
-    pub(in crate::bundle) sha256: Option<Sha256>,
+    /// The digest of the whole volume.
+    pub(in crate::bundle) sha256: Sha256,
 }
 
 impl ParityTarget {
@@ -70,8 +70,7 @@ impl ParityTarget {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Encoded> {
-        self.target.end()?;
+    fn finish(self) -> Result<Encoded> {
         Ok(Encoded { volume: self.volume, pieces: self.pieces, sha256: self.target.finish()? })
     }
 }
