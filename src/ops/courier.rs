@@ -1,12 +1,15 @@
 //! `courier`: who may vouch at this site for what no publisher signed, and this home's own key.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
-use crate::bundle::{Stick, TrustFile, TrustSet};
+use crate::bundle::{Item, Stick, TrustFile, TrustSet};
 use crate::digest::Sha256;
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Explain as _};
 use crate::home::Home;
 use crate::package::{Manifest, Name, PackageRef};
+use crate::progress::Monitor;
 use crate::registry::{
     self, Courier, CourierKey, MAX_STATEMENT_BYTES, Statement, VouchedPackage, short_fingerprint,
     show_full_fingerprint,
@@ -68,14 +71,19 @@ pub fn courier_list(home: &Home) -> Result<CourierListReport> {
     Ok(CourierListReport { couriers: registry::couriers(&home.couriers())? })
 }
 
-/// Withdraws a courier's authority.
+/// Withdraws a courier's authority, under every name that the key has here.
 ///
 /// # Errors
 /// `NotFound` when nobody of this name is authorised.
 pub fn courier_withdraw(home: &Home, name: &Name) -> Result<CourierWithdrawReport> {
     let _lock = site::lock(home)?;
-    registry::withdraw(&home.couriers(), name)?;
-    let is_from = |installed: &Installed| matches!(&installed.origin, Origin::Courier { name: other, .. } if other == name);
+    let withdrawn = registry::withdraw(&home.couriers(), name)?;
+    let is_from = |installed: &Installed| match &installed.origin {
+        Origin::Courier { name: other, fingerprint } => {
+            withdrawn.map_or(other == name, |key| key == *fingerprint)
+        }
+        _ => false,
+    };
     let mut packages = site::store(home).installed()?;
     packages.retain(is_from);
     let packages = packages.iter().map(|installed| installed.name().clone()).collect();
@@ -144,17 +152,26 @@ pub(super) struct Statements {
 
 impl Statements {
     /// Reads every statement on the stick, and authorises the courier whose fingerprint was told. A statement that
-    /// does not hold is remembered by its reason.
+    /// does not hold is remembered by its reason; a damaged record of an authorised courier makes nobody believed.
     ///
     /// # Errors
-    /// `Untrusted` when nobody on the stick has the fingerprint, or another courier has the name here; when a record
-    /// of an authorised courier cannot be read.
-    pub(super) fn read(stick: &Stick, home: &Home, told: Option<&str>) -> Result<Self> {
+    /// `Untrusted` when nobody on the stick has the fingerprint, or another courier has the name here.
+    pub(super) fn read(
+        stick: &Stick,
+        home: &Home,
+        told: Option<&str>,
+        monitor: &dyn Monitor,
+    ) -> Result<Self> {
         let mut statements = Self::lying_on(stick);
         if let Some(told) = told {
             statements.authorise(home, told)?;
         }
-        statements.authorised = registry::couriers(&home.couriers())?;
+        let (authorised, damaged) = registry::readable_couriers(&home.couriers());
+        for error in damaged {
+            let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+            monitor.warn(&format!("this courier is not believed: {error}{hint}"));
+        }
+        statements.authorised = authorised;
         Ok(statements)
     }
 
@@ -211,25 +228,32 @@ impl Statements {
             .with_hint("ask the courier, by telephone for example, what `localml courier show` says"))
     }
 
-    /// The description of a package by a courier who is believed here, and who that is.
+    /// The description of a package by a courier who is believed here, and who that is. Of several, the one that
+    /// is about the bytes on the stick: a statement of an older stick may lie beside it.
     ///
     /// # Errors
     /// Says who vouches for it and is not believed, or what is wrong with a statement.
-    pub(super) fn vouch(&self, package: &PackageRef) -> std::result::Result<(&Manifest, Origin), String> {
+    pub(super) fn vouch(&self, item: &Item) -> std::result::Result<(&Manifest, Origin), String> {
         let mut stranger = None;
+        let mut believed: Option<(&Manifest, Origin)> = None;
         for statement in &self.all {
-            let Some(vouched) = statement.packages.iter().find(|vouched| is_same(&vouched.package, package))
-            else {
-                continue;
-            };
-            let is_known = |courier: &Courier| courier.fingerprint == statement.fingerprint;
-            match self.authorised.iter().find(|courier| is_known(courier)) {
-                Some(courier) => {
-                    let (name, fingerprint) = (courier.name.clone(), courier.fingerprint);
-                    return Ok((&vouched.manifest, Origin::Courier { name, fingerprint }));
+            let is_known = |courier: &&Courier| courier.fingerprint == statement.fingerprint;
+            let courier = self.authorised.iter().find(is_known);
+            for vouched in statement.packages.iter().filter(|it| is_same(&it.package, &item.package)) {
+                let Some(courier) = courier else {
+                    stranger = Some(statement);
+                    continue;
+                };
+                let (name, fingerprint) = (courier.name.clone(), courier.fingerprint);
+                let found = (&vouched.manifest, Origin::Courier { name, fingerprint });
+                if is_about(vouched, item) {
+                    return Ok(found);
                 }
-                None => stranger = Some(statement),
+                believed.get_or_insert(found);
             }
+        }
+        if let Some(believed) = believed {
+            return Ok(believed);
         }
         let mut reasons: Vec<String> = Vec::new();
         if let Some(Statement { name, fingerprint, .. }) = stranger {
@@ -243,6 +267,15 @@ impl Statements {
         reasons.extend(self.faults.iter().cloned());
         Err(reasons.join("; "))
     }
+}
+
+/// True when the courier vouches for the very files that the stick lists.
+fn is_about(vouched: &VouchedPackage, item: &Item) -> bool {
+    let variant = item.package.variant.as_ref().and_then(|variant| vouched.manifest.variant(variant));
+    let listed: BTreeSet<Sha256> = item.files.iter().map(|file| file.sha256).collect();
+    variant.is_some_and(|variant| {
+        variant.files.iter().map(|file| file.sha256).collect::<BTreeSet<_>>() == listed
+    })
 }
 
 fn is_same(left: &PackageRef, right: &PackageRef) -> bool {

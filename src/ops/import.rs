@@ -27,7 +27,7 @@ use super::holding::reference;
 use super::identity::Identity;
 use super::indexes;
 use super::kit::SetUp;
-use super::kit_import;
+use super::kit_import::{self, TrustedByKit};
 use super::receipt::{self, Expected, ReceiptReport};
 use super::removable;
 use super::revoked::{self, RevokedPackage};
@@ -82,6 +82,8 @@ pub struct ImportReport {
     pub registries: Vec<ImportedTrust>,
     /// The registries on the stick that nobody here accepted.
     pub unknown_roots: Vec<UnknownRoot>,
+    /// The registries that are trusted from now on because a kit names them.
+    pub trusted_by_kit: Vec<TrustedByKit>,
     /// How many bundles of the stick cannot be read; `remarks` says why.
     pub num_unread_bundles: usize,
     /// What else is wrong with the stick.
@@ -126,7 +128,9 @@ pub struct IncompleteFile {
 impl ImportReport {
     /// True when packages in use were taken back, and the stick may have brought the news.
     pub fn brings_revocations(&self) -> bool {
-        let is_newer = |trust: &ImportedTrust| trust.outcome == registry::Outcome::Newer;
+        let is_newer = |trust: &ImportedTrust| {
+            matches!(trust.outcome, registry::Outcome::Newer | registry::Outcome::Added)
+        };
         !self.revoked.is_empty() && self.registries.iter().any(is_newer)
     }
 
@@ -158,18 +162,18 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     if let Some(fingerprint) = &options.fingerprint {
         stick_trust::accept(&stick, home, &registry::parse_fingerprint(fingerprint)?)?;
     }
-    let Brought { registries, unknown_roots, mut remarks } =
+    let Brought { registries, unknown_roots, trusted_by_kit, mut remarks } =
         kit_import::update_trust(&stick, home, options, &bundles, monitor)?;
     let indexes = indexes::load(home)?;
     let packages = kit_import::with_members(options, &bundles, &indexes);
     let options = &ImportOptions { packages, ..options.clone() };
     let store = site::store(home);
-    let statements = Statements::read(&stick, home, options.courier.as_deref())?;
+    let statements = Statements::read(&stick, home, options.courier.as_deref(), monitor)?;
     let terms = Terms { options, unknown_roots: &unknown_roots, statements: &statements, monitor };
     let sifted = sift::sift(&bundles, &indexes, &store, &terms)?;
     refuse_strangers(&stick, &sifted, &unknown_roots)?;
     let Sifted { mut candidates, unchanged, refused } = sifted;
-    let kits = kit_import::take_out(&mut candidates);
+    let kits = kit_import::take_out(&mut candidates, &unchanged, &store)?;
     expected.iter_mut().for_each(|expected| expected.refuse(&refused));
     let carried = carried_blobs(&bundles);
     warn_of_absent(&candidates, &carried, &store, monitor);
@@ -201,6 +205,7 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
         refused,
         registries,
         unknown_roots,
+        trusted_by_kit,
         num_unread_bundles,
         remarks,
         revoked,

@@ -152,11 +152,26 @@ pub(super) fn missing_members(store: &Store, kit: &Manifest) -> Result<Vec<Packa
 /// # Errors
 /// When the profile here is damaged, or the disk fails.
 pub(super) fn set_up(home: &Home, kit: &Installed, monitor: &dyn Monitor) -> Result<SetUp> {
-    let store = site::store(home);
+    let mut report = state(home, kit)?;
+    if report.is_set_up {
+        let applied = profile::apply(home, &kit.manifest)?;
+        site::store(home).record(kit)?;
+        (report.replaced, report.changed, report.kept) = (applied.replaced, applied.changed, applied.kept);
+        report.next = next_commands(home)?;
+        tell(&report, monitor);
+    }
+    Ok(report)
+}
+
+/// How far a kit has set this site up, without changing anything.
+///
+/// # Errors
+/// When the profile or a record is damaged.
+pub(super) fn state(home: &Home, kit: &Installed) -> Result<SetUp> {
     let head = &kit.manifest.package;
-    let missing = missing_members(&store, &kit.manifest)?;
+    let missing = missing_members(&site::store(home), &kit.manifest)?;
     let is_set_up = missing.len() < head.members.len();
-    let mut report = SetUp {
+    Ok(SetUp {
         kit: SiteKit { name: head.name.clone(), version: head.version.clone() },
         is_set_up,
         num_members: head.members.len(),
@@ -164,16 +179,8 @@ pub(super) fn set_up(home: &Home, kit: &Installed, monitor: &dyn Monitor) -> Res
         replaced: None,
         changed: Vec::new(),
         kept: Vec::new(),
-        next: Vec::new(),
-    };
-    if is_set_up {
-        let applied = profile::apply(home, &kit.manifest)?;
-        store.record(kit)?;
-        (report.replaced, report.changed, report.kept) = (applied.replaced, applied.changed, applied.kept);
-        report.next = next_commands(home)?;
-        tell(&report, monitor);
-    }
-    Ok(report)
+        next: if is_set_up { next_commands(home)? } else { Vec::new() },
+    })
 }
 
 /// Nothing that a keeper set, or saw set, is changed in silence.

@@ -2,22 +2,38 @@
 
 use std::path::Path;
 
+use serde::Serialize;
 use url::Url;
 
 use crate::bundle::{Bundles, Item, Stick};
+use crate::digest::Sha256;
 use crate::error::ErrorKind;
 use crate::home::Home;
-use crate::package::{Kind, Manifest, PackageRef, ProfileRegistry};
+use crate::package::{Kind, Manifest, Name, PackageRef, ProfileRegistry};
 use crate::progress::{Monitor, Silent};
-use crate::registry::{self, Addition, VerifiedIndex};
+use crate::registry::{self, Addition, Outcome, VerifiedIndex};
+use crate::store::{Installed, Store};
 
 use super::carried;
 use super::error::{Error, Result};
 use super::import::ImportOptions;
 use super::indexes;
-use super::kit::{SetUp, set_up};
+use super::kit::{SetUp, missing_members, set_up, state};
+use super::profile;
 use super::sift::Candidate;
+use super::site;
 use super::stick_trust::{self, Brought};
+
+/// A registry that became trusted because a kit names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TrustedByKit {
+    /// What it is called here.
+    pub registry: Name,
+    /// The sha256 of its first root.
+    pub fingerprint: Sha256,
+    /// The kit that vouches for it.
+    pub kit: Name,
+}
 
 /// The packages that were asked for, and the members of the kits among them that the stick has.
 pub(super) fn with_members(
@@ -55,10 +71,11 @@ pub(super) fn update_trust(
     bundles: &Bundles,
     monitor: &dyn Monitor,
 ) -> Result<Brought> {
-    let brought = stick_trust::update_from(stick, home)?;
+    let mut brought = stick_trust::update_from(stick, home)?;
+    // Read once: a registry that comes by a kit vouches for no others by this stick.
     let indexes = indexes::load(home)?;
-    let mut has_new = false;
-    for (index, kit) in vouched_kits(options, bundles, &indexes) {
+    let mut trusted: Vec<TrustedByKit> = Vec::new();
+    for (index, kit) in newest_kits(options, bundles, &indexes) {
         if indexes::check_age(index, options.accepts_stale, &Silent).is_err() {
             continue;
         }
@@ -66,17 +83,36 @@ pub(super) fn update_trust(
             match accept(stick.root(), home, wanted) {
                 Ok(false) => {}
                 Ok(true) => {
-                    has_new = true;
                     let (name, kit) = (&wanted.name, &kit.package.name);
                     monitor.note(&format!(
                         "the registry `{name}` is trusted from now on: `{kit}` vouches for it"
                     ));
+                    let (registry, fingerprint, kit) = (name.clone(), wanted.fingerprint, kit.clone());
+                    trusted.push(TrustedByKit { registry, fingerprint, kit });
                 }
                 Err(error) => monitor.warn(&format!("`{}`: {}", kit.package.name, error.in_one_line())),
             }
         }
     }
-    if has_new { stick_trust::update_from(stick, home) } else { Ok(brought) }
+    if !trusted.is_empty() {
+        let again = stick_trust::update_from(stick, home)?;
+        brought = merged(brought, again, &trusted);
+    }
+    brought.trusted_by_kit = trusted;
+    Ok(brought)
+}
+
+/// The second look finds the same state as the first one left; what changed is the news of both.
+fn merged(first: Brought, again: Brought, trusted: &[TrustedByKit]) -> Brought {
+    let mut merged = again;
+    for registry in &mut merged.registries {
+        if let Some(before) = first.registries.iter().find(|before| before.name == registry.name) {
+            registry.outcome = before.outcome;
+        } else if trusted.iter().any(|new| new.registry == registry.name) {
+            registry.outcome = Outcome::Added;
+        }
+    }
+    merged
 }
 
 /// False when it is known already, or not on the stick.
@@ -97,6 +133,23 @@ fn accept(folder: &Path, home: &Home, wanted: &ProfileRegistry) -> Result<bool> 
     Ok(true)
 }
 
+/// Of each kit on the stick, what the newest version in each index says: who was dropped since is not let in by
+/// an older one.
+fn newest_kits<'a>(
+    options: &ImportOptions,
+    bundles: &Bundles,
+    indexes: &'a [VerifiedIndex],
+) -> Vec<(&'a VerifiedIndex, &'a Manifest)> {
+    let mut newest: Vec<(&VerifiedIndex, &Manifest)> = Vec::new();
+    for (index, kit) in vouched_kits(options, bundles, indexes) {
+        let versions = index.versions_of(&kit.package.name).iter();
+        let is_good = |it: &&Manifest| index.revocation_of(&it.package.name, &it.package.version).is_none();
+        let Some(kit) = versions.rev().filter(is_good).find(|it| it.is_kit()) else { continue };
+        newest.push((index, kit));
+    }
+    newest
+}
+
 /// The kits among what was asked for that an index verified here describes and did not take back.
 fn vouched_kits<'a>(
     options: &ImportOptions,
@@ -104,12 +157,16 @@ fn vouched_kits<'a>(
     indexes: &'a [VerifiedIndex],
 ) -> Vec<(&'a VerifiedIndex, &'a Manifest)> {
     let items = bundles.bundles.iter().flat_map(|bundle| &bundle.description.items);
-    let is_asked = |item: &&Item| {
-        options.packages.is_empty() || options.packages.iter().any(|asked| asked.name == item.package.name)
+    let is_asked = |item: &Item, index: &VerifiedIndex| {
+        let is_meant = |asked: &PackageRef| {
+            asked.name == item.package.name
+                && asked.registry.as_ref().is_none_or(|registry| registry == index.name())
+        };
+        options.packages.is_empty() || options.packages.iter().any(is_meant)
     };
     let mut kits = Vec::new();
-    for item in items.filter(|item| item.kind == Kind::Kit).filter(is_asked) {
-        for index in indexes {
+    for item in items.filter(|item| item.kind == Kind::Kit) {
+        for index in indexes.iter().filter(|index| is_asked(item, index)) {
             let versions = index.versions_of(&item.package.name).iter();
             kits.extend(
                 versions
@@ -118,32 +175,66 @@ fn vouched_kits<'a>(
             );
         }
     }
-    kits.retain(|(_, kit)| {
-        let (name, version) = (&kit.package.name, &kit.package.version);
-        indexes.iter().all(|index| index.revocation_of(name, version).is_none())
-    });
+    kits.retain(|(index, kit)| index.revocation_of(&kit.package.name, &kit.package.version).is_none());
     kits
+}
+
+/// What an import does about kits.
+pub(super) struct Arriving {
+    /// Those that come in.
+    kits: Vec<Candidate>,
+    /// What the stick brings that was here before.
+    unchanged: Vec<Name>,
+    /// The kits that were here before and lacked something.
+    partial: Vec<Name>,
 }
 
 /// Takes the kits out of what is installed as soon as it is whole: they come last.
-pub(super) fn take_out(candidates: &mut Vec<Candidate>) -> Vec<Candidate> {
+///
+/// # Errors
+/// When a record is damaged.
+pub(super) fn take_out(
+    candidates: &mut Vec<Candidate>,
+    unchanged: &[PackageRef],
+    store: &Store,
+) -> Result<Arriving> {
     let (kits, others) =
         std::mem::take(candidates).into_iter().partition(|candidate| candidate.installed.manifest.is_kit());
     *candidates = others;
-    kits
+    let mut partial = Vec::new();
+    for kit in store.installed()?.into_iter().filter(|it| it.manifest.is_kit()) {
+        if !missing_members(store, &kit.manifest)?.is_empty() {
+            partial.push(kit.name().clone());
+        }
+    }
+    Ok(Arriving { kits, unchanged: unchanged.iter().map(|package| package.name.clone()).collect(), partial })
 }
 
-/// Sets the site up with what came; the kits that did are added to what is installed.
+/// Sets the site up with what came; the kits that did are added to what is installed. Kits that were here before
+/// are told of while they lack something, and once when they do not any more.
 ///
 /// # Errors
 /// As `set_up`.
 pub(super) fn finish(
     home: &Home,
-    kits: Vec<Candidate>,
+    arriving: Arriving,
     installed: &mut Vec<PackageRef>,
     monitor: &dyn Monitor,
 ) -> Result<Vec<SetUp>> {
+    let Arriving { kits, unchanged, partial } = arriving;
     let mut reports = Vec::new();
+    let here = site::store(home).installed()?;
+    let is_new = |kit: &Installed| kits.iter().any(|new| new.installed.name() == kit.name());
+    for kit in here.iter().filter(|kit| kit.manifest.is_kit() && !is_new(kit)) {
+        let is_on_stick = unchanged.contains(kit.name());
+        let is_unset = profile::read(home)?.kit.is_none() && kit.manifest.profile.is_some();
+        // Its profile was removed, as the hint about a damaged one says.
+        let report = if is_on_stick && is_unset { set_up(home, kit, monitor)? } else { state(home, kit)? };
+        let is_completed = partial.contains(kit.name()) && report.missing.is_empty();
+        if is_completed || is_on_stick && (is_unset || !report.missing.is_empty()) {
+            reports.push(report);
+        }
+    }
     for kit in kits {
         let report = set_up(home, &kit.installed, monitor)?;
         if report.is_set_up {

@@ -91,7 +91,7 @@ pub use index::{
 pub use crate::bundle::{DEFAULT_VOLUME_BYTES, SiteId};
 pub use crate::registry::{
     Age, BuildOptions, Built, Freshness, Outcome as Change, Quorum, Replaced, RotateOptions,
-    show_fingerprint, show_full_fingerprint,
+    short_fingerprint, show_fingerprint, show_full_fingerprint,
 };
 pub use berths::StickPart;
 pub use difference::{NotSent, RequiredFile};
@@ -101,6 +101,7 @@ pub use import::{ImportOptions, ImportReport, IncompleteFile, IncompletePackage,
 pub use info::{InfoReport, VariantInfo, info};
 pub use install::{InstallReport, install};
 pub use kit::{MissingMember, SetUp};
+pub use kit_import::TrustedByKit;
 pub use letters::SentBundle;
 pub use list::{ListReport, ListedMembers, ListedPackage, list};
 pub use overview::{NextCommand, OverviewReport, overview};

@@ -9,8 +9,8 @@ use crate::home::Home;
 use crate::package::{Name, Version};
 #[cfg(feature = "engine")]
 use crate::progress::Monitor;
-use crate::registry::{self, Subject, VerifiedIndex};
-use crate::store::Installed;
+use crate::registry::{self, CATALOG, Subject, VerifiedIndex};
+use crate::store::{Installed, Origin};
 
 #[cfg(feature = "index")]
 use super::error::Result;
@@ -27,6 +27,8 @@ pub struct RevokedPackage {
     pub version: Version,
     /// The registry whose publisher took it back.
     pub registry: Name,
+    /// What that registry calls it; the same bytes may be here under another name.
+    pub named: Name,
     /// The publisher's words.
     pub reason: String,
     /// The version that should take its place, where there is one.
@@ -39,7 +41,8 @@ impl RevokedPackage {
         let name = &self.name;
         match &self.successor {
             Some(version) => format!(
-                "{version} takes its place: `localml install {name}`, or `localml import DIR` from a stick that has it"
+                "{version} takes its place: `localml install {}/{}`, or `localml import DIR` from a stick that has it",
+                self.registry, self.named
             ),
             None => format!("nothing takes its place yet; it stays until you `localml remove {name}`"),
         }
@@ -74,20 +77,31 @@ impl Words {
 /// The word against one package that is here, in verified indexes.
 pub(super) fn against(indexes: &[VerifiedIndex], installed: &Installed) -> Option<RevokedPackage> {
     let head = &installed.manifest.package;
+    let registry = publisher(&installed.origin);
     let subject = Subject {
         name: &head.name,
         version: &head.version,
         files: installed.files().iter().map(|file| file.sha256).collect(),
-        is_vouched: installed.origin.is_published(),
+        registry: registry.as_ref(),
     };
     let revoked = registry::revoked(indexes, &subject)?;
     Some(RevokedPackage {
         name: head.name.clone(),
         version: head.version.clone(),
         registry: revoked.index.name().clone(),
+        named: revoked.revocation.name.clone(),
         reason: revoked.revocation.reason.clone(),
         successor: revoked.successor.map(|manifest| manifest.package.version.clone()),
     })
+}
+
+/// The registry whose publisher vouches for a package, as it is called here.
+pub(super) fn publisher(origin: &Origin) -> Option<Name> {
+    match origin {
+        Origin::Registry(name) => Some(name.clone()),
+        Origin::Catalog => Some(CATALOG.parse().expect("a plain name")),
+        Origin::Unsigned | Origin::Courier { .. } => None,
+    }
 }
 
 /// Warns by name when a package that is about to be used was taken back.

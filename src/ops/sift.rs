@@ -1,14 +1,15 @@
 //! What of a stick may come in: its own list says what it carries, the verified indexes say what that is.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::Serialize;
 
 use crate::bundle::{BundleError, Bundles, Item};
+use crate::digest::Sha256;
 use crate::error::{ErrorKind, Explain as _};
-use crate::package::{Manifest, Name, PackageRef, VariantId, Version};
+use crate::package::{FileEntry, Manifest, Name, PackageRef, VariantId, Version};
 use crate::progress::Monitor;
-use crate::registry::{self, Subject, VerifiedIndex, short_fingerprint};
+use crate::registry::{VerifiedIndex, short_fingerprint};
 use crate::store::{Installed, Origin, Store};
 
 use super::choice::origin;
@@ -25,6 +26,8 @@ pub(super) struct Candidate {
     pub(super) package: PackageRef,
     /// Its record, as a verified index describes it.
     pub(super) installed: Installed,
+    /// The registries that describe these very bytes so; none for what no publisher signed.
+    vouchers: Vec<Name>,
 }
 
 /// A package that may not come in.
@@ -67,14 +70,25 @@ pub(super) fn sift(
     let mut judged: HashSet<Name> = HashSet::new();
     let mut best: BTreeMap<Name, Candidate> = BTreeMap::new();
     let mut refused: Vec<RefusedPackage> = Vec::new();
+    let mut rivals: Vec<RefusedPackage> = Vec::new();
+    let mut contested: BTreeMap<Name, String> = BTreeMap::new();
     for item in all.into_iter().filter(|item| is_asked(&terms.options.packages, item)) {
-        match judge(item, indexes, terms) {
+        match judge(item, indexes, store, terms) {
             Err(reason) => refused.push(RefusedPackage { package: item.package.clone(), reason }),
             Ok((candidate, index)) => {
                 if let Some(index) = index.filter(|index| judged.insert(index.name().clone())) {
                     indexes::check_age(index, terms.options.accepts_stale, terms.monitor)?;
                 }
                 let name = candidate.installed.name().clone();
+                if let Some(reason) = rival_of_installed(&candidate, store, terms)? {
+                    rivals.push(RefusedPackage { package: candidate.package, reason });
+                    continue;
+                }
+                if let Some(reason) = rival_on_stick(&candidate, best.get(&name)) {
+                    contested.insert(name, reason.clone());
+                    rivals.push(RefusedPackage { package: candidate.package, reason });
+                    continue;
+                }
                 let is_better = best.get(&name).is_none_or(|known| version(known) < version(&candidate));
                 if is_better {
                     best.insert(name, candidate);
@@ -86,6 +100,10 @@ pub(super) fn sift(
     }
     // The same package may stand in several bundles, as an older version too.
     refused.retain(|refused| !best.contains_key(&refused.package.name));
+    for (name, reason) in contested {
+        rivals.extend(best.remove(&name).map(|it| RefusedPackage { package: it.package, reason }));
+    }
+    refused.extend(rivals);
     refused.dedup();
     let mut sifted = Sifted { refused, ..Sifted::default() };
     for candidate in best.into_values() {
@@ -144,46 +162,127 @@ fn matches(asked: &PackageRef, item: &Item) -> bool {
     asked.name == item.package.name && !is_other_version && !is_other_variant
 }
 
+/// The registry that a package was asked of; `None` when any will do.
+fn asked_registry<'a>(asked: &'a [PackageRef], item: &Item) -> Option<&'a Name> {
+    let mut registries =
+        asked.iter().filter(|package| matches(package, item)).map(|package| package.registry.as_ref());
+    let first = registries.next()??;
+    registries.all(|other| other == Some(first)).then_some(first)
+}
+
 /// Finds who vouches for a package; the error is the reason why nobody does.
 fn judge<'a>(
     item: &Item,
     indexes: &'a [VerifiedIndex],
+    store: &Store,
     terms: &Terms<'_>,
 ) -> std::result::Result<(Candidate, Option<&'a VerifiedIndex>), String> {
     let (Some(version), Some(variant)) = (&item.package.version, &item.package.variant) else {
         return Err("the stick does not say which version and build it is".into());
     };
-    // Another registry may still list the same bytes; whoever took them back had a reason.
-    if let Some(revoked) = registry::revoked(indexes, &subject(item, version)) {
-        return Err(format!("its publisher took it back: {}", revoked.revocation.reason));
-    }
+    let asked = asked_registry(&terms.options.packages, item);
     if let Some(manifest) = &item.unsigned {
-        return unsigned(item, manifest, variant, indexes, terms).map(|candidate| (candidate, None));
+        return match asked {
+            Some(registry) => Err(format!("the registry `{registry}` did not sign it")),
+            None => unsigned(item, manifest, variant, indexes, terms).map(|candidate| (candidate, None)),
+        };
     }
     let name = &item.package.name;
-    let mut reason = unknown_reason(item, terms);
-    for index in indexes {
-        let manifest = index.versions_of(name).iter().find(|manifest| manifest.package.version == *version);
-        let Some(manifest) = manifest else {
-            continue;
-        };
-        if !describes(manifest, variant, item) {
-            reason = format!("the registry `{}` describes other bytes under this name", index.name());
-        } else {
-            let installed = Installed::new(manifest.clone(), variant.clone(), origin(index), site::now());
-            return Ok((Candidate { package: item.package.clone(), installed }, Some(index)));
-        }
+    let is_wanted = |index: &&VerifiedIndex| asked.is_none_or(|asked| asked == index.name());
+    let named = indexes.iter().filter(is_wanted).filter_map(|index| {
+        let mut versions = index.versions_of(name).iter();
+        versions.find(|manifest| manifest.package.version == *version).map(|manifest| (index, manifest))
+    });
+    let (same, others): (Vec<_>, Vec<_>) =
+        named.partition(|(_, manifest)| describes(manifest, variant, item));
+    let Some((index, manifest)) = preferred(&same, &others, item, store)? else {
+        return Err(match (others.first(), asked) {
+            (Some((index, _)), _) => {
+                format!("the registry `{}` describes other bytes under this name", index.name())
+            }
+            (None, Some(registry)) => format!("the registry `{registry}` does not name it"),
+            (None, None) => unknown_reason(item, terms),
+        });
+    };
+    let installed = Installed::new(manifest.clone(), variant.clone(), origin(index), site::now());
+    // Its own publisher's word counts by name; anybody's, by the bytes: whoever took them back had a reason.
+    let own = index.revocation_of(name, version).map(|word| word.reason.clone());
+    if let Some(reason) = own.or_else(|| revoked::against(indexes, &installed).map(|word| word.reason)) {
+        return Err(format!("its publisher took it back: {reason}"));
     }
-    Err(reason)
+    let vouchers = same.iter().map(|(index, _)| index.name().clone()).collect();
+    Ok((Candidate { package: item.package.clone(), installed, vouchers }, Some(index)))
 }
 
-fn subject<'a>(item: &'a Item, version: &'a Version) -> Subject<'a> {
-    Subject {
-        name: &item.package.name,
-        version,
-        files: item.files.iter().map(|file| file.sha256).collect(),
-        is_vouched: item.unsigned.is_none(),
+/// An index, and what it says of a package.
+type Described<'a> = (&'a VerifiedIndex, &'a Manifest);
+
+/// Of several that describe the same bytes, the one that the package here came from, or the carrier names; the
+/// error says why none: others describe other bytes.
+fn preferred<'a>(
+    same: &[Described<'a>],
+    others: &[Described<'a>],
+    item: &Item,
+    store: &Store,
+) -> std::result::Result<Option<Described<'a>>, String> {
+    let find = |registry: Option<&Name>| same.iter().find(|(index, _)| Some(index.name()) == registry);
+    let here = store.find(&item.package.name).ok().flatten();
+    let here = here.and_then(|here| revoked::publisher(&here.origin));
+    if let Some(own) = find(here.as_ref()) {
+        return Ok(Some(*own));
     }
+    let chosen = find(item.package.registry.as_ref()).or(same.first());
+    match (chosen, others.first()) {
+        (Some((index, _)), Some((other, _))) => Err(qualify(index.name(), other.name(), &item.package.name)),
+        _ => Ok(chosen.copied()),
+    }
+}
+
+fn qualify(one: &Name, other: &Name, name: &Name) -> String {
+    format!(
+        "the registries `{one}` and `{other}` mean different packages by this name; qualify it: `localml import DIR \
+         {one}/{name}` or `localml import DIR {other}/{name}`"
+    )
+}
+
+/// Why a package may not take the place of another publisher's that is installed here.
+fn rival_of_installed(candidate: &Candidate, store: &Store, terms: &Terms<'_>) -> Result<Option<String>> {
+    let wanted = &candidate.installed;
+    let Some(registry) = revoked::publisher(&wanted.origin) else { return Ok(None) };
+    let Some(here) = store.find(wanted.name())? else { return Ok(None) };
+    let Some(publisher) = revoked::publisher(&here.origin) else { return Ok(None) };
+    let is_asked = is_asked_of(&registry, wanted.name(), terms);
+    if is_asked || candidate.vouchers.contains(&publisher) || has_same_bytes(&here, wanted) {
+        return Ok(None);
+    }
+    let name = wanted.name();
+    Ok(Some(format!(
+        "`{publisher}` brought the `{name}` that is here; `localml import DIR {registry}/{name}` takes the other"
+    )))
+}
+
+fn is_asked_of(registry: &Name, name: &Name, terms: &Terms<'_>) -> bool {
+    let mut asked = terms.options.packages.iter();
+    asked.any(|package| package.name == *name && package.registry.as_ref() == Some(registry))
+}
+
+/// Why a package on the stick is not what another on it is: different publishers use one name.
+fn rival_on_stick(candidate: &Candidate, known: Option<&Candidate>) -> Option<String> {
+    let known = known?;
+    let (one, other) = (known.vouchers.first()?, candidate.vouchers.first()?);
+    let is_shared = known.vouchers.iter().any(|name| candidate.vouchers.contains(name));
+    (!is_shared).then(|| qualify(one, other, candidate.installed.name()))
+}
+
+fn has_same_bytes(left: &Installed, right: &Installed) -> bool {
+    let version = |installed: &Installed| installed.manifest.package.version.clone();
+    !left.files().is_empty()
+        && version(left) == version(right)
+        && digests(left.files()) == digests(right.files())
+}
+
+fn digests(files: &[FileEntry]) -> BTreeSet<Sha256> {
+    files.iter().map(|file| file.sha256).collect()
 }
 
 fn unknown_reason(item: &Item, terms: &Terms<'_>) -> String {
@@ -202,9 +301,8 @@ fn describes(manifest: &Manifest, variant: &VariantId, item: &Item) -> bool {
     if manifest.is_kit() {
         return *variant == VariantId::of_kit() && item.files.is_empty();
     }
-    manifest.variant(variant).is_some_and(|variant| {
-        variant.files.iter().all(|file| item.files.iter().any(|listed| listed.sha256 == file.sha256))
-    })
+    let listed: BTreeSet<Sha256> = item.files.iter().map(|file| file.sha256).collect();
+    manifest.variant(variant).is_some_and(|variant| digests(&variant.files) == listed)
 }
 
 /// What no publisher signed comes by the keeper's word, or by that of a courier whom the keeper authorised.
@@ -220,7 +318,7 @@ fn unsigned(
     let (manifest, origin) = if terms.options.unsigned.contains(name) {
         (manifest, Origin::Unsigned)
     } else {
-        match terms.statements.vouch(&item.package) {
+        match terms.statements.vouch(item) {
             Ok(vouched) => vouched,
             Err(more) if more.is_empty() => return Err(format!("nobody signed it; {by_name}")),
             Err(more) => return Err(format!("no publisher signed it; {more}; {by_name}")),
@@ -242,8 +340,21 @@ fn unsigned(
     // What the stick lists may differ from the description; the description is what would come in.
     match revoked::against(indexes, &installed) {
         Some(revoked) => Err(format!("its publisher took it back: {}", revoked.reason)),
-        None => Ok(Candidate { package: item.package.clone(), installed }),
+        None => Ok(Candidate { package: item.package.clone(), installed, vouchers: Vec::new() }),
     }
+}
+
+/// The key of the courier that a package came by.
+fn courier_of(installed: &Installed) -> Option<Sha256> {
+    match installed.origin {
+        Origin::Courier { fingerprint, .. } => Some(fingerprint),
+        _ => None,
+    }
+}
+
+fn is_other_build_of(here: &Installed, wanted: &Installed) -> bool {
+    here.manifest.package.version == wanted.manifest.package.version
+        && digests(here.files()) != digests(wanted.files())
 }
 
 /// What is installed already stays; a newer version stays too, unless the older one was asked for.
@@ -261,9 +372,12 @@ fn compare_with_installed(
         .packages
         .iter()
         .any(|package| package.name == *wanted.name() && package.version.is_some());
-    let is_courier = matches!(wanted.origin, Origin::Courier { .. });
+    let is_name_asked = terms.options.packages.iter().any(|package| package.name == *wanted.name());
+    let is_of_asked = revoked::publisher(&wanted.origin)
+        .is_some_and(|registry| is_asked_of(&registry, wanted.name(), terms));
+    let courier = courier_of(wanted);
     match here {
-        Some(here) if is_courier && here.origin != wanted.origin => {
+        Some(here) if courier.is_some() && courier_of(&here) != courier => {
             let name = here.name();
             let reason = format!(
                 "another `{name}` is installed here, and a courier's does not take its place; `localml remove {name}` \
@@ -272,7 +386,18 @@ fn compare_with_installed(
             sifted.refused.push(RefusedPackage { package: candidate.package, reason });
         }
         Some(_) if is_same => sifted.unchanged.push(candidate.package),
-        Some(here) if here.manifest.package.version > *version(&candidate) && !is_version_asked => {
+        // There is no telling which of two statements is the older one.
+        Some(here) if courier.is_some() && !is_name_asked && is_other_build_of(&here, wanted) => {
+            let (package, name) = (&candidate.package, wanted.name());
+            terms.monitor.warn(&format!(
+                "`{package}` stays: the same courier carries other bytes under this version; `localml import DIR \
+                 {name}` takes those of the stick"
+            ));
+            sifted.unchanged.push(candidate.package);
+        }
+        Some(here)
+            if here.manifest.package.version > *version(&candidate) && !is_version_asked && !is_of_asked =>
+        {
             let newer = &here.manifest.package.version;
             terms.monitor.note(&format!("`{}` stays: {newer} is installed here", candidate.package));
             sifted.unchanged.push(candidate.package);

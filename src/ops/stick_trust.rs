@@ -15,6 +15,7 @@ use crate::registry::{
 
 use super::carried::{Carried, registries_in};
 use super::error::{Error, Result, While as _};
+use super::kit_import::TrustedByKit;
 
 /// What a stick did to one registry known here.
 #[derive(Debug, Serialize)]
@@ -41,6 +42,7 @@ pub struct UnknownRoot {
 pub(super) struct Brought {
     pub(super) registries: Vec<ImportedTrust>,
     pub(super) unknown_roots: Vec<UnknownRoot>,
+    pub(super) trusted_by_kit: Vec<TrustedByKit>,
     pub(super) remarks: Vec<Remark>,
 }
 
@@ -151,7 +153,13 @@ fn is_taken(name: &str, known: &[Known]) -> bool {
 /// What a person calls the stick.
 fn folder_of(stick: &Stick) -> String {
     let parent = stick.root().parent().map(|folder| folder.display().to_string());
-    parent.filter(|folder| !folder.is_empty()).unwrap_or_else(|| ".".to_owned())
+    quoted(parent.filter(|folder| !folder.is_empty()).unwrap_or_else(|| ".".to_owned()))
+}
+
+/// A path as it is typed: many sticks have a name with a space.
+fn quoted(path: String) -> String {
+    let is_plain = |it: char| it.is_alphanumeric() || matches!(it, '/' | '\\' | ':' | '.' | '-' | '_' | '+');
+    if path.chars().all(is_plain) { path } else { format!("\"{path}\"") }
 }
 
 /// The command that gives a registry of the stick another name than its carrier did.

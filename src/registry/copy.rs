@@ -1,8 +1,9 @@
 //! The copy of a registry on this machine: added by fingerprint, refreshed, verified again at every use.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use tough::schema::{Signed, Targets};
+use tough::schema::{RoleType, Root, Signed, Targets};
 use url::Url;
 
 use crate::digest::Sha256;
@@ -295,7 +296,7 @@ fn advance(
     files.extend(metadata);
     fetched_bytes += fetch_index(&registry, known, &mut files, fetch)?;
     let facts = signed::verify(&record.fingerprint, &files).map_err(untrusted)?;
-    check_floors(&record, &facts.versions)?;
+    check_floors(&record, &files, &facts.versions)?;
     let index = index_of(&record, &facts, &files).map_err(untrusted)?;
     if files == *known && record == Record::read(folder)? {
         return Ok(Updated { index, outcome: Outcome::Same, fetched_bytes });
@@ -385,24 +386,41 @@ fn bring(
     }
 }
 
-/// A repair has no floor files; the record's versions stand in. A newer root may have lowered them.
-fn check_floors(record: &Record, found: &Versions) -> Result<()> {
+/// A repair has no floor files; the record's versions stand in. A newer root lowers them only where it replaces
+/// the keys that signed them: after a theft the thief's high numbers must not lock the publisher out.
+fn check_floors(record: &Record, files: &Files, found: &Versions) -> Result<()> {
     let floor = &record.versions;
-    let pairs = [
-        (root_file(floor.root), floor.root, found.root),
-        (TIMESTAMP.to_owned(), floor.timestamp, found.timestamp),
-        (SNAPSHOT.to_owned(), floor.snapshot, found.snapshot),
-        (TARGETS.to_owned(), floor.targets, found.targets),
+    let (before, now) = (root_in(files, floor.root), root_in(files, found.root));
+    let is_replaced = |role: RoleType| match (&before, &now) {
+        (Some(before), Some(now)) => key_ids(before, role) != key_ids(now, role),
+        // Nobody knows who signed the floor: a lost record, for example, has none.
+        _ => false,
+    };
+    let is_news_replaced = is_replaced(RoleType::Timestamp) || is_replaced(RoleType::Snapshot);
+    let floors = [
+        (root_file(floor.root), floor.root, found.root, false),
+        (TIMESTAMP.to_owned(), floor.timestamp, found.timestamp, is_news_replaced),
+        (SNAPSHOT.to_owned(), floor.snapshot, found.snapshot, is_news_replaced),
+        (TARGETS.to_owned(), floor.targets, found.targets, is_replaced(RoleType::Targets)),
     ];
-    let is_newer_root = found.root > floor.root;
-    match pairs.into_iter().find(|(_, floor, found)| found < floor) {
-        Some((file, floor, found)) if !is_newer_root => Err(RegistryError::Rollback {
+    match floors.into_iter().find(|(_, floor, found, is_dropped)| found < floor && !is_dropped) {
+        Some((file, floor, found, _)) => Err(RegistryError::Rollback {
             registry: record.name.to_string(),
             file,
             reason: format!("version {found}, after version {floor}"),
         }),
-        _ => Ok(()),
+        None => Ok(()),
     }
+}
+
+fn root_in(files: &Files, version: u64) -> Option<Root> {
+    let root: Signed<Root> = serde_json::from_slice(files.get(&root_file(version))?).ok()?;
+    Some(root.signed)
+}
+
+fn key_ids(root: &Root, role: RoleType) -> BTreeSet<Vec<u8>> {
+    let keys = root.roles.get(&role).into_iter().flat_map(|keys| &keys.keyids);
+    keys.map(|id| id.to_vec()).collect()
 }
 
 fn newest_root(files: &Files) -> &[u8] {

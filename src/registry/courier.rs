@@ -193,14 +193,29 @@ pub fn couriers(folder: &Path) -> Result<Vec<Courier>> {
     files_in(folder, "toml").iter().map(|path| read_courier(path)).collect()
 }
 
-/// Authorises a courier; one who is authorised already stays as it was.
+/// Lists the couriers whose records can be read, and what is wrong with the others.
+pub fn readable_couriers(folder: &Path) -> (Vec<Courier>, Vec<RegistryError>) {
+    let (mut couriers, mut damaged) = (Vec::new(), Vec::new());
+    for path in files_in(folder, "toml") {
+        match read_courier(&path) {
+            Ok(courier) => couriers.push(courier),
+            Err(error) => damaged.push(error),
+        }
+    }
+    (couriers, damaged)
+}
+
+/// Authorises a courier; one whose key is authorised already, under whatever name, stays as it was.
 ///
 /// # Errors
 /// `CourierKnown` when another courier has the name here; when the disk refuses.
 pub fn authorise(folder: &Path, name: &Name, fingerprint: Sha256, authorised_at: u64) -> Result<()> {
+    let (known, _) = readable_couriers(folder);
+    if known.iter().any(|courier| courier.fingerprint == fingerprint) {
+        return Ok(());
+    }
     let path = record_path(folder, name);
     match path.exists().then(|| read_courier(&path)).transpose()? {
-        Some(known) if known.fingerprint == fingerprint => Ok(()),
         Some(_) => Err(RegistryError::CourierKnown { name: name.to_string() }),
         None => {
             let courier = Courier { format: FORMAT, name: name.clone(), fingerprint, authorised_at };
@@ -210,16 +225,24 @@ pub fn authorise(folder: &Path, name: &Name, fingerprint: Sha256, authorised_at:
     }
 }
 
-/// Withdraws a courier's authority; what came in by it stays, and stays labelled.
+/// Withdraws a courier's authority: every record of its key. Returns the key's fingerprint, unless the record is
+/// damaged and therefore only removed. What came in by the courier stays, and stays labelled.
 ///
 /// # Errors
 /// `NoSuchCourier` when nobody of this name is authorised.
-pub fn withdraw(folder: &Path, name: &Name) -> Result<()> {
+pub fn withdraw(folder: &Path, name: &Name) -> Result<Option<Sha256>> {
     let path = record_path(folder, name);
     if !path.exists() {
         return Err(RegistryError::NoSuchCourier { name: name.to_string() });
     }
-    Ok(disk::remove_file(&path)?)
+    let fingerprint = read_courier(&path).ok().map(|courier| courier.fingerprint);
+    for other in files_in(folder, "toml") {
+        if read_courier(&other).is_ok_and(|courier| Some(courier.fingerprint) == fingerprint) {
+            disk::remove_file(&other)?;
+        }
+    }
+    disk::remove_file(&path)?;
+    Ok(fingerprint)
 }
 
 #[derive(Deserialize)]
@@ -244,7 +267,11 @@ fn record_path(folder: &Path, name: &Name) -> PathBuf {
 
 fn read_courier(path: &Path) -> Result<Courier> {
     let file = path.display().to_string();
-    let refused = |reason: String| RegistryError::Statement { file: file.clone(), reason };
+    let refused = |reason: String| RegistryError::CourierRecord {
+        name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        file: file.clone(),
+        reason,
+    };
     let text = fs::read_to_string(path).map_err(|error| refused(format!("is not readable: {error}")))?;
     let damaged = |error: toml::de::Error| refused(format!("is damaged: {}", error.message()));
     let head: Head = toml::from_str(&text).map_err(damaged)?;

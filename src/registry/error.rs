@@ -262,6 +262,16 @@ pub enum RegistryError {
         /// What is wrong with it, continuing the sentence.
         reason: String,
     },
+    /// The record of a courier is damaged.
+    #[error("the record `{file}` of the courier `{name}` {reason}")]
+    CourierRecord {
+        /// The courier.
+        name: String,
+        /// The file.
+        file: String,
+        /// What is wrong with it, continuing the sentence.
+        reason: String,
+    },
     /// Another courier has this name here.
     #[error("another courier is called `{name}` here, with another key")]
     CourierKnown {
@@ -303,6 +313,7 @@ impl Explain for RegistryError {
             | Self::DamagedRecord { .. }
             | Self::Missing { .. }
             | Self::Statement { .. }
+            | Self::CourierRecord { .. }
             | Self::CourierKnown { .. }
             | Self::Revoked { .. } => ErrorKind::Untrusted,
             Self::NotARegistry { .. }
@@ -412,6 +423,10 @@ impl RegistryError {
             }
             Self::CourierKnown { name } => Some(format!(
                 "ask the courier whether the key was made anew; `localml courier withdraw {name}` makes room for it"
+            )),
+            Self::CourierRecord { name, .. } => Some(format!(
+                "`localml courier withdraw {name}` removes the record; `localml import DIR --courier FINGERPRINT` \
+                 authorises the courier again"
             )),
             Self::NoSuchCourier { .. } => Some("`localml courier list` shows who is".into()),
             Self::PublishedChanged { .. } => {

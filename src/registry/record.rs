@@ -51,6 +51,12 @@ pub(crate) struct Record {
     pub(crate) versions: Versions,
 }
 
+/// What every format of the record begins with.
+#[derive(Deserialize)]
+struct Head {
+    format: u32,
+}
+
 /// An address as its text.
 mod url_text {
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
@@ -107,13 +113,16 @@ impl Record {
             std::io::ErrorKind::NotFound => damaged("is not there".into()),
             _ => damaged(format!("is not readable: {error}")),
         })?;
-        let record: Self = toml::from_str(&text).map_err(|error| {
+        let unreadable = |error: toml::de::Error| {
             damaged(format!("is not readable: {}", error.message().lines().next().unwrap_or_default()))
-        })?;
-        if record.format > FORMAT {
+        };
+        // A later localml may write other fields: that is no damage, and must not be written over as such.
+        let head: Head = toml::from_str(&text).map_err(unreadable)?;
+        if head.format > FORMAT {
             let file = format!("{}/{RECORD}", called(folder));
-            return Err(RegistryError::NewerFormat { file, found: record.format, known: FORMAT });
+            return Err(RegistryError::NewerFormat { file, found: head.format, known: FORMAT });
         }
+        let record: Self = toml::from_str(&text).map_err(unreadable)?;
         if record.name.as_str() != called(folder) {
             return Err(damaged(format!("is that of `{}`", record.name)));
         }

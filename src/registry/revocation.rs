@@ -20,8 +20,8 @@ pub struct Subject<'a> {
     pub version: &'a Version,
     /// The digests of its files.
     pub files: BTreeSet<Sha256>,
-    /// True when a registry vouches for it, false when nobody does: then only its bytes speak.
-    pub is_vouched: bool,
+    /// The registry that it came from; without one only its bytes speak.
+    pub registry: Option<&'a Name>,
 }
 
 /// A publisher's word that a package is bad.
@@ -35,8 +35,8 @@ pub struct Revoked<'a> {
     pub successor: Option<&'a Manifest>,
 }
 
-/// Finds a word against a package in any index. The word of a registry that lists other bytes under this
-/// name and version is about another package; a version that it no longer lists stays taken back.
+/// Finds a word against a package in any index: by name and version in that of the registry that it came from,
+/// listed there or no longer; elsewhere a name says nothing, and only the same bytes do.
 pub fn revoked<'a>(indexes: &'a [VerifiedIndex], subject: &Subject<'_>) -> Option<Revoked<'a>> {
     indexes.iter().find_map(|index| {
         let revocation = index.revocations().iter().find(|word| concerns(word, index, subject))?;
@@ -54,8 +54,7 @@ fn concerns(word: &Revocation, index: &VerifiedIndex, subject: &Subject<'_>) -> 
     if versions.iter().any(|manifest| has_its_bytes(&manifest)) {
         return true;
     }
-    let is_listed = versions.iter().any(|manifest| manifest.package.version == *subject.version);
-    subject.is_vouched && word.name == *subject.name && is_meant(subject.version) && !is_listed
+    subject.registry == Some(index.name()) && word.name == *subject.name && is_meant(subject.version)
 }
 
 /// True when a build of the manifest has exactly these files.
@@ -88,10 +87,12 @@ mod tests {
         VerifiedIndex::from_files("r".parse().expect("a name"), None, Trust::BuiltIn, &files).expect("sound")
     }
 
-    fn is_revoked(indexes: &[VerifiedIndex], version: &str, content: &str, is_vouched: bool) -> bool {
+    fn is_revoked(indexes: &[VerifiedIndex], version: &str, content: &str, registry: Option<&str>) -> bool {
         let (name, version) = ("m".parse().expect("a name"), version.parse().expect("a version"));
+        let registry: Option<Name> = registry.map(|name| name.parse().expect("a name"));
         let files = BTreeSet::from([Sha256::of(content.as_bytes())]);
-        revoked(indexes, &Subject { name: &name, version: &version, files, is_vouched }).is_some()
+        let subject = Subject { name: &name, version: &version, files, registry: registry.as_ref() };
+        revoked(indexes, &subject).is_some()
     }
 
     const WORD: &str = r#"{"name":"m","version":"1.0.0","reason":"it lies"}"#;
@@ -99,17 +100,31 @@ mod tests {
     #[test]
     fn a_word_concerns_its_own_bytes_under_any_name_and_no_others() {
         let indexes = [index(&[line("1.0.0", "x"), line("1.1.0", "y")], WORD)];
-        assert!(is_revoked(&indexes, "1.0.0", "x", true));
-        assert!(is_revoked(&indexes, "0.0.0", "x", false), "adopted under another version");
-        assert!(!is_revoked(&indexes, "1.0.0", "other", true), "another publisher's package of this name");
-        assert!(!is_revoked(&indexes, "1.1.0", "y", true));
+        assert!(is_revoked(&indexes, "1.0.0", "x", Some("r")));
+        assert!(is_revoked(&indexes, "1.0.0", "x", Some("mirror")), "the same bytes by another publisher");
+        assert!(is_revoked(&indexes, "0.0.0", "x", None), "adopted under another version");
+        assert!(!is_revoked(&indexes, "1.0.0", "other", Some("q")), "another publisher's package");
+        assert!(!is_revoked(&indexes, "1.1.0", "y", Some("r")));
     }
 
     #[test]
     fn a_version_that_is_no_longer_listed_stays_revoked_where_someone_signed_it() {
         let indexes = [index(&[line("1.1.0", "y")], WORD)];
-        assert!(is_revoked(&indexes, "1.0.0", "x", true));
-        assert!(!is_revoked(&indexes, "1.0.0", "x", false));
+        assert!(is_revoked(&indexes, "1.0.0", "x", Some("r")));
+        assert!(!is_revoked(&indexes, "1.0.0", "x", None));
+    }
+
+    #[test]
+    fn no_registry_takes_back_what_another_publisher_made() {
+        let indexes = [index(&[], WORD)];
+        assert!(!is_revoked(&indexes, "1.0.0", "x", Some("q")));
+    }
+
+    #[test]
+    fn a_registry_takes_back_its_own_by_name_whatever_the_files() {
+        let kit = r#"{"package":{"name":"m","version":"1.0.0","kind":"kit","title":"T","license":"MIT","members":["a"]}}"#;
+        let indexes = [index(&[kit.to_owned()], WORD)];
+        assert!(is_revoked(&indexes, "1.0.0", "no file is compared", Some("r")));
     }
 
     #[test]
@@ -121,8 +136,7 @@ mod tests {
         let ask = |version: &str, content: &str| {
             let version = version.parse().expect("a version");
             let files = BTreeSet::from([Sha256::of(content.as_bytes())]);
-            let found =
-                revoked(&indexes, &Subject { name: &name, version: &version, files, is_vouched: true });
+            let found = revoked(&indexes, &Subject { name: &name, version: &version, files, registry: None });
             found.expect("revoked").successor.map(|manifest| manifest.package.version.to_string())
         };
         assert_eq!(ask("1.0.0", "x"), Some("1.1.0".to_owned()));

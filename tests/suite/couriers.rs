@@ -229,3 +229,48 @@ fn records_say_which_localml_can_read_them() {
     let said = sandbox.run("site", &["list"]).failed_with(1);
     assert!(said.contains("was written by a later localml (record format 3)"), "{said}");
 }
+
+#[test]
+fn a_damaged_record_of_a_courier_stops_no_import_and_lets_nobody_in() {
+    let sandbox = Sandbox::new();
+    let full = kofi(&sandbox);
+    assert_eq!(import(&sandbox, "stick", &["--courier", &full]).code, Some(0));
+    adopt(&sandbox, "cafe", "song", "# A song\n");
+    export(&sandbox, "cafe", "next");
+    sandbox.write("site/couriers/kofi.toml", "format = 1\nname = ");
+    let run = import(&sandbox, "next", &["song"]);
+    assert_eq!(run.code, Some(7), "{run:?}");
+    assert!(run.stdout.contains("who is not known here"), "{run:?}");
+    assert!(run.stderr.contains("`localml courier withdraw kofi` removes the record"), "{run:?}");
+    sandbox.ok("site", &["courier", "withdraw", "kofi"]);
+    assert_eq!(import(&sandbox, "next", &["--courier", &full]).code, Some(0));
+}
+
+#[test]
+fn a_key_that_is_withdrawn_is_believed_under_no_other_name() {
+    let sandbox = Sandbox::new();
+    let full = kofi(&sandbox);
+    assert_eq!(import(&sandbox, "stick", &["--courier", &full]).code, Some(0));
+    let record = fs::read_to_string(sandbox.path("site/couriers/kofi.toml")).unwrap();
+    sandbox.write("site/couriers/ama.toml", record.replace("\"kofi\"", "\"ama\""));
+    // Under another name nothing is added, and one word withdraws them all.
+    let said = sandbox.ok("site", &["courier", "withdraw", "ama"]);
+    assert!(said.contains("`leaflet` came in by this courier"), "{said}");
+    assert!(sandbox.ok("site", &["courier", "list"]).contains("no courier is authorised"));
+}
+
+#[test]
+fn an_older_stick_of_a_courier_takes_nothing_back_unasked() {
+    let sandbox = Sandbox::new();
+    let full = kofi(&sandbox);
+    sandbox.ok("cafe", &["remove", "leaflet"]);
+    adopt(&sandbox, "cafe", "leaflet", "# A better leaflet\n");
+    export(&sandbox, "cafe", "next");
+    let here = || fs::read_to_string(sandbox.ok("site", &["path", "leaflet"]).trim()).unwrap();
+    assert_eq!(import(&sandbox, "next", &["--courier", &full]).code, Some(0));
+    let run = import(&sandbox, "stick", &[]);
+    assert!(run.code == Some(0) && run.stderr.contains("carries other bytes under this version"), "{run:?}");
+    assert_eq!(here(), "# A better leaflet\n");
+    assert_eq!(import(&sandbox, "stick", &["leaflet"]).code, Some(0));
+    assert_eq!(here(), "# A leaflet\n");
+}

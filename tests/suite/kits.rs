@@ -109,13 +109,22 @@ fn what_is_not_here_is_named_with_the_command_that_brings_it() {
     publisher.introduce("site", publisher.registry().to_str().unwrap());
     let (code, report) = sandbox.json("site", &["--offline", "import", "stick"]);
     assert_eq!((code, &report["kits"][0]["missing"]), (Some(8), &json!(["book"])), "{report}");
+    let again = sandbox.run("site", &["--offline", "import", "stick"]);
+    assert!(again.code == Some(8) && again.stdout.contains("MISSING    book"), "{again:?}");
     assert!(sandbox.ok("site", &["list"]).contains("1 of 2 packages; lacks `book`"));
     let doctor = sandbox.run("site", &["doctor"]).stdout;
     assert!(doctor.contains("1 of its packages are missing, `book` for example"), "{doctor}");
     sandbox.ok("cafe", &["fetch", "book"]);
     sandbox.ok("cafe", &["--offline", "export", "stick", "book"]);
-    sandbox.ok("site", &["--offline", "import", "stick"]);
+    let said = sandbox.ok("site", &["--offline", "import", "stick", "book"]);
+    assert!(said.contains("this site is set up as village (kit 1.0.0)"), "{said}");
+    assert!(said.contains("next: localml index add book --name books"), "{said}");
     assert!(sandbox.ok("site", &["list"]).contains("all of its 2 packages"));
+    // What the hint about a damaged profile says.
+    fs::remove_file(sandbox.path("site/profile.toml")).unwrap();
+    let said = sandbox.ok("site", &["--offline", "import", "stick"]);
+    assert!(said.contains("this site is set up as village"), "{said}");
+    assert!(sandbox.ok::<&str>("site", &[]).starts_with("site      set up as village (kit 1.0.0)"));
 }
 
 #[test]
@@ -142,6 +151,12 @@ fn a_registry_that_a_signed_kit_vouches_for_becomes_trusted_from_the_stick() {
         run.stderr.contains("the registry `ministry` is trusted from now on: `village-kit` vouches"),
         "{run:?}"
     );
+    assert!(run.stdout.contains("trusted    the registry `ministry`"), "{run:?}");
+    publisher.introduce("other-site", publisher.registry().to_str().unwrap());
+    let (_, report) = sandbox.json("other-site", &["--offline", "import", "stick"]);
+    let trusted = &report["trusted_by_kit"][0];
+    assert_eq!((&trusted["registry"], &trusted["kit"]), (&json!("ministry"), &json!("village-kit")));
+    assert_eq!(trusted["fingerprint"], json!(ministry.fingerprint()));
     let law = sandbox.ok("site", &["path", "law"]);
     assert_eq!(fs::read(law.trim()).unwrap(), b"the law");
     let record = fs::read_to_string(sandbox.path("site/registries/ministry/registry.toml")).unwrap();
@@ -234,4 +249,41 @@ fn the_catalogs_kits_name_packages_of_the_catalog_that_fit_8_gb() {
         run.code == Some(8) && run.stdout.contains("MISSING `localml-handbook` of `clinic-kit`"),
         "{run:?}"
     );
+}
+
+#[test]
+fn an_older_kit_lets_in_nobody_whom_the_newest_dropped_and_news_stay_news() {
+    let sandbox = Sandbox::new();
+    let ministry = Publisher::new(&sandbox, "ministry");
+    ministry.add("law", "1.0.0", &[("law.txt", b"the law")]);
+    ministry.publish();
+    let registry = format!(
+        "[profile]\n[[profile.registry]]\nname = \"ministry\"\nfingerprint = \"{}\"\nurl = \"https://ministry.example/\"\n",
+        ministry.fingerprint()
+    );
+    let publisher = ngo(&sandbox, &registry);
+    ministry.introduce("cafe", ministry.registry().to_str().unwrap());
+    sandbox.ok("cafe", &["fetch", "village-kit", "law"]);
+    sandbox.ok("cafe", &["--offline", "export", "stick"]);
+    publisher.introduce("informed", publisher.registry().to_str().unwrap());
+    publisher.introduce("site", publisher.registry().to_str().unwrap());
+    // What the stick brings of the known registry is newer, and stays the news although a kit brings another.
+    publisher.publish();
+    sandbox.ok("cafe", &["update"]);
+    sandbox.ok("cafe", &["--offline", "export", "stick"]);
+    let (_, report) = sandbox.json("site", &["--offline", "import", "stick"]);
+    let outcomes: Vec<(&str, &str)> = report["registries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (it["name"].as_str().unwrap(), it["outcome"].as_str().unwrap()))
+        .collect();
+    assert!(outcomes.contains(&("ngo", "newer")) && outcomes.contains(&("ministry", "added")), "{report}");
+    // A later version of the kit names the ministry no more.
+    publisher.add_manifest("village-kit", "1.1.0", &kit("village-kit", "1.1.0", &MEMBERS, COLLECTIONS), &[]);
+    publisher.publish();
+    sandbox.ok("informed", &["update"]);
+    let (_, report) = sandbox.json("informed", &["--offline", "import", "stick"]);
+    assert_eq!(report["trusted_by_kit"], json!([]), "{report}");
+    assert!(!sandbox.path("informed/registries/ministry").exists());
 }

@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::support::publisher::Publisher;
 use crate::support::sandbox::Sandbox;
+use crate::support::stick::files_in;
 
 /// A registry `ngo`; the cafe fetched `book` and `note` and put them on stick `a`, which `site` imported.
 fn stick_a(sandbox: &Sandbox) -> Publisher<'_> {
@@ -158,4 +159,55 @@ fn a_revoked_model_still_runs_and_says_so() {
         .filter_map(|package| package["revoked"]["reason"].as_str().and(package["name"].as_str()))
         .collect();
     assert_eq!(names, ["other", "tiny"], "{list}");
+}
+
+#[test]
+fn a_forged_list_brings_in_nothing_that_was_taken_back() {
+    let sandbox = Sandbox::new();
+    let publisher = stick_a(&sandbox);
+    stick_b(&sandbox, &publisher);
+    sandbox.ok("late-site", &["--offline", "import", "b"]);
+    for slot in ["STICK.A", "STICK.B"] {
+        let _ = fs::remove_file(sandbox.path(format!("a/LOCALML/{slot}")));
+    }
+    let files = files_in(&sandbox.path("a/LOCALML/B"));
+    let description = files.iter().find(|path| path.ends_with("BUNDLE.JSON")).unwrap();
+    let mut value: serde_json::Value = serde_json::from_slice(&fs::read(description).unwrap()).unwrap();
+    for item in value["items"].as_array_mut().unwrap() {
+        let mut made_up = item["files"][0].clone();
+        made_up["path"] = "made-up.txt".into();
+        made_up["sha256"] = localml::digest::Sha256::of(b"made up").to_string().into();
+        item["files"].as_array_mut().unwrap().push(made_up);
+    }
+    fs::write(description, value.to_string()).unwrap();
+    let run = sandbox.run("late-site", &["--offline", "import", "a"]);
+    assert!(run.stdout.contains("refused    ngo/book@1.0.0:plain"), "{run:?}");
+    assert!(!sandbox.ok("late-site", &["list"]).contains("book"));
+}
+
+#[test]
+fn a_kit_that_was_taken_back_is_refused_and_marked() {
+    let sandbox = Sandbox::new();
+    let publisher = Publisher::new(&sandbox, "ngo");
+    publisher.add("note", "1.0.0", &[("note.txt", b"a note")]);
+    let kit = "[package]\nname = \"village-kit\"\nversion = \"1.0.0\"\nkind = \"kit\"\ntitle = \"A kit\"\n\
+               license = \"MIT\"\nmembers = [\"note\"]\n[profile]\nlanguages = [\"en\"]\n";
+    publisher.add_manifest("village-kit", "1.0.0", kit, &[]);
+    publisher.publish();
+    for home in ["cafe", "site", "late-site"] {
+        publisher.introduce(home, publisher.registry().to_str().unwrap());
+    }
+    sandbox.ok("cafe", &["fetch", "village-kit"]);
+    export(&sandbox, "a", &[]);
+    sandbox.ok("site", &["--offline", "import", "a"]);
+    publisher.revoke("village-kit", "1.0.0", "it names a thief");
+    publisher.publish();
+    sandbox.ok("site", &["update"]);
+    sandbox.ok("late-site", &["update"]);
+    assert!(sandbox.ok("site", &["list"]).contains("revoked: it names a thief"));
+    let doctor = sandbox.run("site", &["doctor"]);
+    assert!(doctor.stdout.contains("`village-kit` 1.0.0 was revoked"), "{doctor:?}");
+    let run = sandbox.run("late-site", &["--offline", "import", "a"]);
+    assert!(run.code == Some(8) && run.stdout.contains("took it back: it names a thief"), "{run:?}");
+    assert!(!sandbox.ok("late-site", &["list"]).contains("village-kit"));
 }

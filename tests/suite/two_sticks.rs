@@ -240,3 +240,97 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
         fs::copy(file, copied).unwrap();
     }
 }
+
+/// A publisher of one version of `map`, and a stick of the same name that carries it.
+fn map<'a>(sandbox: &'a Sandbox, name: &str, version: &str) -> Publisher<'a> {
+    let publisher = Publisher::new(sandbox, name);
+    publisher.add("map", version, &[("map.txt", format!("the map of {name}").as_bytes())]);
+    publisher.publish();
+    let cafe = format!("cafe-{name}");
+    publisher.introduce(&cafe, publisher.registry().to_str().unwrap());
+    sandbox.ok(&cafe, &["fetch", "map"]);
+    let stick = format!("stick-{name}");
+    fs::create_dir(sandbox.path(&stick)).unwrap();
+    sandbox.ok(&cafe, &["export", &stick]);
+    publisher
+}
+
+#[test]
+fn one_publishers_package_takes_anothers_place_only_when_it_is_asked_for_by_registry() {
+    let sandbox = Sandbox::new();
+    for (publisher, home) in
+        [(map(&sandbox, "one", "1.0.0"), "site"), (map(&sandbox, "two", "99.0.0"), "site")]
+    {
+        publisher.introduce(home, publisher.registry().to_str().unwrap());
+    }
+    let here = || fs::read_to_string(sandbox.ok("site", &["path", "map"]).trim()).unwrap();
+    sandbox.ok("site", &["--offline", "import", "stick-one"]);
+    for args in [&["map"][..], &[]] {
+        let run = sandbox.run("site", &[&["--offline", "import", "stick-two"], args].concat());
+        assert_eq!(run.code, Some(7), "{run:?}");
+        let said = "`one` brought the `map` that is here; `localml import DIR two/map` takes the other";
+        assert!(run.stdout.contains(said), "{run:?}");
+    }
+    assert_eq!(here(), "the map of one");
+    assert_eq!(sandbox.run("site", &["--offline", "import", "stick-two", "one/map"]).code, Some(7));
+    sandbox.ok("site", &["--offline", "import", "stick-two", "two/map"]);
+    assert_eq!(here(), "the map of two");
+    // And back, although it is an older number.
+    sandbox.ok("site", &["--offline", "import", "stick-one", "one/map"]);
+    assert_eq!(here(), "the map of one");
+}
+
+#[test]
+fn one_name_and_version_with_two_meanings_is_to_be_qualified() {
+    let sandbox = Sandbox::new();
+    for publisher in [map(&sandbox, "one", "1.0.0"), map(&sandbox, "two", "1.0.0")] {
+        publisher.introduce("site", publisher.registry().to_str().unwrap());
+    }
+    let run = sandbox.run("site", &["--offline", "import", "stick-two"]);
+    assert!(run.code == Some(7) && run.stdout.contains("`localml import DIR two/map`"), "{run:?}");
+    sandbox.ok("site", &["--offline", "import", "stick-two", "two/map"]);
+    sandbox.ok("site", &["--offline", "import", "stick-two"]);
+}
+
+#[test]
+fn a_record_of_a_later_localml_is_not_written_over() {
+    let sandbox = Sandbox::new();
+    let publisher = two_sticks(&sandbox);
+    publisher.introduce("site", publisher.registry().to_str().unwrap());
+    let record = sandbox.path("site/registries/ngo/registry.toml");
+    fs::write(&record, "format = 2\nall = \"new\"\n").unwrap();
+    let args = ["--offline", "registry", "add", "ngo", "new", "--fingerprint", &publisher.fingerprint()];
+    let said = sandbox.run("site", &args).failed_with(1);
+    assert!(said.contains("format 2") && said.contains("a newer localml is needed"), "{said}");
+    assert!(fs::read_to_string(&record).unwrap().starts_with("format = 2"));
+}
+
+#[test]
+fn a_hint_quotes_a_folder_with_a_space() {
+    let sandbox = Sandbox::new();
+    two_sticks(&sandbox);
+    fs::rename(sandbox.path("new"), sandbox.path("my stick")).unwrap();
+    let said = sandbox.run("site", &["--offline", "import", "my stick"]).failed_with(7);
+    assert!(said.contains("`localml import \"my stick\" --fingerprint"), "{said}");
+}
+
+#[test]
+fn a_newer_root_with_the_same_signing_keys_opens_no_way_back() {
+    let sandbox = Sandbox::new();
+    let publisher = Publisher::new(&sandbox, "ngo");
+    publisher.add("note", "1.0.0", &[("note.txt", b"a note")]);
+    publisher.publish();
+    copy(&publisher.registry(), &sandbox.path("back"));
+    publisher.publish();
+    publisher.introduce("site", publisher.registry().to_str().unwrap());
+    // The root's key is replaced, those of the lists stay; someone kept the older lists.
+    publisher.rotate(&["--replace", "root"]);
+    fs::copy(publisher.registry().join("2.root.json"), sandbox.path("back/2.root.json")).unwrap();
+    fs::write(sandbox.path("site/registries/ngo/registry.toml"), "format = 1\nname = \"ng").unwrap();
+    let add = |folder: &str| {
+        sandbox.run("site", &["registry", "add", "ngo", folder, "--fingerprint", &publisher.fingerprint()])
+    };
+    let said = add("back").failed_with(7);
+    assert!(said.contains("version 1, after version 2"), "{said}");
+    assert_eq!(add(publisher.registry().to_str().unwrap()).code, Some(0));
+}

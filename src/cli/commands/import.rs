@@ -6,7 +6,9 @@ use crate::cli::context::Context;
 use crate::cli::report::Outcome;
 use crate::cli::terminal::size;
 use crate::error::ErrorKind;
-use crate::ops::{Error, ImportOptions, ImportReport, IncompletePackage, import};
+use crate::ops::{
+    Error, ImportOptions, ImportReport, IncompletePackage, TrustedByKit, import, short_fingerprint,
+};
 use crate::package::{Name, PackageRef};
 
 use super::install::set_up;
@@ -74,6 +76,13 @@ fn text(report: &ImportReport) -> String {
     let mut lines: Vec<String> = Vec::new();
     for remark in &report.remarks {
         lines.push(format!("on the stick, {remark}"));
+    }
+    for trusted in &report.trusted_by_kit {
+        let TrustedByKit { registry, fingerprint, kit } = trusted;
+        let short = short_fingerprint(fingerprint);
+        lines.push(format!(
+            "trusted    the registry `{registry}` (fingerprint {short}): `{kit}` vouches for it"
+        ));
     }
     for package in &report.unchanged {
         lines.push(format!("unchanged  {package}"));

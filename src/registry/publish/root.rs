@@ -124,8 +124,7 @@ pub(super) fn timestamp(time: SystemTime) -> Result<jiff::Timestamp> {
 }
 
 pub(super) fn refuse_inside(registry: &Path, keys_folder: &Path) -> Result<()> {
-    let absolute = |path: &Path| fs::canonicalize(path).or_else(|_| std::path::absolute(path));
-    let is_inside = match (absolute(registry), absolute(keys_folder)) {
+    let is_inside = match (real(registry), real(keys_folder)) {
         (Ok(registry), Ok(keys)) => keys.starts_with(registry),
         _ => true,
     };
@@ -136,6 +135,18 @@ pub(super) fn refuse_inside(registry: &Path, keys_folder: &Path) -> Result<()> {
         });
     }
     Ok(())
+}
+
+/// Where a folder would really lie: the deepest part that exists may be a link.
+fn real(path: &Path) -> std::io::Result<PathBuf> {
+    let absolute = std::path::absolute(path)?;
+    for existing in absolute.ancestors() {
+        if let (Ok(real), Ok(rest)) = (fs::canonicalize(existing), absolute.strip_prefix(existing)) {
+            // Joining nothing would end the path with a slash.
+            return Ok(if rest.as_os_str().is_empty() { real } else { real.join(rest) });
+        }
+    }
+    Ok(absolute)
 }
 
 /// A root that names no keys yet, vouched for from now on.
@@ -215,6 +226,16 @@ mod tests {
             .expect("apart");
         let again = init(&registry, &folder.path().join("other"), Quorum::default(), SystemTime::UNIX_EPOCH);
         assert!(matches!(again, Err(RegistryError::Exists { .. })));
+    }
+
+    #[test]
+    fn a_link_to_the_registry_hides_no_keys() {
+        let folder = tempfile::tempdir().expect("a temp folder");
+        let (registry, link) = (folder.path().join("registry"), folder.path().join("link"));
+        fs::create_dir(&registry).expect("room");
+        std::os::unix::fs::symlink(&registry, &link).expect("room");
+        let inside = init(&registry, &link.join("deep/keys"), Quorum::default(), SystemTime::UNIX_EPOCH);
+        assert!(matches!(inside, Err(RegistryError::KeysInside { .. })), "{inside:?}");
     }
 
     #[test]
