@@ -13,6 +13,7 @@ pub(crate) mod mutation;
 pub(crate) mod noise;
 pub(crate) mod publisher;
 pub(crate) mod sandbox;
+pub(crate) mod skipped;
 pub(crate) mod starter;
 pub(crate) mod stick;
 pub(crate) mod tarball;
