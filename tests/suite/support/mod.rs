@@ -12,6 +12,7 @@ pub(crate) mod http_server;
 pub(crate) mod mutation;
 pub(crate) mod noise;
 pub(crate) mod publisher;
+pub(crate) mod registry_desk;
 pub(crate) mod sandbox;
 pub(crate) mod skipped;
 pub(crate) mod starter;
