@@ -173,7 +173,7 @@ impl Description {
         Ok(bytes)
     }
 
-    fn check(&self) -> std::result::Result<(), String> {
+    pub(super) fn check(&self) -> std::result::Result<(), String> {
         let counts = [self.items.len(), self.blobs.len(), self.requires.len(), self.recipients.len()];
         if counts.iter().any(|&count| count > MAX_ENTRIES) || self.volumes.len() > MAX_VOLUMES {
             return Err("it lists more than any bundle may hold".into());

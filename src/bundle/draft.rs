@@ -4,7 +4,7 @@ use crate::digest::Sha256;
 
 use super::clock::rfc3339;
 use super::description::{BlobEntry, Description, KNOWN_FORMAT};
-use super::error::Result;
+use super::error::{BundleError, Result};
 use super::id::BundleId;
 use super::outgoing::{Outgoing, OutgoingBlob, in_order, nothing, outline};
 use super::pack::Deal;
@@ -52,8 +52,41 @@ impl Draft {
         description.id = BundleId::of(&Sha256::of(&without_digests(&description).to_bytes()?));
         description.created = rfc3339(created_at);
         description.trust = trust.as_ref().map(|(path, _)| path.clone());
+        // What no reader would accept must not travel for weeks first.
+        description.check().map_err(|reason| BundleError::Unreadable { reason })?;
         Ok(Self { description, sources, trust })
     }
+
+    /// Takes over the digests of the volumes from a description of this very bundle; false when it is of
+    /// another one that only bears its name.
+    pub(super) fn take_over(&mut self, known: &Description) -> bool {
+        let description = &mut self.description;
+        if known.blobs != description.blobs || shape(known) != shape(description) {
+            return false;
+        }
+        let is_known = |digest: &Sha256| *digest != nothing();
+        for (own, known) in description.volumes.iter_mut().zip(&known.volumes) {
+            own.sha256 = if is_known(&known.sha256) { known.sha256 } else { own.sha256 };
+        }
+        if known.parity.iter().flat_map(|parity| &parity.volumes).all(|volume| is_known(&volume.sha256)) {
+            description.parity.clone_from(&known.parity);
+        }
+        true
+    }
+}
+
+/// A description with nothing in it that only the copying finds, and nothing that differs from stick to
+/// stick: two of the same shape are of the same bundle.
+pub(super) fn shape(description: &Description) -> Description {
+    let mut shape = without_digests(description);
+    (shape.created, shape.trust, shape.sticks) = (String::new(), None, Vec::new());
+    shape.format = KNOWN_FORMAT.into();
+    shape.volumes.iter_mut().for_each(|volume| volume.sha256 = nothing());
+    for volume in shape.parity.iter_mut().flat_map(|parity| &mut parity.volumes) {
+        volume.sha256 = nothing();
+        volume.pieces.fill(nothing());
+    }
+    shape
 }
 
 /// The description with nothing in it that only the copying finds: it names the bundle.

@@ -76,6 +76,22 @@ pub enum BundleError {
         /// Why not.
         reason: &'static str,
     },
+    /// No reader would accept what would be written.
+    #[error("this cannot be exported in one bundle: {reason}")]
+    Unreadable {
+        /// What is too much of it.
+        reason: String,
+    },
+    /// The room that was given is too little for even one volume.
+    #[error("`{}` may take {room_bytes} bytes, and the next volume needs {needed_bytes}", folder.display())]
+    LittleRoom {
+        /// The stick.
+        folder: PathBuf,
+        /// How much it may take.
+        room_bytes: u64,
+        /// What the next volume needs, with the small files beside it.
+        needed_bytes: u64,
+    },
     /// Parity volumes cannot be made, or cannot be used.
     #[error("there can be no parity: {reason}")]
     Parity {
@@ -133,9 +149,10 @@ impl Explain for BundleError {
             | Self::TooMany { .. }
             | Self::NoPlace { .. }
             | Self::Parity { .. }
+            | Self::Unreadable { .. }
             | Self::Cancelled => ErrorKind::Failed,
             Self::DamagedTrust { .. } => ErrorKind::Untrusted,
-            Self::NoRoom { .. } => ErrorKind::NoRoom,
+            Self::NoRoom { .. } | Self::LittleRoom { .. } => ErrorKind::NoRoom,
             Self::VolumeSize { .. } => ErrorKind::Usage,
         }
     }
@@ -161,7 +178,13 @@ impl Explain for BundleError {
             Self::NoPlace { .. } => {
                 Some("leave `--runtime` out, or package localml with plainer names".into())
             }
-            Self::TooMany { .. } | Self::Parity { .. } => None,
+            Self::LittleRoom { .. } => {
+                Some("give it more with `--room`, or make smaller volumes with `--volume-size`".into())
+            }
+            Self::Unreadable { .. } => Some("export fewer packages at a time".into()),
+            Self::TooMany { .. } | Self::Parity { .. } => {
+                Some("export fewer packages at a time, or make larger volumes with `--volume-size`".into())
+            }
         }
     }
 }

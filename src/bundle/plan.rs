@@ -8,7 +8,7 @@ use crate::digest::Sha256;
 use crate::disk;
 
 use super::description::Description;
-use super::draft::{Draft, all_volumes};
+use super::draft::{Draft, all_volumes, shape};
 use super::error::Result;
 use super::id::BundleId;
 use super::layout::{DEFAULT_VOLUME_BYTES, DESCRIPTION, README};
@@ -24,11 +24,13 @@ pub struct ExportOptions {
     pub volume_size_bytes: u64,
     /// How many parity volumes for a hundred volumes, rounded up; 0 for none.
     pub parity_percent: u32,
+    /// True when a set over several sticks begins anew, whatever is known of earlier sticks.
+    pub begins_anew: bool,
 }
 
 impl Default for ExportOptions {
     fn default() -> Self {
-        Self { volume_size_bytes: DEFAULT_VOLUME_BYTES, parity_percent: 0 }
+        Self { volume_size_bytes: DEFAULT_VOLUME_BYTES, parity_percent: 0, begins_anew: false }
     }
 }
 
@@ -86,7 +88,8 @@ impl Plan {
         let old = stick.and_then(Stick::record);
         let id = &description.id;
         let has = |name: &str| old.is_some_and(|record| record.file(&id.path_of(name)).is_some());
-        let is_committed = has(DESCRIPTION) && share.iter().all(|name| has(name));
+        let is_other = stick.is_some_and(|stick| holds_another(stick, &description));
+        let is_committed = has(DESCRIPTION) && share.iter().all(|name| has(name)) && !is_other;
         let mut record = CommitRecord {
             generation: old.map_or(0, |record| record.generation) + 1,
             stick_id,
@@ -115,15 +118,25 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Takes over the digests that the writing to another stick of the set found out.
-    pub fn learn_from(&mut self, description: &Description) -> Result<()> {
-        if description.id == self.description.id {
-            self.description = description.clone();
-            if !self.is_committed {
-                self.list_bundle()?;
+    /// Decides anew what to write, because the stick was written to since.
+    pub(super) fn renewed(self, stick: &Stick) -> Result<Self> {
+        let Self { description, sources, share, trust, record, .. } = self;
+        Self::for_stick(Some(stick), record.stick_id, Draft { description, sources, trust }, share)
+    }
+
+    /// Takes over what the writing to an earlier stick of the set found out, and that it was done.
+    ///
+    /// # Errors
+    /// `TooMany` when the description becomes larger than any reader accepts.
+    pub fn learn_from(&mut self, earlier: &Description) -> Result<()> {
+        let own = std::mem::take(&mut self.description.sticks);
+        self.description = earlier.clone();
+        for share in own {
+            if self.description.sticks.iter().all(|known| known.stick != share.stick) {
+                self.description.sticks.push(share);
             }
         }
-        Ok(())
+        if self.is_committed { Ok(()) } else { self.list_bundle() }
     }
 
     /// What the bundle holds, as far as it is known now.
@@ -224,6 +237,12 @@ fn committed(path: String, bytes: &[u8]) -> CommittedFile {
     CommittedFile { path, size_bytes: bytes.len() as u64, sha256: Sha256::of(bytes) }
 }
 
+/// True when another bundle lies on the stick under the name of this one.
+fn holds_another(stick: &Stick, description: &Description) -> bool {
+    let bundle = stick.read_bundle(&description.id).ok().flatten();
+    bundle.is_some_and(|bundle| shape(&bundle.description) != shape(description))
+}
+
 /// True when the stick promises these bytes in this file, and still has them.
 fn holds(stick: &Stick, path: &str, bytes: &[u8]) -> bool {
     let digest = Sha256::of(bytes);
@@ -254,7 +273,7 @@ pub(super) fn stick_id(stick: Option<&Stick>) -> String {
     stick.and_then(Stick::record).map_or_else(new_stick_id, |record| record.stick_id.clone())
 }
 
-fn new_stick_id() -> String {
+pub(super) fn new_stick_id() -> String {
     let mut bytes = [0; 4];
     // Without randomness every stick is called the same, which only a person would notice.
     let _ = getrandom::fill(&mut bytes);

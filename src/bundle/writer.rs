@@ -51,8 +51,11 @@ pub struct Written {
 /// bundle's folder is then removed); `ReadBack` when the stick does not hold what was written;
 /// `Cancelled`, or when the disk fails: run it again to continue.
 pub fn write(folder: &Path, mut plan: Plan, monitor: &dyn Monitor) -> Result<Written> {
-    let mut stick = Stick::create(folder)?;
-    let _lock = Lock::acquire_dir(stick.root())?;
+    let _lock = Lock::acquire_dir(Stick::create(folder)?.root())?;
+    let mut stick = Stick::open(folder)?;
+    if stick.record().map_or(0, |record| record.generation) + 1 != plan.record.generation {
+        plan = plan.renewed(&stick)?;
+    }
     if plan.is_committed && !is_still_whole(&stick, &plan, monitor)? {
         monitor.warn(&format!("bundle {} on the stick is damaged; it is written again", plan.id()));
         stick = withdraw(folder, &stick, &mut plan)?;
@@ -64,16 +67,37 @@ pub fn write(folder: &Path, mut plan: Plan, monitor: &dyn Monitor) -> Result<Wri
     check_room(&stick, &plan)?;
     let bytes_written = plan.total_bytes()?;
     if !plan.is_committed {
-        write_volumes(&stick, &mut plan, monitor)?;
-        read_back(&stick, &mut plan, monitor)?;
-        hash_the_others(&mut plan, monitor)?;
-        write_description(&stick, &mut plan)?;
+        let is_promised = promises(&stick, plan.id());
+        if is_promised {
+            // Another share of the same bundle: its files are written over, so the record must let them go.
+            stick = withdraw(folder, &stick, &mut plan)?;
+        }
+        let written = write_bundle(&stick, &mut plan, monitor);
+        if matches!(written, Err(BundleError::BlobDamaged { .. })) && !is_promised {
+            disk::remove_dir_all(&stick.root().join(BUNDLES).join(plan.id().as_str()))?;
+        }
+        written?;
     }
     write_small_files(&stick, &plan)?;
     record::commit(stick.root(), stick.slots(), &plan.record)?;
     remove_torn_trust(&Stick::open(folder)?)?;
     let (bundle, generation) = (plan.id().clone(), plan.record.generation);
     Ok(Written { bundle, is_new: true, bytes_written, generation, description: Box::new(plan.description) })
+}
+
+/// Writes all of the bundle that goes to this stick, except for the commit.
+fn write_bundle(stick: &Stick, plan: &mut Plan, monitor: &dyn Monitor) -> Result<()> {
+    // A blob that is damaged here is found before the long writing.
+    hash_the_others(plan, monitor)?;
+    write_volumes(stick, plan, monitor)?;
+    read_back(stick, plan, monitor)?;
+    write_description(stick, plan)
+}
+
+/// True when the record lists files of this bundle.
+fn promises(stick: &Stick, id: &BundleId) -> bool {
+    let prefix = id.path_of("");
+    stick.record().is_some_and(|record| record.files.iter().any(|file| file.path.starts_with(&prefix)))
 }
 
 fn already_there(stick: &Stick, plan: Plan) -> Written {
@@ -115,10 +139,7 @@ fn withdraw(folder: &Path, stick: &Stick, plan: &mut Plan) -> Result<Stick> {
 /// Removes what exports that never came to their end left behind, except for the one that goes on now.
 fn remove_leftovers(stick: &Stick, own: &BundleId) -> Result<()> {
     for id in stick.bundle_ids()? {
-        let prefix = id.path_of("");
-        let is_known = stick
-            .record()
-            .is_some_and(|record| record.files.iter().any(|file| file.path.starts_with(&prefix)));
+        let is_known = promises(stick, &id);
         // Without a record nobody can tell a leftover from a bundle.
         let may_remove = id != *own && !is_known && stick.record().is_some();
         // Its description is absent, empty or torn; a whole one may be a copy by hand.
@@ -164,23 +185,29 @@ pub(super) fn check_free(stick: &Stick, files: &[PlannedFile], more_bytes: u64) 
 
 fn write_volumes(stick: &Stick, plan: &mut Plan, monitor: &dyn Monitor) -> Result<()> {
     let folder = make_folder(stick.root(), &[BUNDLES, plan.id().as_str()])?;
+    remove_other_shares(&folder, plan)?;
     let num_bytes = share_bytes(plan);
     let task = monitor.start("writing to the stick", Some(num_bytes), Unit::Bytes);
     let mut copier = Copier::new(monitor, &*task);
     let (share, description) = (&plan.share, &mut plan.description);
     for volume in description.volumes.iter().filter(|volume| share.contains(&volume.name)) {
         let target = open_plain_for_writing(&folder.join(&volume.name)).and_then(Sink::new);
-        let written = target.and_then(|sink| {
-            copier.write_volume(Target::Stick(sink), volume, &mut description.blobs, &plan.sources)
-        });
-        if matches!(written, Err(BundleError::BlobDamaged { .. })) {
-            disk::remove_dir_all(&folder)?;
-        }
-        written?;
+        copier.write_volume(Target::Stick(target?), volume, &mut description.blobs, &plan.sources)?;
     }
     check_empty_blobs(plan)?;
     write_parity(&folder, plan, (monitor, &*task))?;
     Ok(disk::sync_dir(&folder)?)
+}
+
+/// Removes volumes of the same bundle that this stick is not to have: it was copied from another one.
+fn remove_other_shares(folder: &Path, plan: &Plan) -> Result<()> {
+    for (name, _) in all_volumes(&plan.description).filter(|(name, _)| !plan.takes(name)) {
+        let path = folder.join(name);
+        if path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
+            disk::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// The bytes of the volumes that this stick takes.

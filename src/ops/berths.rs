@@ -1,19 +1,22 @@
 //! The sticks of one export: one that takes all, or several that share the volumes, now or one by one.
 //!
-//! What was dealt to the sticks so far is kept in the home until every volume lies on some stick, so that
-//! the same command with the next stick goes on where the last one was full.
+//! Which sticks have their share is kept in the home, so that the same command with the next stick goes on
+//! where the last one was full.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::bundle::{self, Berth, BundleId, Description, Outgoing, Plan, PlannedFile};
+use crate::bundle::{self, Berth, BundleId, Description, Outgoing, Plan, PlannedFile, StickShare};
 use crate::disk;
+use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::progress::Monitor;
 
+use super::error::{Error, Result};
 use super::export::ExportOptions;
+use super::removable;
 
 /// What one stick of a set takes.
 #[derive(Debug, Clone, Serialize)]
@@ -31,6 +34,8 @@ pub(super) struct Berths<'a> {
     pub(super) home: &'a Home,
     pub(super) stick: &'a Path,
     pub(super) options: &'a ExportOptions,
+    /// What something else will take on the first stick.
+    pub(super) reserved_bytes: u64,
 }
 
 /// One stick and what it is to take.
@@ -54,11 +59,16 @@ impl Berths<'_> {
             let plan = Plan::new(self.stick, outgoing, cut)?;
             return Ok(vec![Planned { folder: self.stick.to_owned(), plan }]);
         }
-        let folders: Vec<PathBuf> = [self.stick.to_owned()].into_iter().chain(options.also.clone()).collect();
-        let berth = |folder: &PathBuf| Berth { folder: folder.clone(), room_bytes: options.room_bytes };
-        let berths: Vec<Berth> = folders.iter().map(berth).collect();
+        let first = Berth {
+            folder: self.stick.to_owned(),
+            room_bytes: options.room_bytes,
+            reserved_bytes: self.reserved_bytes,
+        };
+        let other = |folder: &PathBuf| Berth { folder: folder.clone(), reserved_bytes: 0, ..first.clone() };
+        let others: Vec<Berth> = options.also.iter().map(other).collect();
+        let berths = [vec![first], others].concat();
         let plans = bundle::spread(&berths, outgoing, cut, &|id| self.dealt(id))?;
-        Ok(folders.into_iter().zip(plans).map(|(folder, plan)| Planned { folder, plan }).collect())
+        Ok(plans.into_iter().map(|(folder, plan)| Planned { folder, plan }).collect())
     }
 
     /// Writes to every stick; each is safe to remove as soon as it is done. Returns whether anything was
@@ -77,7 +87,10 @@ impl Berths<'_> {
             if num_sticks > 1 {
                 monitor.note(&format!("`{}` has its share; it is safe to remove", folder.display()));
             }
-            self.remember(&written.description)?;
+            if let Err(error) = self.remember(&written.description) {
+                // The stick is whole; only this machine's notes are not.
+                monitor.warn(&format!("could not note which stick has which volumes: {error}"));
+            }
             is_new |= written.is_new;
             num_bytes += written.bytes_written;
             known = Some(written.description);
@@ -91,18 +104,38 @@ impl Berths<'_> {
         Description::parse(&id.to_string(), &bytes).ok()
     }
 
-    /// Keeps what was dealt until nothing is left to deal.
+    /// Keeps which sticks have their share, also when all of them have: the same command goes on, or finds
+    /// its sticks again.
     fn remember(&self, description: &Description) -> bundle::Result<()> {
-        let note = self.note(&description.id);
-        if description.sticks.is_empty() || bundle::remaining(description).is_empty() {
-            return Ok(disk::remove_file(&note)?);
+        if description.sticks.is_empty() {
+            return Ok(());
         }
-        Ok(disk::write_atomic(&note, &description.to_bytes()?)?)
+        Ok(disk::write_atomic(&self.note(&description.id), &description.to_bytes()?)?)
     }
 
     fn note(&self, id: &BundleId) -> PathBuf {
         self.home.exports().join(format!("{id}.json"))
     }
+}
+
+/// The sticks beside the first one: each must be there, and none twice.
+///
+/// # Errors
+/// When a folder is not there, or is named twice.
+pub(super) fn others(first: &Path, also: &[PathBuf], monitor: &dyn Monitor) -> Result<Vec<PathBuf>> {
+    let real = |folder: &Path| folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let mut seen = vec![real(first)];
+    let mut others = Vec::new();
+    for folder in also {
+        let folder = removable::stick(Some(folder), monitor)?;
+        if seen.contains(&real(&folder)) {
+            let message = format!("`{}` is named twice", folder.display());
+            return Err(Error::new(ErrorKind::Usage, message).with_hint("name each stick once"));
+        }
+        seen.push(real(&folder));
+        others.push(folder);
+    }
+    Ok(others)
 }
 
 /// The bundle that the sticks share. There is always a first stick.
@@ -136,10 +169,18 @@ pub(super) fn parts(planned: &[Planned]) -> bundle::Result<Vec<StickPart>> {
     planned.iter().map(part).collect()
 }
 
+/// What lies on sticks that are not plugged in.
+pub(super) fn elsewhere(planned: &[Planned]) -> Vec<StickShare> {
+    let Some(last) = planned.last() else { return Vec::new() };
+    let is_here = |share: &StickShare| planned.iter().any(|planned| planned.plan.share() == share.volumes);
+    last.plan.description().sticks.iter().filter(|share| !is_here(share)).cloned().collect()
+}
+
 /// The volumes that are left for sticks to come.
 pub(super) fn left(planned: &[Planned]) -> Vec<PlannedFile> {
-    let Some(first) = planned.first() else { return Vec::new() };
-    let description = first.plan.description();
+    // The last plan knows of all shares.
+    let Some(last) = planned.last() else { return Vec::new() };
+    let description = last.plan.description();
     if description.sticks.is_empty() {
         return Vec::new();
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::bundle::{self, BundleError, BundleId, PlannedFile, SiteId, TrustFile};
+use crate::bundle::{self, BundleError, BundleId, PlannedFile, SiteId, StickShare, TrustFile};
 use crate::disk::DiskError;
 use crate::error::ErrorKind;
 use crate::home::Home;
@@ -54,6 +54,8 @@ pub struct ExportOptions {
     pub also: Vec<PathBuf>,
     /// Let the sticks take what fits; the rest is for sticks that come later.
     pub is_spread: bool,
+    /// Forget what earlier sticks took of this very export, and begin a new set.
+    pub begins_anew: bool,
     /// The most bytes that the export may take on each stick.
     pub room_bytes: Option<u64>,
     /// How many parity volumes for a hundred volumes; 0 for none.
@@ -96,6 +98,8 @@ pub struct ExportReport {
     pub damaged: Vec<DamagedPackage>,
     /// What each stick took, or would take.
     pub sticks: Vec<StickPart>,
+    /// What lies on sticks that are not plugged in, by what was written to them.
+    pub elsewhere: Vec<StickShare>,
     /// The volumes that are left for sticks to come.
     pub left: Vec<PlannedFile>,
     /// The files that were written, or would be, on all sticks.
@@ -159,6 +163,7 @@ pub struct DamagedPackage {
 /// package is damaged. Running it again continues.
 pub fn export(home: &Home, options: &ExportOptions, monitor: &dyn Monitor) -> Result<ExportReport> {
     let stick = removable::stick(options.stick.as_deref(), monitor)?;
+    let options = &ExportOptions { also: berths::others(&stick, &options.also, monitor)?, ..options.clone() };
     let letters = letters::take_in_stick(home, &stick, monitor)?;
     letters.remarks.iter().for_each(|remark| monitor.warn(&remark.to_string()));
     let store = site::store(home);
@@ -180,14 +185,19 @@ pub fn export(home: &Home, options: &ExportOptions, monitor: &dyn Monitor) -> Re
         true => addressees.into_iter().map(Addressee::with_nothing).collect(),
         false => addressees,
     };
-    let shipment = Shipment { home: home.clone(), stick, store, addressees, trust };
     let watch = Stopwatch::new(monitor);
-    let extras = Extras::plan(home, &shipment.store, &shipment.stick, (options, &kits.held))?;
+    let extras = Extras::plan(home, &store, &stick, (options, &kits.held))?;
+    let reserved_bytes = extras.reserved_bytes();
+    let home_of = home.clone();
+    let shipment = Shipment { home: home_of, reserved_bytes, stick: stick.clone(), store, addressees, trust };
     let plan = || shipment.plan_bytes(&parcels, options, monitor);
     let extras = extras.write(options, plan, monitor)?;
     let mut report = shipment.write_what_is_whole(parcels, options, &watch)?;
-    if !options.is_plan {
-        note_sent(home, &report, monitor)?;
+    if !options.is_plan
+        && let Err(error) = note_sent(home, &report, monitor)
+    {
+        // The stick is whole; only this machine's notes are not.
+        monitor.warn(&error.in_one_line());
     }
     (report.not_sent, report.missing) = (not_sent, kits.missing);
     report.courier = courier;
@@ -248,6 +258,8 @@ fn note_sent(home: &Home, report: &ExportReport, monitor: &dyn Monitor) -> Resul
 /// What one export needs, whatever it carries.
 struct Shipment {
     home: Home,
+    /// What localml itself takes on the first stick, beside the packages.
+    reserved_bytes: u64,
     stick: PathBuf,
     store: Store,
     addressees: Vec<Addressee>,
@@ -255,10 +267,11 @@ struct Shipment {
 }
 
 impl Shipment {
-    /// How many bytes the parcels will take; 0 when nobody can tell before they are written.
+    /// How many bytes the parcels will take on the first stick; 0 when nobody can tell before they are written.
     fn plan_bytes(&self, parcels: &[Parcel], options: &ExportOptions, monitor: &dyn Monitor) -> u64 {
         let options = ExportOptions { is_plan: true, ..options.clone() };
-        self.write(parcels, &options, monitor).map_or(0, |report| report.size_bytes)
+        let report = self.write(parcels, &options, monitor).ok();
+        report.and_then(|report| report.sticks.first().map(|part| part.size_bytes)).unwrap_or(0)
     }
 
     /// Writes the parcels; those whose bytes turn out to be damaged stay behind.
@@ -307,9 +320,11 @@ impl Shipment {
         // A volume smaller than this could not hold every piece; such a wish is a mistake or a forgery.
         let asked = asked.filter(|&max_bytes| max_bytes >= LEAST_VOLUME_BYTES);
         let volume_size_bytes = asked.fold(options.volume_size_bytes, u64::min);
-        let cut = bundle::ExportOptions { volume_size_bytes, parity_percent: options.parity_percent };
+        let (parity_percent, begins_anew) = (options.parity_percent, options.begins_anew);
+        let cut = bundle::ExportOptions { volume_size_bytes, parity_percent, begins_anew };
         let Cargo { outgoing, requires } = cargo(&self.store, chosen, &self.addressees, &self.trust)?;
-        let berths = Berths { home: &self.home, stick: &self.stick, options };
+        let reserved_bytes = self.reserved_bytes;
+        let berths = Berths { home: &self.home, stick: &self.stick, options, reserved_bytes };
         let planned = berths.plan(outgoing, &cut)?;
         let sticks = berths::parts(&planned)?;
         let mut report = ExportReport {
@@ -324,6 +339,7 @@ impl Shipment {
             facts: StickFacts::default(),
             pace: None,
             damaged: Vec::new(),
+            elsewhere: berths::elsewhere(&planned),
             left: berths::left(&planned),
             files: berths::files(&planned)?,
             size_bytes: sticks.iter().map(|part| part.size_bytes).sum(),

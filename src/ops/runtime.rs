@@ -107,6 +107,9 @@ fn signer(home: &Home, held: &Installed) -> Result<Option<Signer>> {
     }))
 }
 
+/// What a file may waste of a stick's last cluster, in bytes (FAT's largest is 64 KiB).
+const CLUSTER_BYTES: u64 = 64 * 1024;
+
 /// What an export writes besides packages, and what it finds out about the stick.
 pub(super) struct Extras<'a> {
     stick: &'a Path,
@@ -133,6 +136,11 @@ impl<'a> Extras<'a> {
         let plan = RuntimePlan::new(stick, &programs(home, store, options.takes_runtime, members)?)?;
         let (files, later_record_bytes) = (plan.files(), plan.later_record_bytes());
         Ok(Self { stick, facts, plan: Some(plan), files, later_record_bytes })
+    }
+
+    /// The room that must be left on the stick for what is written besides packages.
+    pub(super) fn reserved_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.size_bytes + CLUSTER_BYTES).sum()
     }
 
     /// Writes localml itself below `BIN`, before the packages, unless this is only a plan.

@@ -144,9 +144,10 @@ fn a_new_sample() {
     }
     sandbox.ok("cafe", &["fetch", "map-1", "map-2", "map-3"]);
     // One map a volume, two volumes on the first stick, one and the parity on the second.
-    for (stick, room) in [("one", "1260kB"), ("two", "1400kB")] {
+    for (stick, room, code) in [("one", "1260kB", 8), ("two", "1400kB", 0)] {
         let spread = ["export", stick, "--spread", "--parity", "10%", "--volume-size", "5kB", "--room", room];
-        sandbox.ok("cafe", &[&["--offline"], &spread[..]].concat());
+        let run = sandbox.run("cafe", &[&["--offline"], &spread[..]].concat());
+        assert_eq!(run.code, Some(code), "{run:?}");
     }
     sandbox.ok("site", &["--offline", "request", "two", "map-4", "--name", "Clinic"]);
     for stick in ["one", "two"] {

@@ -9,7 +9,7 @@ use localml::progress::Silent;
 use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, proptest};
 use proptest::sample::Index;
 
-use crate::support::stick::{Desk, files_in, flip};
+use crate::support::stick::{Desk, DiesAt, files_in, flip};
 use crate::support::stick_set::{
     self, NUM_STICKS, VOLUME_BYTES, desk, room_for, sticks, volumes, write_one, write_set,
 };
@@ -241,18 +241,19 @@ fn the_same_stick_again_keeps_its_share() {
     fs::create_dir_all(first).unwrap();
     let known = write_one(&desk, first, room_for(3), 0, None).unwrap();
     let outgoing = || Outgoing { blobs: desk.blobs.clone(), ..Outgoing::default() };
-    let options = ExportOptions { volume_size_bytes: VOLUME_BYTES, parity_percent: 0 };
-    let berth = || Berth { folder: first.clone(), room_bytes: Some(room_for(3)) };
+    let options = ExportOptions { volume_size_bytes: VOLUME_BYTES, ..ExportOptions::default() };
+    let berth = || Berth { folder: first.clone(), room_bytes: Some(room_for(3)), reserved_bytes: 0 };
     // Also when this machine forgot what it dealt: the stick itself knows.
     for earlier in [Some(known), None] {
         let plans = bundle::spread(&[berth()], outgoing(), &options, &|_| earlier.clone()).unwrap();
-        assert!(plans[0].is_already_there());
+        assert!(plans[0].1.is_already_there());
     }
     let all = bundle::Plan::new(first, outgoing(), &options).unwrap();
     assert!(!all.is_already_there(), "a share is not the whole");
-    let too_small = Berth { folder: desk.path("stick"), room_bytes: Some(room_for(3) / 3) };
+    let too_small =
+        Berth { folder: desk.path("stick"), room_bytes: Some(room_for(3) / 3), reserved_bytes: 0 };
     let refused = bundle::spread(&[too_small], outgoing(), &options, &|_| None);
-    assert!(matches!(refused, Err(BundleError::NoRoom { .. })));
+    assert!(matches!(refused, Err(BundleError::LittleRoom { .. })));
 }
 
 #[test]
@@ -275,4 +276,55 @@ fn of_a_blob_only_the_pieces_asked_for_travel_and_complete_what_is_there() {
     bundle::write(&desk.stick(), plan, &Silent).unwrap();
     desk.receive_from(&desk.stick()).unwrap();
     assert!(desk.path("site").join(repair.digest.to_string()).exists());
+}
+
+#[test]
+fn notes_about_another_bundle_of_the_same_name_are_not_believed() {
+    let desk = desk();
+    let first = &sticks(&desk)[0];
+    fs::create_dir_all(first).unwrap();
+    let honest = write_one(&desk, first, room_for(3), 20, None).unwrap();
+    let mut longer = honest.clone();
+    longer.blobs[0].size_bytes += 1;
+    let mut more = honest.clone();
+    more.blobs.push(honest.blobs[1].clone());
+    let mut moved = honest.clone();
+    moved.volumes.swap(0, 1);
+    let second = &sticks(&desk)[1];
+    fs::create_dir_all(second).unwrap();
+    for (known, is_believed) in [(honest, true), (longer, false), (more, false), (moved, false)] {
+        let outgoing = Outgoing { blobs: desk.blobs.clone(), ..Outgoing::default() };
+        let options =
+            ExportOptions { volume_size_bytes: VOLUME_BYTES, parity_percent: 20, begins_anew: false };
+        let berth = Berth { folder: second.clone(), room_bytes: Some(room_for(3)), reserved_bytes: 0 };
+        let plan =
+            bundle::spread(&[berth], outgoing, &options, &|_| Some(known.clone())).unwrap().remove(0).1;
+        assert_eq!(plan.share()[0] != "V0001.TAR", is_believed);
+    }
+}
+
+#[test]
+fn a_share_that_grows_is_harmed_by_no_interruption() {
+    let whole = desk();
+    for count in (0..40).step_by(3) {
+        let first = whole.path(&format!("grows {count}"));
+        fs::create_dir_all(&first).unwrap();
+        write_one(&whole, &first, room_for(3), 0, None).unwrap();
+        let plan = || {
+            let outgoing = Outgoing { blobs: whole.blobs.clone(), ..Outgoing::default() };
+            let options = ExportOptions { volume_size_bytes: VOLUME_BYTES, ..ExportOptions::default() };
+            bundle::Plan::new(&first, outgoing, &options).unwrap()
+        };
+        let dies = DiesAt::new(count, true);
+        let is_done = bundle::write(&first, plan(), &dies).is_ok();
+        let stick = Stick::open(&first).unwrap();
+        let health = bundle::verify(&stick, &Silent).unwrap();
+        assert!(health.iter().all(|file| file.is_whole), "the record promises only what is there");
+        assert!(!stick.bundles().unwrap().bundles.is_empty(), "and the share can still be read");
+        bundle::write(&first, plan(), &Silent).unwrap();
+        assert!(plan().is_already_there());
+        if is_done {
+            return;
+        }
+    }
 }

@@ -51,6 +51,9 @@ pub(crate) struct Args {
     /// Take what fits on this stick; the same command with the next stick goes on with the rest
     #[arg(long)]
     spread: bool,
+    /// Forget which sticks took what of this very export, and begin a new set
+    #[arg(long)]
+    anew: bool,
     /// Another stick that is plugged in and takes a share; may be given again
     #[arg(long, value_name = "DIR")]
     also: Vec<PathBuf>,
@@ -79,6 +82,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
         takes_runtime: args.runtime,
         also: args.also.clone(),
         is_spread: args.spread,
+        begins_anew: args.anew,
         room_bytes: args.room,
         parity_percent: args.parity,
         volume_size_bytes: args.volume_size,
@@ -87,7 +91,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
     };
     let report = export(&context.home, &options, &context.terminal)?;
     context.output.show(&report, text);
-    let is_all_sent = report.damaged.is_empty() && report.not_sent.is_empty() && report.missing.is_empty();
+    let is_whole = report.damaged.is_empty() && report.left.is_empty();
+    let is_all_sent = is_whole && report.not_sent.is_empty() && report.missing.is_empty();
     Ok(if is_all_sent { Outcome::Done } else { Outcome::Problems })
 }
 
@@ -121,32 +126,45 @@ fn text(report: &ExportReport) -> String {
             show_fingerprint(&courier.fingerprint)
         ));
     }
+    text.push_str(&verdict(report));
+    text
+}
+
+/// The last line: what became of it, and whether the stick may go.
+fn verdict(report: &ExportReport) -> String {
     let (bundle, stick) = (&report.bundle, report.stick.display());
-    text.push_str(&if report.is_plan && !report.was_there {
-        let num_files = report.files.len();
-        format!(
-            "{} bytes ({}) in {num_files} files would be written to `{stick}`{}{}",
+    let bytes = size(report.size_bytes);
+    match (report.is_plan, report.was_there) {
+        (true, true) => format!(
+            "nothing would be written: by its record, `{stick}` has bundle {bundle}; `localml stick verify \
+             {stick}` reads it back"
+        ),
+        (true, false) => format!(
+            "{} bytes ({bytes}) in {} files would be written to `{stick}`{}{}",
             report.size_bytes,
-            size(report.size_bytes),
+            report.files.len(),
             time(report),
             room(report)
-        )
-    } else if report.was_there {
-        format!("bundle {bundle} is on `{stick}` already, and whole; safe to remove")
-    } else {
-        format!(
-            "bundle {bundle}: {} written to `{stick}` and read back{}; safe to remove",
-            size(report.size_bytes),
+        ),
+        (false, _) if !report.left.is_empty() => {
+            format!("bundle {bundle} is not whole yet: `{stick}` has its share, read back; safe to remove")
+        }
+        (false, true) => format!("bundle {bundle} is on `{stick}` already, and whole; safe to remove"),
+        (false, false) => format!(
+            "bundle {bundle}: {bytes} written to `{stick}` and read back{}; safe to remove",
             time(report)
-        )
-    });
-    text
+        ),
+    }
 }
 
 /// Which stick of a set takes what, and what is left for those to come.
 fn shares(report: &ExportReport) -> String {
     let mut text = String::new();
-    let is_set = report.sticks.len() > 1 || !report.left.is_empty();
+    let is_set = report.sticks.len() > 1 || !report.left.is_empty() || !report.elsewhere.is_empty();
+    for share in &report.elsewhere {
+        let (stick, names) = (&share.stick, share.volumes.join(" "));
+        text.push_str(&format!("stick {stick} has {names} (`--anew` begins a new set)\n"));
+    }
     for part in report.sticks.iter().filter(|_| is_set) {
         let (stick, names) = (part.stick.display(), part.volumes.join(" "));
         text.push_str(&format!("`{stick}` takes {}: {names}\n", size(part.size_bytes)));

@@ -72,9 +72,9 @@ pub(crate) fn write_one(
     known: Option<Description>,
 ) -> bundle::Result<Description> {
     let outgoing = Outgoing { blobs: desk.blobs.clone(), ..Outgoing::default() };
-    let options = ExportOptions { volume_size_bytes: VOLUME_BYTES, parity_percent };
-    let berth = Berth { folder: stick.to_owned(), room_bytes: Some(room_bytes) };
-    let plan = bundle::spread(&[berth], outgoing, &options, &|_| known.clone())?.remove(0);
+    let options = ExportOptions { volume_size_bytes: VOLUME_BYTES, parity_percent, begins_anew: false };
+    let berth = Berth { folder: stick.to_owned(), room_bytes: Some(room_bytes), reserved_bytes: 0 };
+    let plan = bundle::spread(&[berth], outgoing, &options, &|_| known.clone())?.remove(0).1;
     let (planned, before) = (plan.total_bytes()?, bytes_on(stick));
     let written = bundle::write(stick, plan, &Silent)?;
     assert_eq!(planned, written.bytes_written);
