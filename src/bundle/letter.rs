@@ -85,7 +85,7 @@ pub struct RegistryState {
     pub root: u64,
     /// The version of the metadata as a whole: that of `timestamp.json`.
     pub version: u64,
-    /// When that expires, in RFC 3339.
+    /// The day on which that expires, as `2026-11-22`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
 }

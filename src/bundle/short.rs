@@ -272,7 +272,7 @@ fn from_base32(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+    use proptest::prelude::{any, prop_assert_eq, proptest};
 
     use super::*;
 
@@ -327,23 +327,30 @@ mod tests {
         assert_eq!(ShortRequest::parse(&text).unwrap(), short(&[], &[]));
     }
 
+    #[test]
+    fn no_mistyped_request_is_read() {
+        let (text, _) = short(&["book", "ngo/note@1.2.0"], &[0x0a1b_2c3d, 0x1234_5678]).to_text().unwrap();
+        // Each character of the text, exchanged for the next letter or digit. The check has only 20 bits,
+        // so these typos are fixed: drawn at random, one in a million would pass.
+        for at in (0..text.len()).filter(|&at| text.as_bytes()[at] != b' ') {
+            let mut wrong = text.clone().into_bytes();
+            wrong[at] = if wrong[at] == b'Z' { b'0' } else { wrong[at] + 1 };
+            let wrong = String::from_utf8(wrong).unwrap();
+            assert!(ShortRequest::parse(&wrong).is_err(), "{wrong}");
+            let shorter = format!("{}{}", &text[..at], &text[at + 1..]);
+            assert!(ShortRequest::parse(&shorter).is_err(), "{shorter}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn every_request_comes_back_and_no_mistyped_one_does(
-            prefixes in proptest::collection::btree_set(any::<u32>(), 0..50),
-            at in any::<usize>(),
-            letter in "[A-Z0-9]",
-        ) {
+        fn every_request_comes_back(prefixes in proptest::collection::btree_set(any::<u32>(), 0..50)) {
             let prefixes: Vec<u32> = prefixes.into_iter().collect();
             let request = short(&["book", "ngo/note@1.2.0"], &prefixes);
             let (text, num_left_out) = request.to_text().unwrap();
             prop_assert_eq!(num_left_out, 0);
             let spread = text.to_ascii_lowercase().replace(' ', " \n ");
             prop_assert_eq!(ShortRequest::parse(&spread).unwrap(), request);
-            let mut wrong = text.clone();
-            let at = at % text.len();
-            wrong.replace_range(at..=at, &letter);
-            prop_assert!(wrong == text || ShortRequest::parse(&wrong).is_err(), "{}", wrong);
         }
 
         #[test]

@@ -17,7 +17,7 @@ use localml::disk::Staged;
 use localml::gguf::{self, Header};
 use localml::package::{FileEntry, Manifest, PieceList};
 use localml::progress::Silent;
-use localml::registry::{self, Addition, Fetch, FetchError};
+use localml::registry::{self, Addition, Fetch, FetchError, Statement};
 use tempfile::TempDir;
 
 /// Takes any bytes.
@@ -33,6 +33,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("short", short),
     ("gguf", gguf),
     ("tuf", tuf),
+    ("statement", statement),
 ];
 
 /// A small stick that the real writer made: three blobs in pieces, one of them compressed, and a registry.
@@ -46,6 +47,9 @@ pub(crate) const SAMPLE: &[(&str, &[u8])] = &[
 const DESCRIPTION: &str = "B/CEAFBBCE/BUNDLE.JSON";
 const VOLUME: &str = "B/CEAFBBCE/V0001.TAR";
 const TRUST: &str = "TRUST/7AF9EEBD.TAR";
+
+/// What a courier signed, as it travels; the key was thrown away.
+pub(crate) const STATEMENT: &[u8] = include_bytes!("samples/STATEMENT.SIG");
 
 const BLOCK_BYTES: usize = 512;
 
@@ -133,6 +137,17 @@ pub(crate) fn tuf(bytes: &[u8]) {
         assert_eq!(updated.index.manifests(), REGISTRY.manifests, "what nobody signed was accepted");
     }
     assert_eq!(registry::load(&known).expect("it stays whole").manifests(), REGISTRY.manifests);
+}
+
+/// A courier's statement. What is accepted must be what the courier signed.
+pub(crate) fn statement(bytes: &[u8]) {
+    static SIGNED: LazyLock<Statement> =
+        LazyLock::new(|| Statement::read("COURIER/1.SIG", STATEMENT).expect("what was signed is accepted"));
+    if let Ok(read) = Statement::read("COURIER/1.SIG", bytes)
+        && read.fingerprint == SIGNED.fingerprint
+    {
+        assert_eq!((&read.name, &read.packages), (&SIGNED.name, &SIGNED.packages), "nobody signed this");
+    }
 }
 
 // ── the stick ────────────────────────────────────────────────────────────────────────────────

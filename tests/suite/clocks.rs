@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::support::publisher::Publisher;
 use crate::support::sandbox::{Run, Sandbox};
+use crate::support::skipped::skip;
 
 const DAY: i64 = 24 * 60 * 60;
 const YEAR: i64 = 365 * DAY;
@@ -35,6 +36,11 @@ struct Site {
 impl Site {
     /// `None`, said aloud, where no C compiler makes the clock.
     fn new() -> Option<Self> {
+        Self::signed_days_ago(0)
+    }
+
+    /// As `new`, with a signature that is older.
+    fn signed_days_ago(days: i64) -> Option<Self> {
         let sandbox = Sandbox::new();
         let source = sandbox.write("clock.c", SHIFTED_CLOCK);
         let library = sandbox.path("clock.so");
@@ -45,27 +51,22 @@ impl Site {
             .arg("-ldl")
             .status();
         if !made.is_ok_and(|status| status.success()) {
-            println!("SKIPPED: no C compiler to make another clock with");
+            skip("clocks that are wrong: no C compiler makes one");
             return None;
         }
         let publisher = Publisher::new(&sandbox, "ngo");
         publisher.add("book", "1.0.0", &[("chapter.md", b"# A chapter\n")]);
         publisher.add("note", "1.0.0", &[("note.txt", b"a note")]);
         publisher.publish();
-        let sign = [
-            "registry",
-            "sign",
-            "publisher/ngo/registry",
-            "--keys",
-            "publisher/ngo/keys",
-            "--expires-days",
-            "30",
-        ];
-        sandbox.ok("desk", &sign);
-        for home in ["cafe", "site"] {
-            publisher.introduce(home, publisher.registry().to_str().unwrap());
-        }
+        publisher.introduce("cafe", publisher.registry().to_str().unwrap());
         sandbox.ok("cafe", &["fetch", "book", "note"]);
+        let mut sign = sandbox.command("desk");
+        sign.env("LD_PRELOAD", &library).env("SHIFT_SECONDS", (-days * DAY).to_string());
+        sign.args(["registry", "sign", "publisher/ngo/registry", "--keys", "publisher/ngo/keys"]);
+        let signed = Run::from(sign.args(["--expires-days", "30"]).output().unwrap());
+        assert_eq!(signed.code, Some(0), "{signed:?}");
+        sandbox.ok("cafe", &["update"]);
+        publisher.introduce("site", publisher.registry().to_str().unwrap());
         fs::create_dir(sandbox.path("stick")).unwrap();
         sandbox.ok("cafe", &["export", "stick"]);
         Some(Self { sandbox, library })
@@ -129,6 +130,23 @@ fn a_clock_at_1970_or_2099_is_named_and_ages_nothing() {
     let said = site.ok_at(0, &["import", "stick"]);
     assert!(!said.contains("clock") && !said.contains("expired"), "{said}");
     assert_eq!(site.run_at(0, &["update"]).code, Some(0));
+}
+
+#[test]
+fn an_index_that_expired_keeps_its_tier_under_a_clock_at_1970_or_2099() {
+    for (days_ago, is_very_stale) in [(60, false), (2 * 365, true)] {
+        let Some(site) = Site::signed_days_ago(days_ago) else { return };
+        for shift in [1000 - now(), IN_2099 - now()] {
+            let run = site.run_at(shift, &["import", "stick"]);
+            assert_eq!(run.code, Some(if is_very_stale { 7 } else { 0 }), "{run:?}");
+            assert!(run.stderr.contains("the clock of this computer shows"), "{run:?}");
+            let word = if is_very_stale { "more than a year ago" } else { "the index of `ngo` expired on" };
+            assert!(run.stderr.contains(word), "{run:?}");
+            // A keeper's word lets it in all the same, and what came in works.
+            site.ok_at(shift, &["import", "stick", "--accept-stale"]);
+            site.ok_at(shift, &["verify"]);
+        }
+    }
 }
 
 #[test]

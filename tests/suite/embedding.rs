@@ -8,6 +8,7 @@ use localml::embedding::{
 };
 use localml::error::{ErrorKind, Explain};
 
+use crate::support::skipped::skip;
 use crate::support::starter::starter;
 
 const DIMENSIONS: usize = 384;
@@ -81,7 +82,7 @@ fn refuses_what_is_not_a_model() {
         cases.push((shared.join("model_quantized.onnx.truncated"), None));
         cases.push((shared.join("model.onnx.redirect-page"), Some("it does not begin as ONNX files do")));
     } else {
-        println!("skipped: the damaged files of ../shared/data are absent");
+        skip("the damaged ONNX files of ../shared/data: they are not there");
     }
     for (model, reason) in cases {
         let files = OnnxFiles { model: model.clone(), ..model_files(&folder) };

@@ -20,7 +20,7 @@ const MIB: u64 = 1 << 20;
 /// More than may be written again.
 const LARGE_BYTES: u64 = 320 * MIB;
 
-/// What DESIGN §6 allows.
+/// What the handbook promises of a long export or import that was cut off.
 const MAX_REWORK_BYTES: u64 = 256 * MIB;
 
 /// The late moment at which rework would be dearest, then random ones.

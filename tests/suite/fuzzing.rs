@@ -76,7 +76,7 @@ fn fuzz(name: &str, target: targets::Target, pass: u64) {
     };
     seeds.iter().for_each(|seed| run(seed));
     let mut dice = Dice::new(SEED + pass);
-    let count = if ["gguf", "short"].contains(&name) { 3_000 } else { 500 };
+    let count = if ["gguf", "short", "statement"].contains(&name) { 3_000 } else { 500 };
     for _ in 0..count {
         run(&mutated(&seeds, &mut dice));
     }
@@ -103,6 +103,7 @@ fn seeds_of(name: &str) -> Vec<Vec<u8>> {
         "gguf" => seeds.extend(models()),
         "letter" => seeds.extend(letters(&sandbox)),
         "short" => seeds.extend(short_request(&sandbox)),
+        "statement" => seeds.push(targets::STATEMENT.to_vec()),
         "tuf" => seeds.extend(trust_files(&sandbox).iter().map(registry_file)),
         _ => {
             let desk = sample_stick(&sandbox);
@@ -121,6 +122,11 @@ fn seeds_of(name: &str) -> Vec<Vec<u8>> {
             let sample =
                 targets::SAMPLE.iter().filter(|(path, _)| is_meant(&PathBuf::from(format!("/{path}"))));
             seeds.extend(sample.map(|(_, bytes)| bytes.to_vec()));
+            // With parity, and with shares of several sticks.
+            let sets = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/sets");
+            seeds.extend(
+                files_in(&sets).iter().filter(|path| is_meant(path)).map(|path| fs::read(path).unwrap()),
+            );
         }
     }
     assert!(!seeds.is_empty(), "{name} has no seeds");

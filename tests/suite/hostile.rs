@@ -13,6 +13,7 @@ use tar::EntryType;
 
 use crate::support::publisher::Publisher;
 use crate::support::sandbox::{Run, Sandbox};
+use crate::support::skipped::skip;
 use crate::support::stick::files_in;
 use crate::support::tarball::{entry, finished};
 
@@ -103,7 +104,7 @@ fn what_is_not_plain_is_refused_in_every_place_and_never_followed() {
             copy(&sandbox, "stick", "s");
             sandbox.write("outside/canary", b"canary");
             if !put(kind, &sandbox.path("s").join(&place), &sandbox.path("outside")) {
-                println!("SKIPPED: this machine makes no {kind}");
+                skip(&format!("a {kind} on a stick: this machine makes none"));
                 continue;
             }
             scarce(&sandbox, "site", &["stick", "info", "s"]);

@@ -230,6 +230,12 @@ fn the_catalogs_kits_name_packages_of_the_catalog_that_fit_8_gb() {
     assert_eq!(kits.len(), 2);
     for kit in kits {
         assert!(kit.check_profile().is_ok());
+        let profile = kit.profile.as_ref().unwrap();
+        let embedder = profile.roles.embedder.as_ref().unwrap();
+        let embedder = catalog[0].manifests().iter().find(|other| other.package.name == *embedder).unwrap();
+        for language in profile.languages.iter().chain(&kit.package.languages) {
+            assert!(embedder.package.languages.contains(language), "{}: {language}", kit.package.name);
+        }
         let mut size_bytes = 0;
         // The handbook comes from a publisher's registry: there is nowhere on the net to take it from.
         for member in kit.package.members.iter().filter(|member| member.name.as_str() != "localml-handbook") {

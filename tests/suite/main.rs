@@ -42,6 +42,7 @@ mod revocation;
 mod rotation;
 mod runtime;
 mod samples;
+mod set_samples;
 mod sets;
 mod sites;
 mod stick;

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::support::noise::noise;
 use crate::support::publisher::Publisher;
 use crate::support::sandbox::Sandbox;
+use crate::support::skipped::skip;
 
 fn cafe(sandbox: &Sandbox, size_bytes: usize) {
     let publisher = Publisher::new(sandbox, "ngo");
@@ -72,7 +73,7 @@ fn a_stick_that_takes_no_writes_is_named_before_the_first_byte() {
     let sandbox = Sandbox::new();
     cafe(&sandbox, 1000);
     let Some(mounted) = read_only_folder() else {
-        println!("SKIPPED: nothing here is mounted read-only");
+        skip("a stick that takes no writes: nothing here is mounted read-only");
         return;
     };
     let said = sandbox.run("cafe", &["--offline", "export", mounted.to_str().unwrap()]).failed_with(1);
@@ -102,7 +103,7 @@ fn too_many_volumes_and_too_little_room_each_have_their_own_error() {
     assert_eq!(fs::read_dir(sandbox.path("stick")).unwrap().count(), 0);
     // A file system of 8 MiB, where this machine has or may make one.
     let Some(small) = small_disk() else {
-        println!("SKIPPED: no small file system can be made here");
+        skip("a stick of 8 MiB: no small file system can be mounted here");
         return;
     };
     let stick = small.path().to_str().unwrap().to_owned();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::support::sandbox::Sandbox;
+use crate::support::skipped::skip;
 #[cfg(feature = "onnx")]
 use crate::support::starter::install_embedder;
 
@@ -64,7 +65,7 @@ fn indexed_questions(sandbox: &Sandbox) -> Vec<Question> {
         let word = |value: &toml::Value, key: &str| value[key].as_str().unwrap().to_owned();
         let source: PathBuf = project.join(word(set, "source"));
         if !source.exists() {
-            println!("SKIPPED: {} is not there", source.display());
+            skip(&format!("questions about {}: it is not there", source.display()));
             continue;
         }
         let collection = word(set, "name");

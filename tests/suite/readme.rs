@@ -9,6 +9,7 @@ use localml::digest::Sha256;
 use crate::support::noise::noise;
 use crate::support::publisher::Publisher;
 use crate::support::sandbox::Sandbox;
+use crate::support::skipped::skip;
 
 const TEXT: &str = "All the words of a long handbook, again and again.\n";
 
@@ -72,7 +73,7 @@ fn its_words_rebuild_files_from_two_sticks() {
     assert_eq!(fs::read(room.path().join("model.gguf")).unwrap(), noise(1, 9 << 20));
     assert!(shell("sha256sum model.gguf").starts_with(&map), "the check that it names");
     if Command::new("zstd").arg("--version").output().is_err() {
-        println!("SKIPPED: rebuilding text, because there is no zstd");
+        skip("rebuilding text as README.TXT says: there is no zstd");
         return;
     }
     let text = digest_of(&bundle, "text.txt");

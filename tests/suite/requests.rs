@@ -67,7 +67,8 @@ fn a_request_is_answered_exactly_and_acknowledged() {
         (code, request["number"].as_u64(), names(&request["wants"])),
         (Some(0), Some(1), vec!["book"])
     );
-    assert!(sandbox.path("stick/LOCALML").join(request["file"].as_str().unwrap()).is_file());
+    let letter = fs::read(sandbox.path("stick/LOCALML").join(request["file"].as_str().unwrap())).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&letter).unwrap()["site"], request["site"]);
 
     let export = ["--offline", "export", "stick", "--request", "stick"];
     let (code, plan) = sandbox.json("cafe", &[&export[..], &["--plan"]].concat());
@@ -106,6 +107,55 @@ fn a_request_is_answered_exactly_and_acknowledged() {
     let clinic = &known["sites"][0];
     let lengths = ["on_the_way", "wants", "packages"].map(|list| clinic[list].as_array().unwrap().len());
     assert_eq!(lengths, [0, 0, 1], "{clinic}");
+}
+
+#[test]
+fn a_request_says_what_the_site_is_and_how_new_its_trust_is() {
+    let sandbox = Sandbox::new();
+    let publisher = cafe(&sandbox);
+    introduce(&publisher, &["site"]);
+    // Two more signings: the root stays, the version of the metadata rises to 2.
+    publisher.add("poem", "1.0.0", &[("poem.md", b"# A poem\n")]);
+    publisher.publish();
+    sandbox.ok("site", &["update"]);
+    let (_, said) = sandbox.json("site", &["request", "stick", "poem"]);
+    let letter = fs::read(sandbox.path("stick/LOCALML").join(said["file"].as_str().unwrap())).unwrap();
+    let letter: Value = serde_json::from_slice(&letter).unwrap();
+    let platform = letter["platform"].as_str().unwrap();
+    assert!(platform.starts_with(std::env::consts::ARCH) && platform.contains(std::env::consts::OS));
+    assert_eq!(letter["localml"], env!("CARGO_PKG_VERSION"));
+    let free_bytes = localml::disk::free_bytes(&sandbox.path("site")).unwrap();
+    let (ram, free) = (letter["ram_bytes"].as_u64().unwrap(), letter["free_bytes"].as_u64().unwrap());
+    // Other programs write meanwhile, so the free space is compared to a half.
+    assert!(ram > 256 << 20 && free.abs_diff(free_bytes) < free_bytes / 2, "{letter}");
+    let registries = letter["registries"].as_array().unwrap();
+    let ngo = registries.iter().find(|registry| registry["name"] == "ngo").unwrap();
+    assert_eq!(
+        (ngo["fingerprint"].as_str(), ngo["root"].as_u64(), ngo["version"].as_u64()),
+        (Some(publisher.fingerprint().as_str()), Some(1), Some(2)),
+        "{letter}"
+    );
+    let expires = ngo["expires"].as_str().unwrap();
+    assert!(expires > &letter["created"].as_str().unwrap()[..10], "a day to come: {letter}");
+
+    // The other end shows how long ago that was.
+    let shown = sandbox.ok("cafe", &["sites", "stick"]);
+    assert!(shown.contains("HEARD") && shown.contains("just now"), "{shown}");
+    let record = files_in(&sandbox.path("cafe/sites")).pop().unwrap();
+    age_by_days(&record, 3);
+    let shown = sandbox.ok("cafe", &["sites"]);
+    assert!(shown.contains("3 d ago") && !shown.contains("just now"), "{shown}");
+    let (_, known) = sandbox.json("cafe", &["sites"]);
+    let heard = known["sites"][0]["heard_seconds_ago"].as_u64().unwrap();
+    assert!((3 * 86_400..3 * 86_400 + 600).contains(&heard), "{known}");
+}
+
+/// Sets back when a record was last heard of.
+fn age_by_days(record: &std::path::Path, days: u64) {
+    let mut value: Value = serde_json::from_slice(&fs::read(record).unwrap()).unwrap();
+    let heard_at = value["heard_at"].as_u64().unwrap();
+    value["heard_at"] = (heard_at - days * 86_400).into();
+    fs::write(record, value.to_string()).unwrap();
 }
 
 /// As above up to the receipt, which the cafe has heard.
@@ -255,7 +305,8 @@ fn an_sms_brings_the_same_difference() {
     let text = short["text"].as_str().unwrap();
     assert!(code == Some(0) && text.starts_with("LML1 ") && text.len() <= 160, "{text}");
     let said = sandbox.ok("site", &["request", "--short", "atlas"]);
-    assert!(said.contains('█') && said.contains("LML1 "), "{said}");
+    let spoken = said.lines().find(|line| line.starts_with("LML1 ")).unwrap();
+    assert_eq!(seen_by_a_camera(&said), modules_of(spoken), "the code is not of this text");
 
     let (code, report) = sandbox.json("cafe", &["--offline", "export", "other-stick", "--request", text]);
     let packages = names(&report["recipients"][0]["packages"]);
@@ -273,6 +324,28 @@ fn an_sms_brings_the_same_difference() {
     sandbox.run("cafe", &["export", "stick", "--request", "LML9 X"]).failed_with(1);
     sandbox.run("cafe", &["export", "stick", "--request", "nowhere"]).failed_with(3);
     sandbox.run("cafe", &["export", "stick", "--site", "nobody"]).failed_with(3);
+}
+
+/// The rows of modules that the half blocks show, true where one is dark, without the light ones around.
+fn seen_by_a_camera(said: &str) -> Vec<Vec<bool>> {
+    let drawn = said.lines().take_while(|line| !line.starts_with("LML1 "));
+    let mut rows: Vec<Vec<bool>> = Vec::new();
+    for line in drawn {
+        let halves: Vec<char> = line.chars().filter(|half| " █▀▄".contains(*half)).collect();
+        rows.push(halves.iter().map(|half| matches!(half, '█' | '▀')).collect());
+        rows.push(halves.iter().map(|half| matches!(half, '█' | '▄')).collect());
+    }
+    rows.retain(|row| row.contains(&true));
+    // The first row begins and ends with a finder pattern's dark edge.
+    let first = rows[0].iter().position(|&is_dark| is_dark).unwrap();
+    let last = rows[0].iter().rposition(|&is_dark| is_dark).unwrap();
+    rows.iter().map(|row| row[first..=last].to_vec()).collect()
+}
+
+fn modules_of(text: &str) -> Vec<Vec<bool>> {
+    let code = qrcode::QrCode::with_error_correction_level(text, qrcode::EcLevel::L).unwrap();
+    let dark: Vec<bool> = code.to_colors().iter().map(|color| *color == qrcode::Color::Dark).collect();
+    dark.chunks(code.width()).map(<[bool]>::to_vec).collect()
 }
 
 fn names_of_paths(value: &Value) -> Vec<&str> {

@@ -27,7 +27,7 @@ const CHAPTER: &str = "# Keeping vaccines cold\n\nA vaccine refrigerator must st
 const LATE_BYTES: usize = 6000;
 const LATE_CUT_BYTES: u64 = 4000;
 
-fn samples(kind: &str) -> Vec<PathBuf> {
+pub(crate) fn samples(kind: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(kind);
     let mut found: Vec<PathBuf> = fs::read_dir(folder)
         .unwrap()
@@ -40,7 +40,7 @@ fn samples(kind: &str) -> Vec<PathBuf> {
 }
 
 /// Copies a sample, so that the run can write where a keeper's could.
-fn copy_of(sandbox: &Sandbox, sample: &Path, name: &str) -> PathBuf {
+pub(crate) fn copy_of(sandbox: &Sandbox, sample: &Path, name: &str) -> PathBuf {
     for file in files_in(sample) {
         sandbox.write(Path::new(name).join(file.strip_prefix(sample).unwrap()), fs::read(&file).unwrap());
     }
@@ -48,7 +48,7 @@ fn copy_of(sandbox: &Sandbox, sample: &Path, name: &str) -> PathBuf {
 }
 
 /// What the sample says of itself: the registry's fingerprint, and each file by its sha256.
-fn facts(sample: &Path) -> Value {
+pub(crate) fn facts(sample: &Path) -> Value {
     serde_json::from_slice(&fs::read(sample.join("SAMPLE.JSON")).unwrap()).unwrap()
 }
 
@@ -58,7 +58,7 @@ fn import(sandbox: &Sandbox, stick: &str, facts: &Value) -> (Option<i32>, Value)
     sandbox.json("site", &["--offline", "import", stick, "--fingerprint", fingerprint, "--accept-stale"])
 }
 
-fn check_files(sandbox: &Sandbox, home: &str, facts: &Value) {
+pub(crate) fn check_files(sandbox: &Sandbox, home: &str, facts: &Value) {
     for file in facts["files"].as_array().unwrap() {
         let text = |key: &str| file[key].as_str().unwrap();
         let path = sandbox.ok(home, &["path", text("package"), text("path")]);
@@ -81,7 +81,9 @@ fn every_stick_ever_released_imports() {
 
 #[test]
 fn a_sample_holds_no_key() {
-    for file in samples("sticks").iter().chain(&samples("homes")).flat_map(|sample| files_in(sample)) {
+    let samples = ["sticks", "homes", "sets"].map(samples).concat();
+    for file in samples.iter().flat_map(|sample| files_in(sample)) {
+        assert!(file.extension().is_none_or(|ending| ending != "pk8"), "{}", file.display());
         let bytes = fs::read(&file).unwrap();
         let has = |word: &[u8]| bytes.windows(word.len()).any(|window| window == word);
         assert!(!has(b"PRIVATE KEY") && !has(b"secret"), "{}", file.display());

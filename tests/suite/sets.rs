@@ -3,90 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use localml::bundle::{self, Berth, BundleError, Description, ExportOptions, Outgoing, Stick, remaining};
+use localml::bundle::{self, Berth, BundleError, ExportOptions, Outgoing, Stick};
 use localml::digest::Sha256;
 use localml::progress::Silent;
 use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, proptest};
+use proptest::sample::Index;
 
-use crate::support::noise::noise;
 use crate::support::stick::{Desk, DiesAt, files_in, flip};
-
-const NUM_STICKS: usize = 5;
-const VOLUME_BYTES: u64 = 256 * 1024;
-
-/// Room for the small files and about three volumes.
-const ROOM_BYTES: u64 = 1024 * 1024 + 128 * 1024 + 3 * (VOLUME_BYTES + 64 * 1024);
-
-/// Nine volumes' worth of blobs: large ones over several volumes, small ones in one, one of text.
-fn desk() -> Desk {
-    let mut desk = Desk::new(&[]);
-    for (seed, size_bytes) in [(1, 900_000), (2, 700_000), (3, 300_000), (4, 90_000), (5, 10), (6, 0)] {
-        desk.add(&noise(seed, size_bytes), false);
-    }
-    desk.add("a line of a book that says the same again and again\n".repeat(3000).as_bytes(), true);
-    // Pieces have 4 MiB otherwise, and then each blob would be one piece.
-    for blob in &mut desk.blobs {
-        blob.pieces = Some(small_pieces(&fs::read(&blob.path).unwrap()));
-    }
-    desk
-}
-
-fn small_pieces(bytes: &[u8]) -> localml::package::PieceList {
-    let mut offset = 0;
-    let pieces = bytes.chunks(60_000).map(|chunk| {
-        let piece = localml::package::Piece { offset, length: chunk.len() as u64, sha256: Sha256::of(chunk) };
-        offset += chunk.len() as u64;
-        piece
-    });
-    localml::package::PieceList::new(pieces.collect()).unwrap()
-}
-
-fn sticks(desk: &Desk) -> Vec<PathBuf> {
-    (0..NUM_STICKS).map(|number| desk.path(&format!("stick {number}"))).collect()
-}
-
-/// Writes the desk's blobs to as many of the sticks as it takes, one after the other; returns those used.
-fn write_set(desk: &Desk, parity_percent: u32) -> Vec<PathBuf> {
-    let mut known: Option<Description> = None;
-    let mut used = Vec::new();
-    for stick in sticks(desk) {
-        fs::create_dir_all(&stick).unwrap();
-        known = Some(write_one(desk, &stick, parity_percent, known).unwrap());
-        used.push(stick);
-        if known.as_ref().is_some_and(|known| remaining(known).is_empty()) {
-            return used;
-        }
-    }
-    panic!("five sticks are not enough");
-}
-
-fn write_one(
-    desk: &Desk,
-    stick: &Path,
-    parity_percent: u32,
-    known: Option<Description>,
-) -> bundle::Result<Description> {
-    let outgoing = Outgoing { blobs: desk.blobs.clone(), ..Outgoing::default() };
-    let options = ExportOptions { volume_size_bytes: VOLUME_BYTES, parity_percent, begins_anew: false };
-    let berth = Berth { folder: stick.to_owned(), room_bytes: Some(ROOM_BYTES), reserved_bytes: 0 };
-    let plan = bundle::spread(&[berth], outgoing, &options, &|_| known.clone())?.remove(0).1;
-    let (planned, before) = (plan.total_bytes()?, bytes_on(stick));
-    let written = bundle::write(stick, plan, &Silent)?;
-    assert_eq!(planned, written.bytes_written);
-    // The record is planned once, and lies there twice from the second commit on.
-    assert_eq!(bytes_on(stick) - before, planned);
-    Ok(*written.description)
-}
-
-fn bytes_on(stick: &Path) -> u64 {
-    files_in(stick).iter().map(|file| file.metadata().unwrap().len()).sum()
-}
-
-/// Every volume file of these sticks.
-fn volumes(sticks: &[PathBuf]) -> Vec<PathBuf> {
-    let files = sticks.iter().flat_map(|stick| files_in(stick));
-    files.filter(|path| path.extension().is_some_and(|ending| ending == "TAR")).collect()
-}
+use crate::support::stick_set::{
+    self, NUM_STICKS, VOLUME_BYTES, desk, room_for, sticks, volumes, write_one, write_set,
+};
 
 /// The blobs that should be whole after these sticks were seen, by what their descriptions say.
 fn expected(sticks: &[PathBuf]) -> usize {
@@ -128,25 +54,36 @@ proptest! {
     }
 
     #[test]
+    fn volumes_dealt_anew_and_twice_over_five_folders_give_the_union(
+        deal in proptest::collection::vec((any::<Index>(), 0..NUM_STICKS), 1..30),
+        records in proptest::collection::vec(proptest::option::of(any::<Index>()), NUM_STICKS),
+        order in proptest::collection::vec(0..NUM_STICKS, 1..12),
+    ) {
+        let desk = desk();
+        let used = write_set(&desk, 0);
+        let folders = deal_by_hand(&desk, &used, &deal, &records);
+        let mut seen: Vec<PathBuf> = Vec::new();
+        for number in order {
+            seen.push(folders[number].clone());
+            desk.receive_from(&folders[number]).unwrap();
+            prop_assert_eq!(num_at_site(&desk), expected(&seen));
+        }
+        // Whatever is missing now lies in the folders that nobody brought yet.
+        folders.iter().for_each(|folder| drop(desk.receive_from(folder).unwrap()));
+        prop_assert_eq!(num_at_site(&desk), expected(&folders));
+    }
+
+    #[test]
     fn any_losses_up_to_the_number_of_parity_volumes_are_made_good(
-        picks in proptest::collection::vec(any::<proptest::sample::Index>(), 3),
-        harms in proptest::collection::vec(0..3u8, 3),
+        harms in proptest::collection::vec((any::<Index>(), 0..3u8), 1..6),
         turn in 0..NUM_STICKS,
     ) {
         let desk = desk();
-        let mut used = write_set(&desk, 30);
+        // Of eight or nine volumes, 11 percent are one, 22 two, and so on, rounded up.
+        let mut used = write_set(&desk, 11 * u32::try_from(harms.len()).unwrap());
         let num_parity = volumes(&used).iter().filter(|path| is_parity(path)).count();
-        prop_assert_eq!(num_parity, 3);
-        for (pick, harm) in picks.iter().zip(harms) {
-            let mut left = volumes(&used);
-            left.retain(|path| path.metadata().unwrap().len() > 0);
-            let volume = &left[pick.index(left.len())];
-            match harm {
-                0 => fs::remove_file(volume).unwrap(),
-                1 => fs::write(volume, b"").unwrap(),
-                _ => flip(volume, usize::try_from(volume.metadata().unwrap().len()).unwrap() / 2),
-            }
-        }
+        prop_assert_eq!(num_parity, harms.len());
+        harm_volumes(volumes(&used), &harms);
         let count = used.len();
         used.rotate_left(turn % count);
         for stick in &used {
@@ -155,6 +92,68 @@ proptest! {
         // A stick that was seen before its parity came need not be seen again: only the pieces count.
         prop_assert!(desk.has_all());
         prop_assert!(kept_parity(&desk).is_empty(), "nothing waits any more");
+    }
+}
+
+/// Copies volumes to five new folders as somebody with a file manager does: some never, some twice, with
+/// the description of one stick and perhaps the commit record of another.
+fn deal_by_hand(
+    desk: &Desk,
+    used: &[PathBuf],
+    deal: &[(Index, usize)],
+    records: &[Option<Index>],
+) -> Vec<PathBuf> {
+    let all = volumes(used);
+    let home_of = |volume: &Path| volume.parent().unwrap().to_owned();
+    let folders: Vec<PathBuf> =
+        (0..NUM_STICKS).map(|number| desk.path(&format!("copied {number}"))).collect();
+    let bundle = home_of(&all[0]);
+    let bundle = Path::new("LOCALML/B").join(bundle.file_name().unwrap());
+    for ((folder, record), number) in folders.iter().zip(records).zip(0..) {
+        fs::create_dir_all(folder.join(&bundle)).unwrap();
+        let described = used[number % used.len()].join(&bundle).join("BUNDLE.JSON");
+        fs::copy(described, folder.join(&bundle).join("BUNDLE.JSON")).unwrap();
+        let Some(record) = record else { continue };
+        let slots = used[record.index(used.len())].join("LOCALML");
+        for slot in ["STICK.A", "STICK.B"].iter().filter(|slot| slots.join(slot).exists()) {
+            fs::copy(slots.join(slot), folder.join("LOCALML").join(slot)).unwrap();
+        }
+    }
+    for (volume, number) in deal {
+        let volume = &all[volume.index(all.len())];
+        fs::copy(volume, folders[*number].join(&bundle).join(volume.file_name().unwrap())).unwrap();
+    }
+    folders
+}
+
+/// Does each harm to another volume: it is lost, empty, or has one wrong bit.
+fn harm_volumes(mut whole: Vec<PathBuf>, harms: &[(Index, u8)]) {
+    for (pick, harm) in harms {
+        let volume = whole.swap_remove(pick.index(whole.len()));
+        match harm {
+            0 => fs::remove_file(volume).unwrap(),
+            1 => fs::write(volume, b"").unwrap(),
+            _ => flip(&volume, usize::try_from(volume.metadata().unwrap().len()).unwrap() / 2),
+        }
+    }
+}
+
+#[test]
+fn the_small_and_the_essential_lie_whole_on_the_first_stick() {
+    let mut desk = desk();
+    // The text is essential, though others are smaller; all else has the priority of its size.
+    let (essential, others) = desk.blobs.split_last_mut().unwrap();
+    essential.priority = 0;
+    others.iter_mut().for_each(|blob| blob.priority = if blob.size_bytes < 1000 { 1 } else { 2 });
+    let used = write_set(&desk, 0);
+    desk.receive_from(&used[0]).unwrap();
+    // Two volumes of 256 KiB: the text, both tiny ones, and the smallest of the large ones.
+    let is_here = |blob: &bundle::OutgoingBlob| desk.path("site").join(blob.digest.to_string()).exists();
+    for blob in desk.blobs.iter().filter(|blob| blob.priority < 2 || blob.size_bytes == 90_000) {
+        assert!(is_here(blob), "{} bytes of priority {}", blob.size_bytes, blob.priority);
+    }
+    for blob in desk.blobs.iter().filter(|blob| blob.size_bytes > 600_000) {
+        assert!(!is_here(blob), "{} bytes are for later sticks", blob.size_bytes);
     }
 }
 
@@ -182,7 +181,7 @@ fn one_loss_too_many_is_said_and_nothing_wrong_comes_in() {
     let incomplete = last.unwrap().incomplete;
     assert!(!incomplete.is_empty() && incomplete.iter().all(|blob| blob.num_missing_pieces > 0));
     // The lost volume from another copy of the set is all that it takes.
-    let other = self::desk();
+    let other = stick_set::desk();
     let copy = write_set(&other, 10);
     let lost = data[1].file_name().unwrap();
     let whole = volumes(&copy).into_iter().find(|path| path.ends_with(lost)).unwrap();
@@ -240,10 +239,10 @@ fn the_same_stick_again_keeps_its_share() {
     let desk = desk();
     let first = &sticks(&desk)[0];
     fs::create_dir_all(first).unwrap();
-    let known = write_one(&desk, first, 0, None).unwrap();
+    let known = write_one(&desk, first, room_for(3), 0, None).unwrap();
     let outgoing = || Outgoing { blobs: desk.blobs.clone(), ..Outgoing::default() };
     let options = ExportOptions { volume_size_bytes: VOLUME_BYTES, ..ExportOptions::default() };
-    let berth = || Berth { folder: first.clone(), room_bytes: Some(ROOM_BYTES), reserved_bytes: 0 };
+    let berth = || Berth { folder: first.clone(), room_bytes: Some(room_for(3)), reserved_bytes: 0 };
     // Also when this machine forgot what it dealt: the stick itself knows.
     for earlier in [Some(known), None] {
         let plans = bundle::spread(&[berth()], outgoing(), &options, &|_| earlier.clone()).unwrap();
@@ -251,7 +250,8 @@ fn the_same_stick_again_keeps_its_share() {
     }
     let all = bundle::Plan::new(first, outgoing(), &options).unwrap();
     assert!(!all.is_already_there(), "a share is not the whole");
-    let too_small = Berth { folder: desk.path("stick"), room_bytes: Some(ROOM_BYTES / 3), reserved_bytes: 0 };
+    let too_small =
+        Berth { folder: desk.path("stick"), room_bytes: Some(room_for(3) / 3), reserved_bytes: 0 };
     let refused = bundle::spread(&[too_small], outgoing(), &options, &|_| None);
     assert!(matches!(refused, Err(BundleError::LittleRoom { .. })));
 }
@@ -283,7 +283,7 @@ fn notes_about_another_bundle_of_the_same_name_are_not_believed() {
     let desk = desk();
     let first = &sticks(&desk)[0];
     fs::create_dir_all(first).unwrap();
-    let honest = write_one(&desk, first, 20, None).unwrap();
+    let honest = write_one(&desk, first, room_for(3), 20, None).unwrap();
     let mut longer = honest.clone();
     longer.blobs[0].size_bytes += 1;
     let mut more = honest.clone();
@@ -296,7 +296,7 @@ fn notes_about_another_bundle_of_the_same_name_are_not_believed() {
         let outgoing = Outgoing { blobs: desk.blobs.clone(), ..Outgoing::default() };
         let options =
             ExportOptions { volume_size_bytes: VOLUME_BYTES, parity_percent: 20, begins_anew: false };
-        let berth = Berth { folder: second.clone(), room_bytes: Some(ROOM_BYTES), reserved_bytes: 0 };
+        let berth = Berth { folder: second.clone(), room_bytes: Some(room_for(3)), reserved_bytes: 0 };
         let plan =
             bundle::spread(&[berth], outgoing, &options, &|_| Some(known.clone())).unwrap().remove(0).1;
         assert_eq!(plan.share()[0] != "V0001.TAR", is_believed);
@@ -309,7 +309,7 @@ fn a_share_that_grows_is_harmed_by_no_interruption() {
     for count in (0..40).step_by(3) {
         let first = whole.path(&format!("grows {count}"));
         fs::create_dir_all(&first).unwrap();
-        write_one(&whole, &first, 0, None).unwrap();
+        write_one(&whole, &first, room_for(3), 0, None).unwrap();
         let plan = || {
             let outgoing = Outgoing { blobs: whole.blobs.clone(), ..Outgoing::default() };
             let options = ExportOptions { volume_size_bytes: VOLUME_BYTES, ..ExportOptions::default() };

@@ -1,140 +1,24 @@
 //! Trust in a registry: every way in which what comes, or what is stored, may not hold.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use localml::digest::Sha256;
 use localml::error::{ErrorKind, Explain as _};
 use localml::registry::{
-    Addition, Age, BuildOptions, Fetch, FetchError, FolderFetch, Outcome, Quorum, RegistryError, Replaced,
-    RotateOptions, SignOptions, Trust, VerifiedIndex, add, build, fingerprint_of, init, load, repair,
-    resolve, rotate, sign, trust_files, update, update_from_stick,
+    Addition, Age, Fetch, FetchError, FolderFetch, Outcome, RegistryError, Replaced, RotateOptions,
+    SignOptions, Trust, add, fingerprint_of, load, repair, resolve, rotate, sign, trust_files, update,
+    update_from_stick,
 };
 
-use crate::support::sandbox::Sandbox;
-
-/// 2027-01-01, the day on which the publisher of these tests signs.
-const SIGNED_SECONDS: u64 = 1_798_761_600;
-const DAY_SECONDS: u64 = 24 * 60 * 60;
-
-fn at(seconds: u64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(seconds)
-}
-
-/// A publisher's desk and a reader's copy in one sandbox.
-struct Desk {
-    sandbox: Sandbox,
-}
-
-impl Desk {
-    /// Publishes `book` 1.0.0 for 90 days.
-    fn new() -> Self {
-        let desk = Self { sandbox: Sandbox::new() };
-        init(&desk.registry(), &desk.keys(), Quorum::default(), at(SIGNED_SECONDS)).unwrap();
-        desk.describe("book", "1.0.0", "first");
-        desk.publish();
-        desk
-    }
-
-    fn registry(&self) -> PathBuf {
-        self.sandbox.path("registry")
-    }
-
-    fn keys(&self) -> PathBuf {
-        self.sandbox.path("keys")
-    }
-
-    /// The reader's copy.
-    fn copy(&self) -> PathBuf {
-        self.sandbox.path("home/registries/ngo")
-    }
-
-    /// A file of the reader's copy, in its only generation.
-    fn stored(&self, file: &str) -> PathBuf {
-        let generations = fs::read_dir(self.copy()).unwrap().map(|entry| entry.unwrap().path());
-        let folders: Vec<PathBuf> = generations.filter(|path| path.is_dir()).collect();
-        assert_eq!(folders.len(), 1, "one generation, no scratch: {folders:?}");
-        folders[0].join(file)
-    }
-
-    fn describe(&self, name: &str, version: &str, content: &str) {
-        let toml = format!(
-            "[package]\nname = \"{name}\"\nversion = \"{version}\"\nkind = \"knowledge\"\ntitle = \"T\"\nlicense = \"MIT\"\n[[variant]]\nid = \"md\"\n[[variant.file]]\npath = \"{version}.md\"\n"
-        );
-        self.sandbox.write(format!("manifests/{name}/{version}.toml"), toml);
-        self.sandbox.write(format!("manifests/{name}/{version}.md"), content);
-    }
-
-    fn publish(&self) {
-        self.publish_at(SIGNED_SECONDS, 90);
-    }
-
-    fn publish_at(&self, seconds: u64, expires_days: u32) {
-        self.build();
-        sign(&self.registry(), &[self.keys()], &SignOptions { expires_days, now: at(seconds) }).unwrap();
-    }
-
-    fn build(&self) {
-        let manifests = self.sandbox.path("manifests");
-        let options = BuildOptions { manifests, files: None, num_shards: Some(1) };
-        build(&self.registry(), &options, &|_, _| Ok(Vec::new())).unwrap();
-    }
-
-    fn fetch(&self) -> FolderFetch {
-        FolderFetch::new(self.registry())
-    }
-
-    fn addition(&self) -> Addition {
-        Addition {
-            name: "ngo".parse().unwrap(),
-            url: url::Url::parse("http://localhost/ngo/").unwrap(),
-            fingerprint: Some(fingerprint_of("here", &self.fetch()).unwrap().into()),
-        }
-    }
-
-    fn introduce(&self) -> VerifiedIndex {
-        let added = add(&self.copy(), &self.addition(), &self.fetch()).unwrap();
-        assert_eq!(added.outcome, Outcome::Added);
-        added.index
-    }
-
-    /// A copy of the published tree as it is now.
-    fn keep(&self, name: &str) -> PathBuf {
-        let kept = self.sandbox.path(name);
-        copy_files(&self.registry(), &kept);
-        kept
-    }
-}
-
-fn copy_files(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
-        if entry.path().is_file() {
-            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
-    }
-}
-
-fn version(index: &VerifiedIndex) -> u64 {
-    match index.trust() {
-        Trust::Signed { version, .. } => version,
-        Trust::BuiltIn => panic!("a registry is signed"),
-    }
-}
-
-/// Asserts that an error is one of trust and names the file.
-fn untrusted<T: std::fmt::Debug>(result: Result<T, RegistryError>, file: &str) -> RegistryError {
-    let error = result.expect_err("must not be trusted");
-    assert_eq!(error.kind(), ErrorKind::Untrusted, "{error}");
-    assert!(error.to_string().contains(&format!("`{file}`")), "`{file}` is not named: {error}");
-    error
-}
+use crate::support::registry_desk::{
+    DAY_SECONDS, RegistryDesk, SIGNED_SECONDS, at, copy_files, untrusted, version,
+};
 
 #[test]
 fn a_registry_is_added_verified_again_offline_and_refreshed() {
-    let desk = Desk::new();
+    let desk = RegistryDesk::new();
     assert_eq!(desk.introduce().manifests().len(), 1);
     assert_eq!(version(&load(&desk.copy()).unwrap()), 1);
     assert_eq!(update(&desk.copy(), &desk.fetch()).unwrap().outcome, Outcome::Same);
@@ -153,7 +37,7 @@ fn a_registry_is_added_verified_again_offline_and_refreshed() {
 
 #[test]
 fn an_unknown_root_is_never_added_and_shows_its_fingerprint() {
-    let desk = Desk::new();
+    let desk = RegistryDesk::new();
     let fingerprint = fingerprint_of("here", &desk.fetch()).unwrap();
     let unknown = add(&desk.copy(), &Addition { fingerprint: None, ..desk.addition() }, &desk.fetch());
     let error = unknown.expect_err("unknown");
@@ -167,7 +51,7 @@ fn an_unknown_root_is_never_added_and_shows_its_fingerprint() {
 
 #[test]
 fn a_registry_signed_by_another_key_is_refused() {
-    let (desk, other) = (Desk::new(), Desk::new());
+    let (desk, other) = (RegistryDesk::new(), RegistryDesk::new());
     desk.introduce();
     let error = untrusted(update(&desk.copy(), &other.fetch()), "timestamp.json");
     assert!(matches!(error, RegistryError::Untrusted { .. }), "{error}");
@@ -183,7 +67,7 @@ fn a_registry_signed_by_another_key_is_refused() {
 
 #[test]
 fn one_name_cannot_become_another_registry() {
-    let (desk, other) = (Desk::new(), Desk::new());
+    let (desk, other) = (RegistryDesk::new(), RegistryDesk::new());
     desk.introduce();
     let error = add(&desk.copy(), &other.addition(), &other.fetch()).expect_err("another");
     assert!(matches!(error, RegistryError::AlreadyKnown { .. }), "{error}");
@@ -194,7 +78,7 @@ fn one_name_cannot_become_another_registry() {
 
 #[test]
 fn an_older_state_is_refused_online_and_ignored_from_a_stick() {
-    let desk = Desk::new();
+    let desk = RegistryDesk::new();
     let old = FolderFetch::new(desk.keep("old"));
     desk.publish();
     desk.introduce();
@@ -207,7 +91,7 @@ fn an_older_state_is_refused_online_and_ignored_from_a_stick() {
 
 #[test]
 fn parts_of_two_states_do_not_make_one() {
-    let desk = Desk::new();
+    let desk = RegistryDesk::new();
     let old = desk.keep("old");
     desk.describe("book", "1.1.0", "second");
     desk.publish();
@@ -221,7 +105,7 @@ fn parts_of_two_states_do_not_make_one() {
 
 #[test]
 fn a_damaged_file_that_arrives_is_named_and_changes_nothing() {
-    let desk = Desk::new();
+    let desk = RegistryDesk::new();
     desk.introduce();
     desk.describe("book", "1.1.0", "second");
     desk.publish();
@@ -246,7 +130,7 @@ fn a_damaged_file_that_arrives_is_named_and_changes_nothing() {
 
 #[test]
 fn a_next_root_that_is_no_root_stops_the_update() {
-    let desk = Desk::new();
+    let desk = RegistryDesk::new();
     desk.introduce();
     for bytes in [&b"{}"[..], b"", &fs::read(desk.registry().join("1.root.json")).unwrap()] {
         fs::write(desk.registry().join("2.root.json"), bytes).unwrap();
@@ -275,7 +159,7 @@ impl Fetch for Failing {
 
 #[test]
 fn a_root_that_cannot_be_read_is_not_taken_for_absent() {
-    let desk = Desk::new();
+    let desk = RegistryDesk::new();
     desk.introduce();
     desk.publish();
     let failing = Failing { inner: desk.fetch(), file: "2.root.json", asked: Mutex::default() };
@@ -286,7 +170,7 @@ fn a_root_that_cannot_be_read_is_not_taken_for_absent() {
 
 #[test]
 fn index_files_that_did_not_change_are_not_fetched_again() {
-    let desk = Desk::new();
+    let desk = RegistryDesk::new();
     desk.introduce();
     desk.publish();
     let counting = Failing { inner: desk.fetch(), file: "none", asked: Mutex::default() };
@@ -297,7 +181,7 @@ fn index_files_that_did_not_change_are_not_fetched_again() {
 
 #[test]
 fn a_torn_or_missing_floor_is_an_error_with_a_way_out_never_absent() {
-    let desk = Desk::new();
+    let desk = RegistryDesk::new();
     let old = desk.keep("old");
     desk.publish();
     desk.introduce();
@@ -328,7 +212,7 @@ fn a_torn_or_missing_floor_is_an_error_with_a_way_out_never_absent() {
 
 #[test]
 fn an_older_file_slipped_into_the_copy_is_noticed() {
-    let desk = Desk::new();
+    let desk = RegistryDesk::new();
     let old = desk.keep("old");
     desk.publish();
     desk.introduce();
@@ -340,7 +224,7 @@ fn an_older_file_slipped_into_the_copy_is_noticed() {
 
 #[test]
 fn a_torn_record_is_an_error_and_adding_anew_heals_it() {
-    let desk = Desk::new();
+    let desk = RegistryDesk::new();
     desk.introduce();
     for bytes in [&b"format = 1\nname = \"ng"[..], b""] {
         fs::write(desk.copy().join("registry.toml"), bytes).unwrap();
@@ -355,7 +239,7 @@ fn a_torn_record_is_an_error_and_adding_anew_heals_it() {
 
 #[test]
 fn adding_anew_after_a_torn_record_lets_no_older_state_in() {
-    let desk = Desk::new();
+    let desk = RegistryDesk::new();
     let old = FolderFetch::new(desk.keep("old"));
     desk.publish();
     desk.introduce();
@@ -368,7 +252,7 @@ fn adding_anew_after_a_torn_record_lets_no_older_state_in() {
 
 #[test]
 fn what_an_interrupted_update_leaves_does_not_matter() {
-    let desk = Desk::new();
+    let desk = RegistryDesk::new();
     desk.introduce();
     let generation = desk.stored("");
     // As a kill leaves it: a half-written next generation, a scratch folder with a time from the future.
@@ -387,7 +271,7 @@ fn what_an_interrupted_update_leaves_does_not_matter() {
 
 #[test]
 fn a_time_from_the_future_never_locks_a_site_out() {
-    let desk = Desk::new();
+    let desk = RegistryDesk::new();
     desk.introduce();
     let time = desk.stored("latest_known_time.json");
     assert!(!time.exists(), "no clock is ever kept");
@@ -399,7 +283,7 @@ fn a_time_from_the_future_never_locks_a_site_out() {
 
 #[test]
 fn expiry_is_a_tier_and_not_a_wall() {
-    let desk = Desk::new();
+    let desk = RegistryDesk::new();
     desk.publish_at(SIGNED_SECONDS, 10);
     let Trust::Signed { dates, .. } = desk.introduce().trust() else { panic!("signed") };
     let expires = SIGNED_SECONDS + 10 * DAY_SECONDS;
@@ -426,7 +310,7 @@ fn expiry_is_a_tier_and_not_a_wall() {
 
 #[test]
 fn a_revoked_version_is_not_resolved_for_new_installs() {
-    let desk = Desk::new();
+    let desk = RegistryDesk::new();
     desk.describe("book", "1.1.0", "second");
     desk.sandbox.write(
         "manifests/revoked.toml",
@@ -443,7 +327,7 @@ fn a_revoked_version_is_not_resolved_for_new_installs() {
 
 #[test]
 fn new_keys_are_followed_from_root_to_root_and_old_sticks_are_ignored() {
-    let desk = Desk::new();
+    let desk = RegistryDesk::new();
     desk.introduce();
     let old = FolderFetch::new(desk.keep("old"));
     let new_keys = desk.sandbox.path("new-keys");
@@ -470,7 +354,7 @@ fn new_keys_are_followed_from_root_to_root_and_old_sticks_are_ignored() {
 
 #[test]
 fn a_stick_with_upper_case_names_verifies_the_same_way() {
-    let desk = Desk::new();
+    let desk = RegistryDesk::new();
     desk.introduce();
     let stick = desk.sandbox.path("stick/NGO");
     fs::create_dir_all(&stick).unwrap();
@@ -486,7 +370,7 @@ fn a_stick_with_upper_case_names_verifies_the_same_way() {
 
 #[test]
 fn the_program_ends_with_7_and_says_why_also_as_json() {
-    let (desk, other) = (Desk::new(), Desk::new());
+    let (desk, other) = (RegistryDesk::new(), RegistryDesk::new());
     let (sandbox, registry) = (&desk.sandbox, desk.registry());
     let address = registry.to_str().unwrap();
     let said = sandbox.run("home", &["registry", "add", "ngo", address]).failed_with(7);

@@ -12,6 +12,7 @@ use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
 use tar::{EntryType, Header};
 
 use crate::support::noise::noise;
+use crate::support::skipped::skip;
 use crate::support::stick::{Desk, DiesAt, files_in, flip};
 
 const MIB: usize = 1 << 20;
@@ -243,7 +244,7 @@ fn too_little_room_is_said_before_the_first_byte() {
     blob.size_bytes = size_bytes;
     let sparse = fs::File::create(&blob.path).unwrap();
     if size_bytes > 2 << 40 || sparse.set_len(size_bytes).is_err() {
-        println!("SKIPPED: this disk has {size_bytes} bytes free, too many to exceed");
+        skip("a disk that is too full: this one has more free space than a file can have");
         return;
     }
     let outgoing = Outgoing { blobs: vec![blob], ..Outgoing::default() };
@@ -272,7 +273,7 @@ fn tar_and_cat_alone_rebuild_a_file() {
     shell(&format!("cat {digest}.?????? > model"));
     assert_eq!(fs::read(room.path().join("model")).unwrap(), noise(1, 13 * MIB));
     if Command::new("zstd").arg("--version").output().is_err() {
-        println!("SKIPPED: rebuilding text, because there is no zstd");
+        skip("rebuilding text with `cat` and `zstd`: there is no zstd");
         return;
     }
     let digest = desk.blobs[4].digest;

@@ -21,6 +21,7 @@ use tempfile::TempDir;
 
 use super::fault_drive::{Drive, Faults, Kind, ROOT, Result, Rules, Survival};
 use super::fault_medium::{BLOCK_BYTES, Beyond};
+use super::skipped::skip;
 
 /// Nothing about names and sizes is cached, so that each look meets the drive.
 const AT_ONCE: Duration = Duration::ZERO;
@@ -42,9 +43,7 @@ impl FaultFs {
         match file_system.plug() {
             Ok(()) => Some(file_system),
             Err(error) => {
-                println!(
-                    "SKIPPED: a fault-injecting file system, because `/dev/fuse` cannot be used: {error}"
-                );
+                skip(&format!("a fault-injecting file system: `/dev/fuse` cannot be used: {error}"));
                 None
             }
         }

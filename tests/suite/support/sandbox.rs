@@ -6,6 +6,8 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::skipped::skip;
+
 /// A temporary folder with homes and sticks in it; removed when dropped.
 pub(crate) struct Sandbox {
     folder: TempDir,
@@ -102,6 +104,6 @@ pub(crate) fn shared_data(relative: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    println!("SKIPPED: {} is not there", path.display());
+    skip(&format!("{}: it is not there", path.display()));
     None
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::publisher::Publisher;
 use super::sandbox::Sandbox;
+use super::skipped::skip;
 
 /// A folder with `lib/` and `all-minilm-l6-v2/`: `LOCALML_TEST_STARTER`, else `starter` in the target folder.
 /// Says aloud when there is none.
@@ -16,7 +17,7 @@ pub(crate) fn starter() -> Option<PathBuf> {
     if folder.join("all-minilm-l6-v2/model.onnx").is_file() {
         return Some(folder);
     }
-    println!("skipped: no {}; `scripts/fetch-starter` makes it", folder.display());
+    skip(&format!("{}: `scripts/fetch-starter` makes it", folder.display()));
     None
 }
 
