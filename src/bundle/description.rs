@@ -14,13 +14,16 @@ use super::error::{BundleError, Result};
 use super::id::{BundleId, SiteId};
 use super::layout::{self, MAX_VOLUME_BYTES, MAX_VOLUMES};
 use super::parity::Parity;
-use super::share::StickShare;
+use super::share::{MAX_SHARES, StickShare};
 
 /// The most bytes that `BUNDLE.JSON` may have.
 pub(super) const MAX_DESCRIPTION_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The most packages or blobs that one bundle may name.
 const MAX_ENTRIES: usize = 100_000;
+
+/// Pieces of fewer bytes are rare, in bytes.
+const SMALL_PIECE_BYTES: u64 = 4096;
 
 /// The most bytes that a licence or a date may have.
 const MAX_TEXT_BYTES: usize = 1000;
@@ -178,6 +181,9 @@ impl Description {
         if counts.iter().any(|&count| count > MAX_ENTRIES) || self.volumes.len() > MAX_VOLUMES {
             return Err("it lists more than any bundle may hold".into());
         }
+        if self.sticks.len() > MAX_SHARES {
+            return Err("it is said to lie on more sticks than any set does".into());
+        }
         let texts = self.items.iter().map(|item| &item.license).chain([&self.created]);
         if texts.into_iter().any(|text| text.len() > MAX_TEXT_BYTES) {
             return Err("a licence or a date in it is longer than any real one".into());
@@ -197,7 +203,25 @@ impl Description {
             return Err("its volumes are said to hold more pieces than there are".into());
         }
         self.sticks.iter().try_for_each(StickShare::check)?;
-        self.parity.as_ref().map_or(Ok(()), |parity| parity.check(self))
+        self.parity.as_ref().map_or(Ok(()), |parity| {
+            self.check_cutting()?;
+            parity.check(self)
+        })
+    }
+
+    /// Each lost piece costs a block of parity. A GGUF's grid begins anew at its tensors and at large ones, so
+    /// two small pieces may stand side by side; more are cut to waste a site's time.
+    fn check_cutting(&self) -> std::result::Result<(), String> {
+        let is_small = |piece: &PieceEntry| piece.length < SMALL_PIECE_BYTES;
+        for blob in &self.blobs {
+            let inner = &blob.pieces[..blob.pieces.len().saturating_sub(1)];
+            if blob.size_bytes >= SMALL_PIECE_BYTES
+                && inner.windows(3).any(|three| three.iter().all(is_small))
+            {
+                return Err(format!("blob {}: it is cut smaller than any real one", blob.sha256.short()));
+            }
+        }
+        Ok(())
     }
 
     /// What stands twice would be read, and its bytes on this machine hashed, as often as it stands.
@@ -214,7 +238,7 @@ impl Description {
     }
 
     fn check_volume(&self, volume: &VolumeEntry) -> std::result::Result<(), String> {
-        if !layout::is_volume_name(&volume.name) {
+        if !layout::is_volume_name(&volume.name) || !volume.name.starts_with('V') {
             let name: String = volume.name.escape_default().take(60).collect();
             return Err(format!("`{name}` is not the name of a volume"));
         }
@@ -306,6 +330,40 @@ mod tests {
             error.to_string(),
             "`B/0A1B2C3D/BUNDLE.JSON` has format 2.0, and this localml reads formats up to 1.0"
         );
+    }
+
+    #[test]
+    fn refuses_sets_and_cuttings_that_only_waste_time() {
+        let share = |stick: &str| StickShare { stick: stick.into(), volumes: vec!["V0001.TAR".into()] };
+        let mut many = description();
+        many.sticks = vec![share("3f2a9c01"); MAX_SHARES + 1];
+        let mut strange = description();
+        strange.sticks = vec![share("a\u{1b}[2J")];
+        let mut parity_as_data = description();
+        parity_as_data.volumes[0].name = "P0001.TAR".into();
+        let parity = |name: &str| {
+            let pieces = vec![Sha256::of(b"")];
+            let volume = crate::bundle::ParityVolume {
+                name: name.into(),
+                size_bytes: 2048,
+                sha256: Sha256::of(b""),
+                pieces,
+            };
+            Some(Parity { shard_bytes: 8192, volumes: vec![volume] })
+        };
+        let mut wrong_order = description();
+        wrong_order.parity = parity("P0002.TAR");
+        let mut crumbs = description();
+        let crumb = PieceEntry { length: 1, stored: None, sha256: Sha256::of(b"a") };
+        crumbs.blobs[0].pieces = vec![crumb; 5000];
+        crumbs.blobs[0].size_bytes = 5000;
+        crumbs.parity = parity("P0001.TAR");
+        for wrong in [many, strange, parity_as_data, wrong_order, crumbs] {
+            assert!(Description::parse(FILE, &wrong.to_bytes().unwrap()).is_err());
+        }
+        let mut right = description();
+        (right.sticks, right.parity) = (vec![share("3f2a9c01")], parity("P0001.TAR"));
+        Description::parse(FILE, &right.to_bytes().unwrap()).expect("nothing is wrong with it");
     }
 
     #[test]

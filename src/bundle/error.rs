@@ -36,6 +36,32 @@ pub enum BundleError {
         /// The newest format known here.
         known: &'static str,
     },
+    /// A request or receipt has a format that only a later localml reads.
+    #[error("`{file}` has format {found}, and this localml reads formats up to {known}")]
+    NewerLetter {
+        /// The file.
+        file: String,
+        /// The format it has.
+        found: String,
+        /// The newest format known here.
+        known: &'static str,
+    },
+    /// A request or receipt is not what it should be.
+    #[error("the letter `{file}` is damaged or was not written by localml: {reason}")]
+    DamagedLetter {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A request or receipt would be one that no reader accepts.
+    #[error("no letter can be written to `{folder}`: {reason}")]
+    LetterTooLong {
+        /// The folder, relative to `LOCALML`.
+        folder: &'static str,
+        /// What there is too much of.
+        reason: &'static str,
+    },
     /// A file of the stick is not what it should be.
     #[error("`{file}` is damaged or was not written by localml: {reason}")]
     Damaged {
@@ -143,9 +169,12 @@ impl Explain for BundleError {
             Self::NotAStick { .. } => ErrorKind::NotFound,
             Self::NotPlain { .. }
             | Self::Damaged { .. }
+            | Self::DamagedLetter { .. }
             | Self::ReadBack { .. }
             | Self::BlobDamaged { .. } => ErrorKind::Damaged,
             Self::NewerFormat { .. }
+            | Self::NewerLetter { .. }
+            | Self::LetterTooLong { .. }
             | Self::TooMany { .. }
             | Self::NoPlace { .. }
             | Self::Parity { .. }
@@ -165,6 +194,11 @@ impl Explain for BundleError {
             }
             Self::NotPlain { .. } => Some("remove it from the stick by hand and try again".into()),
             Self::NewerFormat { .. } => Some("use the localml that wrote the stick, or a newer one".into()),
+            Self::NewerLetter { .. } => Some("use the localml that wrote the letter, or a newer one".into()),
+            Self::DamagedLetter { .. } => Some("ask the site for `localml request DIR` again".into()),
+            Self::LetterTooLong { .. } => {
+                Some("`localml gc` removes what no package needs; `localml remove PACKAGE` more".into())
+            }
             Self::Damaged { .. } | Self::DamagedTrust { .. } => {
                 Some("export to the stick again, or use another copy of it".into())
             }

@@ -132,16 +132,16 @@ struct FormatOnly {
 /// Reads and checks a letter; `file` is its name for messages.
 ///
 /// # Errors
-/// `NewerFormat` for a later major format; `Damaged` when it is not JSON of the right shape or too large.
+/// `NewerLetter` for a later major format; `DamagedLetter` when it is not JSON of the right shape or too large.
 pub(super) fn parse<L: Letter>(file: &str, bytes: &[u8]) -> Result<L> {
-    let damaged = |reason: String| BundleError::Damaged { file: file.to_owned(), reason };
+    let damaged = |reason: String| BundleError::DamagedLetter { file: file.to_owned(), reason };
     if bytes.len() as u64 > MAX_LETTER_BYTES {
         return Err(damaged("it is larger than 16 MiB".into()));
     }
     let form: FormatOnly = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
     if form.format.split('.').next() != Some("1") {
         let found = form.format.chars().take(20).collect();
-        return Err(BundleError::NewerFormat { file: file.to_owned(), found, known: KNOWN_FORMAT });
+        return Err(BundleError::NewerLetter { file: file.to_owned(), found, known: KNOWN_FORMAT });
     }
     let letter: L = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
     check(&letter).map_err(|reason| damaged(reason.to_owned()))?;
@@ -176,12 +176,14 @@ fn is_plain_text(text: &str) -> bool {
 /// The bytes of a letter.
 ///
 /// # Errors
-/// `TooMany` when it is larger than any reader accepts.
+/// `LetterTooLong` when no reader would accept it.
 pub(super) fn to_bytes<L: Letter>(letter: &L) -> Result<Vec<u8>> {
+    let refused = |reason| BundleError::LetterTooLong { folder: L::FOLDER, reason };
+    check(letter).map_err(refused)?;
     let mut bytes = serde_json::to_vec_pretty(letter).unwrap_or_default();
     bytes.push(b'\n');
     if bytes.len() as u64 > MAX_LETTER_BYTES {
-        return Err(BundleError::TooMany { what: "a letter to the net side", limit: MAX_LETTER_BYTES });
+        return Err(refused("it is larger than 16 MiB"));
     }
     Ok(bytes)
 }
@@ -304,6 +306,7 @@ mod tests {
 
     use super::*;
     use crate::bundle::Request;
+    use crate::error::Explain as _;
 
     fn request(number: u64) -> Request {
         Request {
@@ -359,8 +362,19 @@ mod tests {
             let mut value = serde_json::to_value(request(1)).unwrap();
             value[field] = absurd;
             let error = Request::parse("x", value.to_string().as_bytes()).unwrap_err();
-            assert!(matches!(error, BundleError::Damaged { .. }), "{field}: {error}");
+            assert!(matches!(error, BundleError::DamagedLetter { .. }), "{field}: {error}");
+            assert!(error.hint().is_some_and(|hint| hint.contains("`localml request DIR`")));
         }
+    }
+
+    #[test]
+    fn what_no_reader_accepts_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut giant = request(1);
+        giant.has.blobs = vec![Sha256::of(b"book"); MAX_ENTRIES + 1];
+        let error = giant.write(folder.path()).unwrap_err();
+        assert!(matches!(error, BundleError::LetterTooLong { .. }), "{error}");
+        assert!(!folder.path().join("LOCALML").exists());
     }
 
     proptest! {

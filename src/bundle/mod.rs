@@ -26,6 +26,7 @@ mod starter;
 mod volume;
 mod writer;
 
+mod authorised;
 mod part;
 mod pump;
 mod reader;
@@ -50,6 +51,7 @@ mod pace;
 mod readme;
 mod remark;
 
+pub use authorised::Authorised;
 pub use clean::remove;
 pub use codec::is_text_name;
 pub use description::{BlobEntry, Description, Item, ItemFile, PieceEntry, Run, VolumeEntry};
@@ -62,7 +64,7 @@ pub use outgoing::{Outgoing, OutgoingBlob};
 pub use pace::{PROBE_BYTES, Speeds, per_second, probe, remove_probe};
 pub use parity::{Parity, ParityVolume};
 pub use plan::{ExportOptions, Plan, PlannedFile};
-pub use reader::{Authorised, Incomplete, Intake, Site, receive};
+pub use reader::{Incomplete, Intake, Site, receive};
 pub use receipt::{MissingPackage, Receipt, ReceivedBundle};
 pub use record::{CommitRecord, CommittedFile};
 pub use remark::Remark;

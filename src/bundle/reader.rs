@@ -10,12 +10,14 @@ use serde::Serialize;
 
 use crate::digest::Sha256;
 use crate::disk::{self, Staged};
-use crate::package::{FileEntry, PieceList};
+use crate::package::PieceList;
 use crate::progress::{Monitor, Task, Unit};
 
+use super::authorised::Authorised;
 use super::description::{BlobEntry, Run, VolumeEntry};
 use super::error::{BundleError, Result};
 use super::half;
+use super::id::BundleId;
 use super::parity::{self, Missing, Recovery};
 use super::part::{Part, Proof};
 use super::pump::{self, Message, Need};
@@ -27,13 +29,6 @@ const SLACK_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The most causes that are told of one blob.
 const MAX_CAUSES: usize = 10;
-
-/// The blobs that may come in: those that a verified index names.
-#[derive(Debug, Clone, Default)]
-pub struct Authorised {
-    /// Digest → size in bytes, and the digest of the signed piece list where there is one.
-    blobs: HashMap<Sha256, (u64, Option<Sha256>)>,
-}
 
 /// A blob that is on the stick, but not all of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -76,23 +71,6 @@ pub struct Intake {
     pub remarks: Vec<Remark>,
 }
 
-impl Authorised {
-    /// Allows the bytes of a package's file.
-    pub fn add(&mut self, file: &FileEntry) {
-        self.blobs.insert(file.sha256, (file.size_bytes, file.pieces));
-    }
-
-    fn size_bytes(&self, digest: &Sha256) -> Option<u64> {
-        self.blobs.get(digest).map(|(size_bytes, _)| *size_bytes)
-    }
-
-    /// True when this is the list that the publisher signed.
-    fn signs(&self, digest: &Sha256, list: &PieceList) -> bool {
-        let signed = self.blobs.get(digest).and_then(|(_, pieces)| *pieces);
-        signed.is_some_and(|signed| Sha256::of(list.to_text().as_bytes()) == signed)
-    }
-}
-
 /// Reads every authorised blob that the stick has into `staging`, and hands each over when it is whole.
 ///
 /// What an earlier, interrupted run left in `staging` is hashed again and used. At most about 40 MiB of
@@ -125,6 +103,7 @@ pub fn receive<E: From<BundleError>>(
         site,
         monitor,
         task: &*task,
+        all_wanted: wanted,
         num_recovered_pieces: 0,
         remarks,
         received: BTreeSet::new(),
@@ -135,6 +114,9 @@ pub fn receive<E: From<BundleError>>(
     for bundle in &found.bundles {
         reception.take_bundle(bundle, deliver)?;
     }
+    let complete = found.bundles.iter().filter(|bundle| reception.is_complete(bundle));
+    let complete: Vec<&BundleId> = complete.map(|bundle| &bundle.description.id).collect();
+    parity::forget(&complete, site.staging);
     Ok(reception.finish())
 }
 
@@ -148,12 +130,7 @@ fn wanted_blobs(bundles: &[Bundle], authorised: &Authorised) -> BTreeMap<Sha256,
 }
 
 fn check_room(staging: &Path, wanted: &BTreeMap<Sha256, u64>) -> Result<()> {
-    let still_needed = |(digest, size_bytes): (&Sha256, &u64)| {
-        let part = staging.join(format!("{digest}.part")).metadata();
-        // A file with holes has not taken the room that its length claims.
-        size_bytes.saturating_sub(part.map_or(0, |part| part.blocks() * 512))
-    };
-    let needed_bytes: u64 = wanted.iter().map(still_needed).sum();
+    let needed_bytes = still_needed_bytes(staging, wanted.iter());
     let free_bytes = disk::free_bytes(staging)?;
     if needed_bytes == 0 || needed_bytes + SLACK_BYTES <= free_bytes {
         return Ok(());
@@ -165,12 +142,24 @@ fn check_room(staging: &Path, wanted: &BTreeMap<Sha256, u64>) -> Result<()> {
     })
 }
 
+/// How much room blobs will still take in staging.
+fn still_needed_bytes<'a>(staging: &Path, blobs: impl Iterator<Item = (&'a Sha256, &'a u64)>) -> u64 {
+    let still_needed = |(digest, size_bytes): (&Sha256, &u64)| {
+        let part = staging.join(format!("{digest}.part")).metadata();
+        // A file with holes has not taken the room that its length claims.
+        size_bytes.saturating_sub(part.map_or(0, |part| part.blocks() * 512))
+    };
+    blobs.map(still_needed).sum()
+}
+
 /// One reading of a stick.
 struct Reception<'a> {
     authorised: &'a Authorised,
     site: &'a Site<'a>,
     monitor: &'a dyn Monitor,
     task: &'a dyn Task,
+    /// All authorised blobs on the stick, with their sizes.
+    all_wanted: BTreeMap<Sha256, u64>,
     num_recovered_pieces: usize,
     remarks: Remarks,
     received: BTreeSet<Sha256>,
@@ -206,12 +195,13 @@ impl Reception<'_> {
                 self.take_volume(bundle, volume, &mut wanted, deliver)?;
             }
         }
-        match wanted.is_empty() {
-            true => parity::forget(bundle, self.site.staging)?,
-            false => self.make_good(bundle, &mut wanted, deliver)?,
+        if !wanted.is_empty() {
+            self.make_good(bundle, &mut wanted, deliver)?;
         }
-        for wanted in wanted.into_values() {
-            self.note_incomplete(bundle, wanted);
+        let runs = runs_of(bundle, &wanted);
+        for (blob, wanted) in wanted {
+            let num_absent = num_not_carried(runs.get(&blob), &wanted.part);
+            self.note_incomplete(bundle, wanted, num_absent);
         }
         Ok(())
     }
@@ -247,15 +237,20 @@ impl Reception<'_> {
         for blob in whole {
             self.hand_over(wanted, blob, deliver)?;
         }
-        match wanted.is_empty() {
-            true => parity::forget(bundle, self.site.staging)?,
-            false if bundle.description.sticks.is_empty() => {}
-            false => {
-                let num_wanted = num_lost_volumes(bundle, wanted);
-                parity::keep(bundle, self.site.staging, num_wanted, self.monitor)?;
-            }
+        if !wanted.is_empty() && !bundle.description.sticks.is_empty() {
+            let missing = self.all_wanted.iter().filter(|(digest, _)| !self.received.contains(*digest));
+            let reserved_bytes = still_needed_bytes(self.site.staging, missing) + SLACK_BYTES;
+            let limits = (num_lost_volumes(bundle, wanted), reserved_bytes);
+            parity::keep(bundle, self.site.staging, limits, self.monitor)?;
         }
         Ok(())
+    }
+
+    /// True when every blob of a bundle is here, whoever wanted it: nothing is left to be made good.
+    fn is_complete(&self, bundle: &Bundle) -> bool {
+        bundle.description.blobs.iter().all(|blob| {
+            self.received.contains(&blob.sha256) || (self.site.held)(&blob.sha256, blob.size_bytes).is_some()
+        })
     }
 
     /// The authorised blobs of a bundle that have not come yet, by their place in its list.
@@ -409,9 +404,8 @@ impl Reception<'_> {
         Ok(())
     }
 
-    fn note_incomplete(&mut self, bundle: &Bundle, wanted: Wanted<'_>) {
+    fn note_incomplete(&mut self, bundle: &Bundle, wanted: Wanted<'_>, num_absent: usize) {
         let Wanted { blob, part, mut causes } = wanted;
-        let num_absent = num_not_carried(bundle, blob, &part);
         if num_absent > 0 {
             let file = bundle.description.id.path_of(super::layout::DESCRIPTION);
             let text =
@@ -463,13 +457,21 @@ fn num_lost_volumes(bundle: &Bundle, wanted: &HashMap<usize, Wanted<'_>>) -> usi
     bundle.description.volumes.iter().filter(|volume| volume.holds.iter().any(is_lost)).count()
 }
 
-/// How many missing pieces of a blob no volume of the bundle holds.
-fn num_not_carried(bundle: &Bundle, blob: &BlobEntry, part: &Part) -> usize {
-    let description = &bundle.description;
-    let runs = description.volumes.iter().flat_map(|volume| &volume.holds);
-    let runs = runs.filter(|run| description.blobs[run.blob].sha256 == blob.sha256);
-    let num_carried: usize =
-        runs.map(|run| (run.first..run.first + run.count).filter(|&piece| !part.has(piece)).count()).sum();
+/// The runs of the blobs that are still wanted, gathered in one walk over the volumes.
+fn runs_of<'b>(bundle: &'b Bundle, wanted: &HashMap<usize, Wanted<'_>>) -> HashMap<usize, Vec<&'b Run>> {
+    let mut runs: HashMap<usize, Vec<&Run>> = HashMap::new();
+    for run in bundle.description.volumes.iter().flat_map(|volume| &volume.holds) {
+        if wanted.contains_key(&run.blob) {
+            runs.entry(run.blob).or_default().push(run);
+        }
+    }
+    runs
+}
+
+/// How many missing pieces of a blob none of its runs holds.
+fn num_not_carried(runs: Option<&Vec<&Run>>, part: &Part) -> usize {
+    let pieces = runs.into_iter().flatten().flat_map(|run| run.first..run.first + run.count);
+    let num_carried = pieces.filter(|&piece| !part.has(piece)).count();
     part.num_missing().saturating_sub(num_carried)
 }
 

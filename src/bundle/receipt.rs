@@ -75,7 +75,7 @@ impl Receipt {
     /// Reads and checks a receipt; `file` is its name for messages.
     ///
     /// # Errors
-    /// `NewerFormat` for a later major format; `Damaged` when it is not one, or too large.
+    /// `NewerLetter` for a later major format; `DamagedLetter` when it is not one, or too large.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self> {
         letter::parse(file, bytes)
     }
@@ -91,7 +91,7 @@ impl Receipt {
     /// The bytes of its file.
     ///
     /// # Errors
-    /// `TooMany` when it is larger than any reader accepts.
+    /// `LetterTooLong` when no reader would accept it.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         letter::to_bytes(self)
     }

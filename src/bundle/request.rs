@@ -57,7 +57,7 @@ impl Request {
     /// Reads and checks a request; `file` is its name for messages.
     ///
     /// # Errors
-    /// `NewerFormat` for a later major format; `Damaged` when it is not one, or too large.
+    /// `NewerLetter` for a later major format; `DamagedLetter` when it is not one, or too large.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self> {
         letter::parse(file, bytes)
     }

@@ -27,13 +27,16 @@ use super::plan::{PlannedFile, stick_id};
 use super::readback;
 use super::record::{self, CommitRecord, CommittedFile};
 use super::starter;
-use super::stick::Stick;
+use super::stick::{Stick, names_in};
 use super::volume::Sink;
 use super::writer::{check_free, make_folder, open_plain_for_writing};
 
 /// How much is copied at a time, in bytes.
 const COPY_BYTES: usize = 1024 * 1024;
 const SUMS: &str = "SHA256SUMS";
+
+/// The files of a program that no manifest names.
+const TEXTS: [&str; 3] = [SUMS, "START.SH", "START.BAT"];
 
 /// localml for one platform.
 #[derive(Debug, Clone)]
@@ -51,9 +54,7 @@ pub struct Program {
 /// Who signed a program.
 #[derive(Debug, Clone)]
 pub struct Signer {
-    /// The registry.
-    pub registry: String,
-    /// Its fingerprint, as it is read over the telephone; lines of plain characters.
+    /// The registry's fingerprint, as it is read over the telephone; lines of plain characters.
     pub fingerprint: String,
 }
 
@@ -96,13 +97,18 @@ enum Content {
     Text(String),
 }
 
-/// A program that a stick's record promises.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// A program on a stick.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct RuntimeOnStick {
     /// The name of its folder: the target in upper case.
     pub target: String,
-    /// Its files, their paths relative to that folder, without the sums and the script.
+    /// The files that the record promises, their paths relative to that folder, without the sums and the
+    /// script.
     pub files: BTreeMap<String, Sha256>,
+    /// The sums and the script.
+    pub texts: BTreeMap<String, Sha256>,
+    /// What lies there and stands in no record; a folder ends in `/`.
+    pub strangers: Vec<String>,
 }
 
 /// A file's name on the stick: upper-case, and only characters that every file system takes.
@@ -213,19 +219,56 @@ impl RuntimePlan {
     }
 }
 
-/// The programs that a stick's record promises.
-pub fn runtimes_on(stick: &Stick) -> Vec<RuntimeOnStick> {
-    let mut found: BTreeMap<&str, BTreeMap<String, Sha256>> = BTreeMap::new();
+/// The programs that a stick's record promises, and those that lie there without one.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn runtimes_on(stick: &Stick) -> Result<Vec<RuntimeOnStick>> {
+    let mut found: BTreeMap<String, RuntimeOnStick> = BTreeMap::new();
+    let empty = |target: &str| RuntimeOnStick { target: target.to_owned(), ..RuntimeOnStick::default() };
     let files = stick.record().into_iter().flat_map(|record| &record.files);
     for (path, file) in files.filter_map(|file| Some((file.path.strip_prefix("BIN/")?, file))) {
         let Some((target, name)) = path.split_once('/') else { continue };
-        let files = found.entry(target).or_default();
-        if !matches!(name, SUMS | "START.SH" | "START.BAT") {
-            files.insert(name.to_owned(), file.sha256);
+        let runtime = found.entry(target.to_owned()).or_insert_with(|| empty(target));
+        let files = if TEXTS.contains(&name) { &mut runtime.texts } else { &mut runtime.files };
+        files.insert(name.to_owned(), file.sha256);
+    }
+    let bin = stick.root().join(BIN);
+    for target in names_in(&bin)? {
+        let runtime = found.entry(target.clone()).or_insert_with(|| empty(&target));
+        add_strangers(&bin.join(&target), "", runtime);
+    }
+    Ok(found.into_values().collect())
+}
+
+/// Notes what lies in a folder of a program and stands in no record; a folder without any such file whole.
+fn add_strangers(folder: &Path, prefix: &str, runtime: &mut RuntimeOnStick) {
+    // A plain file in the place of a program's folder is a stranger itself.
+    let Ok(names) = names_in(folder) else {
+        runtime.strangers.push(prefix.to_owned());
+        return;
+    };
+    for name in names {
+        let path = format!("{prefix}{name}");
+        let is_folder = folder.join(&name).symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+        let inside = format!("{path}/");
+        let has_own = || runtime.files.keys().any(|own| own.starts_with(&inside));
+        match is_folder {
+            true if has_own() => add_strangers(&folder.join(&name), &inside, runtime),
+            true => runtime.strangers.push(inside),
+            false if runtime.files.contains_key(&path) || runtime.texts.contains_key(&path) => {}
+            false => runtime.strangers.push(path),
         }
     }
-    let programs = found.into_iter();
-    programs.map(|(target, files)| RuntimeOnStick { target: target.to_owned(), files }).collect()
+}
+
+impl Program {
+    /// The digests of the sums and the script that belong to it, by their names on the stick.
+    pub fn texts(&self) -> BTreeMap<String, Sha256> {
+        let (name, script) = starter::script(self);
+        let texts = [(SUMS, starter::sums(self)), (name, script)];
+        texts.map(|(name, text)| (name.to_owned(), Sha256::of(text.as_bytes()))).into()
+    }
 }
 
 fn folder_of(program: &Program) -> String {

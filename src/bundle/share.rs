@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::layout;
 
+/// The most sticks that one set may be spread over.
+pub(super) const MAX_SHARES: usize = 1000;
+
 /// The longest name of a stick, in bytes.
 const MAX_STICK_BYTES: usize = 40;
 
@@ -19,8 +22,9 @@ pub struct StickShare {
 impl StickShare {
     /// Says what is wrong with a share that a stranger wrote.
     pub(super) fn check(&self) -> Result<(), String> {
-        if self.stick.len() > MAX_STICK_BYTES {
-            return Err("the name of a stick in it is longer than any real one".into());
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        if self.stick.len() > MAX_STICK_BYTES || !self.stick.bytes().all(is_plain) {
+            return Err("the name of a stick in it is not one that localml draws".into());
         }
         match self.volumes.iter().all(|name| layout::is_volume_name(name)) {
             true => Ok(()),

@@ -1,5 +1,7 @@
 //! `START.SH` and `START.BAT`: how a PC that has nothing yet gets localml from a stick.
 
+use crate::digest::Sha256;
+
 use super::runtime::{Program, ProgramFile, Signer, stick_name};
 
 /// The script's name and its text, for the platform that the program is for.
@@ -17,14 +19,16 @@ pub(super) fn sums(program: &Program) -> String {
 
 fn shell(program: &Program) -> String {
     let executable = executable(program);
-    let places: String = program
-        .files
-        .iter()
-        .map(|file| format!("place {} {}\n", stick_name(&file.path), file.path))
-        .collect();
+    let line =
+        |deed: &str, file: &ProgramFile| format!("{deed} '{}' '{}'\n", stick_name(&file.path), file.path);
+    let looks = program.files.iter().filter(|file| file.path != executable.path);
+    let looks: String = looks.map(|file| line("    look", file)).collect();
+    let places: String = program.files.iter().map(|file| line("place", file)).collect();
     SHELL
         .replace("@TITLE@", &program.title)
-        .replace("@WARNING@", &said(program, |line| format!("echo \"{line}\"\n")))
+        .replace("@SUMS@", &sums(program))
+        .replace("@WARNING@", &said(&SHELL_WARNING.replace("@RUNS@", &signed(program)), echo))
+        .replace("@LOOKS@", &looks)
         .replace("@PLACES@", &places)
         .replace("@STICK_NAME@", &stick_name(&executable.path))
         .replace("@NAME@", executable.path.as_str())
@@ -34,8 +38,9 @@ fn batch(program: &Program) -> String {
     let executable = executable(program);
     let each = |line: &dyn Fn(&ProgramFile) -> String| -> String { program.files.iter().map(line).collect() };
     let windows = |path: &str| path.replace('/', "\\");
-    let checks =
+    let mut checks =
         each(&|file| format!("call :check \"{}\" {}\n", windows(&stick_name(&file.path)), file.sha256));
+    checks += &format!("call :check \"SHA256SUMS\" {}\n", Sha256::of(sums(program).as_bytes()));
     let places = each(&|file| {
         let (from, to) = (windows(&stick_name(&file.path)), windows(file.path.as_str()));
         format!("call :place \"{from}\" \"{to}\"\n")
@@ -43,23 +48,32 @@ fn batch(program: &Program) -> String {
     BATCH
         .replace("@TITLE@", &program.title)
         .replace("@CHECKS@", &checks)
-        .replace("@WARNING@", &said(program, |line| format!("echo.{line}\n")))
+        .replace(
+            "@WARNING@",
+            &said(&BATCH_WARNING.replace("@RUNS@", &signed(program)), |line| format!("echo.{line}\n")),
+        )
         .replace("@PLACES@", &places)
         .replace("@NAME@", &windows(executable.path.as_str()))
 }
 
-/// The words that must be heard before the program runs, a line each; only plain characters stand in them.
-fn said(program: &Program, line: impl Fn(&str) -> String) -> String {
-    let executable = executable(program);
-    let mut lines: Vec<String> = WARNING.lines().map(str::to_owned).collect();
-    lines.push(format!("    {}", executable.sha256));
-    if let Some(Signer { registry, fingerprint }) = &program.signer {
-        lines.push(format!("When localml runs here, it asks whether to trust the registry {registry}."));
-        lines.push("Ask the publisher for its fingerprint too, and compare:".to_owned());
-        lines.extend(fingerprint.lines().map(|group| format!("    {}", group.trim())));
-    }
-    lines.push(String::new());
-    lines.iter().map(|text| line(text)).collect()
+fn echo(line: &str) -> String {
+    format!("echo \"{line}\"\n")
+}
+
+/// Lines that are spoken one by one; only plain characters stand in them.
+fn said(text: &str, line: impl Fn(&str) -> String) -> String {
+    text.lines().map(line).collect()
+}
+
+/// What else is to be compared, where a registry signed the program. What that registry is called is each
+/// machine's own business, and does not stand in the script: anyone can make the same script again.
+fn signed(program: &Program) -> String {
+    let Some(Signer { fingerprint }) = &program.signer else { return String::new() };
+    let groups: String = fingerprint.lines().map(|group| format!("    {}\n", group.trim())).collect();
+    format!(
+        "When localml runs here, it asks whether to trust a registry.\n\
+         Ask the publisher for its fingerprint too, and compare:\n{groups}"
+    )
 }
 
 /// The file called localml, else the first one.
@@ -68,11 +82,20 @@ fn executable(program: &Program) -> &ProgramFile {
     program.files.iter().find(is_itself).unwrap_or(&program.files[0])
 }
 
-const WARNING: &str = "
+const SHELL_WARNING: &str = "
 The sums are right: the files are as they were written to this stick.
-That alone does NOT prove who made them: a forger can write a sum as well.
-Before the first run, ask the publisher BY TELEPHONE for the sha256 of the program,
-on a number that you did not get with this stick, and compare every digit:";
+That alone does NOT prove who made them: a forger can write the sums as well, and this script.
+Before the first run, ask the publisher BY TELEPHONE for the sum of SHA256SUMS,
+on a number that you did not get with this stick, and compare every digit.
+Type the commands yourself, because a forged script can print anything:
+
+    cd '$here'
+    $sum -c SHA256SUMS
+    $sum SHA256SUMS
+
+The first must say OK of every file; the second prints the sum, which is now:
+    $digest
+@RUNS@";
 
 const SHELL: &str = r#"#!/bin/sh
 # Checks the localml on this stick, and copies it to this PC.
@@ -95,15 +118,36 @@ stick=$(cd ../../.. && pwd)
 
 echo "@TITLE@"
 if command -v sha256sum >/dev/null 2>&1; then
-    sha256sum -c SHA256SUMS
+    sum=sha256sum
 elif command -v shasum >/dev/null 2>&1; then
-    shasum -a 256 -c SHA256SUMS
+    sum="shasum -a 256"
 else
     fail "this PC has neither sha256sum nor shasum, so nothing can be checked" "install one of them" 1
-fi || fail "a file differs from its sum" "use another copy of the stick, or export to it again" 4
-@WARNING@
+fi
+sums="\
+@SUMS@"
+printf %s "$sums" | $sum -c - ||
+    fail "a file differs from its sum" "use another copy of the stick, or export to it again" 4
+printf %s "$sums" | cmp -s - SHA256SUMS ||
+    fail "SHA256SUMS is not the list of these files" "use another copy of the stick, or export to it again" 4
+digest=$($sum <SHA256SUMS) || exit 1
+digest=${digest%% *}
+look() {
+    [ -f "./$2" ] || fail "localml cannot run from this stick: it would look for $2, and finds only $1" \
+        "leave --here out to copy it to this PC" 1
+}
 if [ "$1" = --here ]; then
-    [ -x "@STICK_NAME@" ] || fail "programs cannot run from this stick" "leave --here out to copy it to this PC" 1
+    [ -x "./@STICK_NAME@" ] || fail "programs cannot run from this stick" "leave --here out to copy it to this PC" 1
+@LOOKS@fi
+@WARNING@
+[ -t 0 ] ||
+    fail "nobody at a terminal can say that the sum is right, so nothing is copied or run" \
+        "run this script in a terminal" 7
+printf "Type yes when the publisher's sum has the same digits: "
+read -r answer
+[ "$answer" = yes ] || fail "not compared, so nothing is copied or run" "telephone the publisher first" 7
+
+if [ "$1" = --here ]; then
     mkdir -p localml-home || exit 1
     echo "next: \"$here/@STICK_NAME@\" import \"$stick\""
     exec "./@STICK_NAME@" --version
@@ -115,7 +159,7 @@ case "$to" in
     *) to="$from/$to" ;;
 esac
 place() {
-    mkdir -p "$(dirname "$to/$2")" && cp "$1" "$to/$2" && cmp -s "$1" "$to/$2" ||
+    mkdir -p "$(dirname "$to/$2")" && cp "./$1" "$to/$2" && cmp -s "./$1" "$to/$2" ||
         fail "could not copy $2 to $to" "is there room, and may you write there? Name another folder" 6
 }
 @PLACES@chmod +x "$to/@NAME@"
@@ -123,12 +167,34 @@ place() {
 echo "next: \"$to/@NAME@\" import \"$stick\""
 "#;
 
+const BATCH_WARNING: &str = "
+The sums are right: the files are as they were written to this stick.
+That alone does NOT prove who made them: a forger can write the sums as well, and this script.
+Before the first run, ask the publisher BY TELEPHONE for the sum of SHA256SUMS,
+on a number that you did not get with this stick, and compare every digit.
+Type the commands yourself, because a forged script can print anything:
+
+    cd /d \"%here%\"
+    type SHA256SUMS
+    certutil -hashfile SHA256SUMS SHA256
+
+and certutil in the same way for each file of that list.
+The sum of SHA256SUMS is now:
+@RUNS@";
+
 const BATCH: &str = r#"@echo off
 rem Checks the localml on this stick, and copies it to this PC: START.BAT [FOLDER]
 setlocal
 cd /d "%~dp0"
+set "here=%~dp0"
 echo @TITLE@
-@CHECKS@@WARNING@set "to=%~1"
+@CHECKS@@WARNING@certutil -hashfile SHA256SUMS SHA256
+set "answer="
+set /p "answer=Type yes when the publisher's sum has the same digits: " <con
+if not "%answer%"=="yes" echo error: not compared, so nothing is copied or run
+if not "%answer%"=="yes" echo hint: telephone the publisher first
+if not "%answer%"=="yes" exit /b 7
+set "to=%~1"
 if "%to%"=="" set "to=%USERPROFILE%\localml"
 @PLACES@"%to%\@NAME@" --version || exit /b 1
 echo next: "%to%\@NAME@" import "%~d0\"
@@ -150,7 +216,6 @@ exit 6
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Sha256;
 
     fn program(target: &str, names: &[&str]) -> Program {
         let file = |name: &&str| ProgramFile {
@@ -159,7 +224,7 @@ mod tests {
             size_bytes: 3,
             sha256: Sha256::of(b"abc"),
         };
-        let signer = Signer { registry: "ngo".into(), fingerprint: "  aaaa\n  bbbb".into() };
+        let signer = Signer { fingerprint: "  aaaa\n  bbbb".into() };
         let files = names.iter().map(file).collect();
         Program { target: target.into(), title: "localml 1.0.0".into(), signer: Some(signer), files }
     }
@@ -168,8 +233,11 @@ mod tests {
     fn every_name_is_given_back_and_nothing_is_left_to_fill_in() {
         let (name, text) = script(&program("x86_64-unknown-linux-gnu", &["lib/libc++.so.1", "localml"]));
         assert_eq!(name, "START.SH");
-        assert!(text.contains("place LIB/LIBC__.SO.1 lib/libc++.so.1\nplace LOCALML localml\n"), "{text}");
-        assert!(!text.contains("@TITLE@") && !text.contains("@NAME@") && !text.contains('\r'));
+        assert!(
+            text.contains("place 'LIB/LIBC__.SO.1' 'lib/libc++.so.1'\nplace 'LOCALML' 'localml'\n"),
+            "{text}"
+        );
+        assert!(!text.contains("@") && !text.contains('\r'), "{text}");
         assert!(text.contains("echo \"    aaaa\"\necho \"    bbbb\"") && text.contains("BY TELEPHONE"));
     }
 
@@ -179,6 +247,8 @@ mod tests {
         assert_eq!(name, "START.BAT");
         assert!(text.contains("call :place \"LIB\\A.DLL\" \"lib\\a.dll\"\r\n"), "{text}");
         assert!(text.lines().count() == text.matches("\r\n").count() && !text.contains("@W"));
+        let listed = Sha256::of(sums(&program("t", &["localml.exe", "lib/a.dll"])).as_bytes());
+        assert!(text.contains(&format!("call :check \"SHA256SUMS\" {listed}\r\n")), "{text}");
     }
 
     #[test]

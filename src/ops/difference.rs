@@ -67,7 +67,8 @@ pub(super) fn parcels(
     for addressee in addressees {
         let mut chosen = Chosen { addressee, held: &held, packages: named.to_vec(), not_sent: Vec::new() };
         chosen.choose();
-        let lacks = |package: &Installed| is_full || !has_all(addressee, package);
+        let lacks =
+            |package: &Installed| is_full || !(has_all(addressee, package) || has_newer(addressee, package));
         let packages: Vec<Installed> = chosen.packages.into_iter().filter(|package| lacks(package)).collect();
         warn_of_room(addressee, &packages, monitor);
         for installed in packages {
@@ -90,6 +91,16 @@ fn has_all(addressee: &Addressee, package: &Installed) -> bool {
     let own = reference(package);
     addressee.packages.iter().any(|has| fulfils(has, &own))
         && package.files().iter().all(|file| addressee.has(file))
+}
+
+/// True when a site has a later version of a package, and did not ask for this one.
+fn has_newer(addressee: &Addressee, package: &Installed) -> bool {
+    let is_newer = |has: &PackageRef| {
+        has.name == *package.name() && has.version.as_ref().is_some_and(|has| has > version(package))
+    };
+    let is_asked = addressee.wants.iter().any(|want| want.version.is_some() && means(want, package));
+    let is_half = package.files().iter().any(|file| addressee.half_of(file).is_some());
+    !is_asked && !is_half && addressee.packages.iter().any(is_newer)
 }
 
 fn warn_of_room(addressee: &Addressee, packages: &[Installed], monitor: &dyn Monitor) {

@@ -1,23 +1,29 @@
 //! localml itself on a stick: which builds go along, and whether those that lie there are what was signed.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::bundle::{
-    self, PlannedFile, Program, ProgramFile, RuntimeOnStick, RuntimePlan, Signer, Stick, stick_name,
+    self, FileHealth, PlannedFile, Program, ProgramFile, RuntimeOnStick, RuntimePlan, Signer, Stick,
+    stick_name,
 };
+use crate::digest::Sha256;
 use crate::error::ErrorKind;
 use crate::home::Home;
-use crate::package::{Kind, Name, PackageRef, Variant, Version};
+use crate::package::{Kind, Manifest, Name, PackageRef, Variant, Version};
 use crate::progress::Monitor;
-use crate::registry::{self, VerifiedIndex, show_fingerprint};
+use crate::registry::{self, Known, VerifiedIndex, show_fingerprint};
 use crate::store::{Installed, Origin, Store};
 
+use super::addressee::fulfils;
 use super::error::{Error, Result, While as _};
-use super::export::{ExportOptions, ExportReport};
+use super::export::{DamagedPackage, ExportOptions, ExportReport};
+use super::holding::reference;
 use super::indexes;
 use super::pace::{self, StickFacts, Stopwatch};
+use super::revoked;
 
 /// A build of localml that lies on a stick, and who says so.
 #[derive(Debug, Serialize)]
@@ -30,6 +36,16 @@ pub struct RuntimeVerdict {
     /// Why its publisher took it back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked: Option<String>,
+    /// Why nobody vouches for it, where most of it is what a publisher signed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
+}
+
+impl RuntimeVerdict {
+    /// True when it is what a publisher signed, all of it and nothing else, taken back or not.
+    pub fn is_known(&self) -> bool {
+        self.voucher.is_some()
+    }
 }
 
 /// The signed package that a build on a stick is.
@@ -41,50 +57,110 @@ pub struct RuntimeVoucher {
     pub package: Name,
     /// Its version.
     pub version: Version,
+    /// The sum of its `SHA256SUMS`, which the publisher reads out by telephone.
+    pub sums_sha256: Sha256,
 }
 
-/// The builds of localml that an export puts below `BIN`: all that are here, or those that its kits name.
+/// The builds of localml that an export puts below `BIN`, and what was passed over.
+#[derive(Debug, Default)]
+struct Choice {
+    programs: Vec<Program>,
+    /// Why builds that are here do not go along.
+    remarks: Vec<String>,
+    /// Those whose bytes here are not what they should be.
+    damaged: Vec<DamagedPackage>,
+}
+
+/// Chooses the builds that go below `BIN`: of each target the newest that a publisher signed and did not take
+/// back, or the one that a kit names.
 ///
 /// # Errors
-/// `NotFound` when all are asked for and none is here; when a record is damaged.
-pub(super) fn programs(
-    home: &Home,
-    store: &Store,
-    takes_all: bool,
-    kit_members: &[PackageRef],
-) -> Result<Vec<Program>> {
+/// `NotFound` when all are asked for and none can go; when a record is damaged.
+fn choose(home: &Home, store: &Store, takes_all: bool, kit_members: &[PackageRef]) -> Result<Choice> {
+    let mut choice = Choice::default();
+    let is_member = |held: &Installed| kit_members.iter().any(|member| fulfils(&reference(held), member));
     let mut here = [store.installed()?, store.fetched()?].concat();
-    here.retain(|held| held.manifest.package.kind == Kind::Runtime && variant_of(held).is_some());
-    // The newest version of a package and target is enough.
-    here.sort_by(|left, right| right.manifest.package.version.cmp(&left.manifest.package.version));
-    let mut targets: Vec<String> = Vec::new();
-    let mut programs = Vec::new();
+    here.retain(|held| {
+        let is_runtime = held.manifest.package.kind == Kind::Runtime;
+        is_runtime && variant_of(held).is_some() && (takes_all || is_member(held))
+    });
+    if here.is_empty() && !takes_all {
+        return Ok(choice);
+    }
+    let version = |held: &Installed| held.manifest.package.version.clone();
+    here.sort_by_key(|held| std::cmp::Reverse((is_member(held), version(held))));
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    here.retain(|held| seen.insert(reference(held).to_string()));
+    let (indexes, mut targets) = (indexes::load(home)?, BTreeSet::new());
     for held in here {
-        let is_asked = takes_all || kit_members.iter().any(|member| member.name == *held.name());
         let Some(target) = variant_of(&held).and_then(|variant| variant.target.clone()) else { continue };
-        if is_asked && !targets.contains(&target.to_ascii_uppercase()) {
-            targets.push(target.to_ascii_uppercase());
-            programs.push(program(home, store, &held, target)?);
+        if targets.contains(&target.to_ascii_uppercase()) {
+            continue;
+        }
+        let reference = reference(&held);
+        if let Some(why) = objection(&indexes, &held) {
+            choice.remarks.push(format!("`{reference}` for {target} does not go below BIN: {why}"));
+        } else if let Some(reason) = damage(store, &held) {
+            choice.remarks.push(format!("`{reference}` for {target} stays behind: {reason}"));
+            choice.damaged.push(DamagedPackage { name: held.name().clone(), reason });
+        } else {
+            targets.insert(target.to_ascii_uppercase());
+            choice.programs.push(program(home, store, &held, target)?);
         }
     }
-    if takes_all && programs.is_empty() {
-        return Err(Error::new(ErrorKind::NotFound, "no build of localml itself is fetched here")
-            .with_hint("`localml search runtime` shows what there is; `localml fetch PACKAGE` brings it"));
+    match takes_all && choice.programs.is_empty() && choice.damaged.is_empty() {
+        true => Err(none_here(&choice.remarks)),
+        false => Ok(choice),
     }
-    Ok(programs)
+}
+
+fn none_here(remarks: &[String]) -> Error {
+    let message = match remarks.first() {
+        Some(remark) => format!("no build of localml itself can go along: {remark}"),
+        None => "no build of localml itself is fetched here".to_owned(),
+    };
+    Error::new(ErrorKind::NotFound, message)
+        .with_hint("`localml search runtime` shows what there is; `localml fetch PACKAGE` brings it")
+}
+
+/// Why nobody should run a build that he finds on a stick.
+fn objection(indexes: &[VerifiedIndex], held: &Installed) -> Option<String> {
+    if !held.origin.is_published() {
+        return Some("no publisher signed it".to_owned());
+    }
+    let word = revoked::against(indexes, held)?;
+    Some(format!("its publisher took it back: {}", word.reason))
+}
+
+/// What is wrong with the bytes of a build here.
+fn damage(store: &Store, held: &Installed) -> Option<String> {
+    held.files().iter().find_map(|file| {
+        let Some(place) = store.blob_path(&file.sha256, file.size_bytes) else {
+            return Some(format!("`{}` is not here whole", file.path));
+        };
+        match Sha256::of_file(&place) {
+            Ok(found) if found == file.sha256 => None,
+            Ok(found) => Some(format!("`{}` has sha256 {}", file.path, found.short())),
+            Err(error) => Some(format!("`{}` cannot be read: {error}", file.path)),
+        }
+    })
 }
 
 fn variant_of(held: &Installed) -> Option<&Variant> {
     held.manifest.variant(&held.variant)
 }
 
+fn title(manifest: &Manifest, target: &str) -> String {
+    format!("{} {} for {target}", manifest.package.name, manifest.package.version)
+}
+
 fn program(home: &Home, store: &Store, held: &Installed, target: String) -> Result<Program> {
-    let head = &held.manifest.package;
     let mut files = Vec::new();
     for file in held.files() {
         let place: PathBuf = store.blob_path(&file.sha256, file.size_bytes).ok_or_else(|| {
-            Error::new(ErrorKind::Damaged, format!("`{}` lacks `{}`", head.name, file.path))
-                .with_hint(format!("`localml fetch {}` brings it back", head.name))
+            let name = held.name();
+            Error::new(ErrorKind::Damaged, format!("`{name}` lacks `{}`", file.path))
+                .with_hint(format!("`localml fetch {name}` brings it back"))
         })?;
         files.push(ProgramFile {
             path: file.path.clone(),
@@ -93,18 +169,14 @@ fn program(home: &Home, store: &Store, held: &Installed, target: String) -> Resu
             sha256: file.sha256,
         });
     }
-    let title = format!("{} {} for {target}", head.name, head.version);
-    Ok(Program { target, title, signer: signer(home, held)?, files })
+    Ok(Program { title: title(&held.manifest, &target), target, signer: signer(home, held)?, files })
 }
 
 /// What a finder of the stick is to compare over the telephone.
 fn signer(home: &Home, held: &Installed) -> Result<Option<Signer>> {
     let Origin::Registry(name) = &held.origin else { return Ok(None) };
     let known = registry::known(&home.registries())?.into_iter().find(|known| known.name == *name);
-    Ok(known.map(|known| Signer {
-        registry: known.name.to_string(),
-        fingerprint: show_fingerprint(&known.fingerprint),
-    }))
+    Ok(known.map(|known| Signer { fingerprint: show_fingerprint(&known.fingerprint) }))
 }
 
 /// What a file may waste of a stick's last cluster, in bytes (FAT's largest is 64 KiB).
@@ -117,6 +189,8 @@ pub(super) struct Extras<'a> {
     plan: Option<RuntimePlan>,
     files: Vec<PlannedFile>,
     later_record_bytes: u64,
+    remarks: Vec<String>,
+    damaged: Vec<DamagedPackage>,
 }
 
 impl<'a> Extras<'a> {
@@ -133,9 +207,10 @@ impl<'a> Extras<'a> {
     ) -> Result<Self> {
         let facts = pace::look_at(stick)?;
         let (options, members) = asked;
-        let plan = RuntimePlan::new(stick, &programs(home, store, options.takes_runtime, members)?)?;
+        let Choice { programs, remarks, damaged } = choose(home, store, options.takes_runtime, members)?;
+        let plan = RuntimePlan::new(stick, &programs)?;
         let (files, later_record_bytes) = (plan.files(), plan.later_record_bytes());
-        Ok(Self { stick, facts, plan: Some(plan), files, later_record_bytes })
+        Ok(Self { stick, facts, plan: Some(plan), files, later_record_bytes, remarks, damaged })
     }
 
     /// The room that must be left on the stick for what is written besides packages.
@@ -154,6 +229,7 @@ impl<'a> Extras<'a> {
         more_bytes: impl FnOnce() -> u64,
         monitor: &dyn Monitor,
     ) -> Result<Self> {
+        self.remarks.iter().for_each(|remark| monitor.warn(remark));
         if let (false, Ok(stick)) = (options.is_plan, Stick::open(self.stick)) {
             bundle::remove_probe(&stick)?;
         }
@@ -180,6 +256,9 @@ impl<'a> Extras<'a> {
         report.size_bytes += self.files.iter().map(|file| file.size_bytes).sum::<u64>();
         report.was_there &= self.files.is_empty();
         report.files.splice(0..0, self.files);
+        let is_new = |damaged: &DamagedPackage| report.damaged.iter().all(|other| other.name != damaged.name);
+        let damaged: Vec<DamagedPackage> = self.damaged.into_iter().filter(is_new).collect();
+        report.damaged.extend(damaged);
         report.pace = match report.is_plan {
             true if report.was_there => None,
             true => pace::expected(home, self.stick, report.size_bytes, monitor),
@@ -192,35 +271,77 @@ impl<'a> Extras<'a> {
 }
 
 /// Says of each build of localml on a stick whether a registry known here signed exactly these bytes.
+/// `files` is how the files of the stick are.
 ///
 /// # Errors
-/// When a registry's copy here is damaged.
-pub(super) fn judge(home: &Home, stick: &Stick) -> Result<Vec<RuntimeVerdict>> {
-    let found = bundle::runtimes_on(stick);
+/// When a registry's copy here is damaged, or the stick cannot be read.
+pub(super) fn judge(home: &Home, stick: &Stick, files: &[FileHealth]) -> Result<Vec<RuntimeVerdict>> {
+    let found = bundle::runtimes_on(stick)?;
     if found.is_empty() {
         return Ok(Vec::new());
     }
-    let indexes = indexes::load(home)?;
-    Ok(found.iter().map(|runtime| verdict(runtime, &indexes)).collect())
+    let (indexes, known) = (indexes::load(home)?, registry::known(&home.registries())?);
+    let verdict = |runtime: &RuntimeOnStick| {
+        let mut verdict = verdict(runtime, &indexes, &known);
+        let folder = format!("BIN/{}/", runtime.target);
+        let bad = files.iter().filter(|file| !file.is_whole && file.file.starts_with(&folder));
+        verdict.problems.extend(bad.map(|file| format!("`{}` is damaged", file.file)));
+        verdict.problems.extend(
+            runtime.strangers.iter().map(|path| format!("`{folder}{path}` stands in no record of the stick")),
+        );
+        if !verdict.problems.is_empty() {
+            verdict.voucher = None;
+        }
+        verdict
+    };
+    Ok(found.iter().map(verdict).collect())
 }
 
-fn verdict(runtime: &RuntimeOnStick, indexes: &[VerifiedIndex]) -> RuntimeVerdict {
-    let mut verdict = RuntimeVerdict { target: runtime.target.clone(), voucher: None, revoked: None };
+fn verdict(runtime: &RuntimeOnStick, indexes: &[VerifiedIndex], known: &[Known]) -> RuntimeVerdict {
+    let (target, problems) = (runtime.target.clone(), Vec::new());
+    let mut verdict = RuntimeVerdict { target, voucher: None, revoked: None, problems };
     for index in indexes {
         for manifest in index.manifests().iter().filter(|it| it.package.kind == Kind::Runtime) {
-            if manifest.variants.iter().any(|variant| is_same(variant, runtime)) {
-                let (package, version) = (&manifest.package.name, &manifest.package.version);
-                let revocation = indexes.iter().find_map(|index| index.revocation_of(package, version));
-                verdict.revoked = revocation.map(|revocation| revocation.reason.clone());
-                verdict.voucher = Some(RuntimeVoucher {
-                    registry: index.name().clone(),
-                    package: package.clone(),
-                    version: version.clone(),
-                });
-            }
+            let Some(variant) = manifest.variants.iter().find(|variant| is_same(variant, runtime)) else {
+                continue;
+            };
+            let (package, version) = (&manifest.package.name, &manifest.package.version);
+            let revocation = indexes.iter().find_map(|index| index.revocation_of(package, version));
+            verdict.revoked = revocation.map(|revocation| revocation.reason.clone());
+            let of_index = known.iter().find(|known| known.name == *index.name());
+            let signer = of_index.map(|known| Signer { fingerprint: show_fingerprint(&known.fingerprint) });
+            let texts = expected(manifest, variant, signer).texts();
+            verdict.problems = differing(runtime, &texts);
+            verdict.voucher = texts.get("SHA256SUMS").map(|&sums_sha256| RuntimeVoucher {
+                registry: index.name().clone(),
+                package: package.clone(),
+                version: version.clone(),
+                sums_sha256,
+            });
         }
     }
     verdict
+}
+
+/// The program as an export writes it.
+fn expected(manifest: &Manifest, variant: &Variant, signer: Option<Signer>) -> Program {
+    let files = variant.files.iter().map(|file| ProgramFile {
+        path: file.path.clone(),
+        source: PathBuf::new(),
+        size_bytes: file.size_bytes,
+        sha256: file.sha256,
+    });
+    let target = variant.target.clone().unwrap_or_default();
+    Program { title: title(manifest, &target), target, signer, files: files.collect() }
+}
+
+/// The sums and scripts that are not those that this localml writes for a program.
+fn differing(runtime: &RuntimeOnStick, texts: &BTreeMap<String, Sha256>) -> Vec<String> {
+    let names: BTreeSet<&String> = runtime.texts.keys().chain(texts.keys()).collect();
+    let differs = names.into_iter().filter(|name| runtime.texts.get(*name) != texts.get(*name));
+    let folder = &runtime.target;
+    let said = |name| format!("`BIN/{folder}/{name}` is not what this localml writes; do not run it");
+    differs.map(said).collect()
 }
 
 /// True when the stick has every file of the build, byte for byte, and none besides.

@@ -99,6 +99,6 @@ pub fn stick_verify(home: &Home, folder: Option<&Path>, monitor: &dyn Monitor) -
     let folder = removable::stick(folder, monitor)?;
     let stick = Stick::open(&folder)?;
     let files = bundle::verify(&stick, monitor)?;
-    let runtimes = runtime::judge(home, &stick)?;
+    let runtimes = runtime::judge(home, &stick, &files)?;
     Ok(StickVerifyReport { remarks: stick.remarks(), stick: folder, files, runtimes })
 }

@@ -4,10 +4,11 @@
 //! <staging>/PARITY-<bundle id>-P0001.TAR.part
 //! ```
 
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::bundle::error::Result;
+use crate::bundle::error::{BundleError, Result};
 use crate::bundle::id::BundleId;
 use crate::bundle::stick::Bundle;
 use crate::digest::Sha256;
@@ -17,31 +18,44 @@ use crate::progress::Monitor;
 
 use super::{Parity, ParityVolume};
 
+/// How long parity waits for another stick of its set: 60 days.
+const MAX_AGE: Duration = Duration::from_secs(60 * 24 * 60 * 60);
+
 /// Where the shard of a parity volume is kept.
 pub(super) fn kept_path(staging: &Path, id: &BundleId, name: &str) -> PathBuf {
     staging.join(format!("PARITY-{id}-{name}.part"))
 }
 
-/// Keeps what is whole of the first `num_wanted` parity volumes that lie on this stick.
+/// Keeps what is whole of the first `num_wanted` parity volumes that lie on this stick, as far as there is
+/// room beside `reserved_bytes`, which the blobs themselves still need. What cannot be kept is only told of:
+/// an import goes on without it.
 ///
 /// # Errors
-/// When the disk fails; `Cancelled`.
+/// `Cancelled`.
 pub(in crate::bundle) fn keep(
     bundle: &Bundle,
     staging: &Path,
-    num_wanted: usize,
+    (num_wanted, reserved_bytes): (usize, u64),
     monitor: &dyn Monitor,
 ) -> Result<()> {
     let Some(parity) = &bundle.description.parity else { return Ok(()) };
     let lies_here = |volume: &&ParityVolume| bundle.folder.join(&volume.name).is_file();
     for volume in parity.volumes.iter().filter(lies_here).take(num_wanted) {
         let path = kept_path(staging, &bundle.description.id, &volume.name);
-        let lying_bytes = path.metadata().map_or(0, |metadata| metadata.len());
-        if parity.shard_bytes.saturating_sub(lying_bytes) >= disk::free_bytes(staging)? / 2 {
+        let lying_bytes = path.metadata().map_or(0, |metadata| metadata.blocks() * 512);
+        let needed_bytes = parity.shard_bytes.saturating_sub(lying_bytes);
+        if needed_bytes.saturating_add(reserved_bytes) > disk::free_bytes(staging).unwrap_or(0) {
             monitor.note(&format!("`{}` is not kept: there is too little room for it here", volume.name));
             continue;
         }
-        keep_volume(bundle, parity, volume, &path, monitor)?;
+        match keep_volume(bundle, parity, volume, &path, monitor) {
+            Err(BundleError::Cancelled) => return Err(BundleError::Cancelled),
+            Err(error) => {
+                monitor.note(&format!("`{}` is not kept: {error}", volume.name));
+                let _ = disk::remove_file(&path);
+            }
+            Ok(()) => {}
+        }
     }
     Ok(())
 }
@@ -57,7 +71,7 @@ fn keep_volume(
     let kept = StagingFile::open(path)?;
     for (piece, expected) in volume.pieces.iter().enumerate() {
         if monitor.is_cancelled() {
-            return Err(crate::bundle::error::BundleError::Cancelled);
+            return Err(BundleError::Cancelled);
         }
         let mut bytes = vec![0; usize::try_from(parity.piece_bytes(piece)).unwrap_or_default()];
         let at = piece as u64 * MAX_PIECE_BYTES;
@@ -73,16 +87,37 @@ fn keep_volume(
     Ok(kept.sync()?)
 }
 
-/// Lets go of what was kept for a bundle of which nothing is missing any more.
-///
-/// # Errors
-/// When the disk fails.
-pub(in crate::bundle) fn forget(bundle: &Bundle, staging: &Path) -> Result<()> {
-    for volume in bundle.description.parity.iter().flat_map(|parity| &parity.volumes) {
-        let path = kept_path(staging, &bundle.description.id, &volume.name);
-        if path.is_file() {
-            disk::remove_file(&path)?;
+/// Lets go of what was kept for bundles that are complete, and of what waited too long. What cannot be removed
+/// stays for the next time.
+pub(in crate::bundle) fn forget(complete: &[&BundleId], staging: &Path) {
+    for entry in std::fs::read_dir(staging).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix("PARITY-")) else { continue };
+        let is_complete = complete.iter().any(|id| rest.starts_with(&format!("{id}-")));
+        let written = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+        let age = written.and_then(|written| written.elapsed().ok());
+        if is_complete || age.is_some_and(|age| age > MAX_AGE) {
+            let _ = disk::remove_file(&entry.path());
         }
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_kept_goes_when_its_bundle_is_complete_or_it_is_old() {
+        let staging = tempfile::tempdir().unwrap();
+        let ids: Vec<BundleId> =
+            ["0A1B2C3D", "00000001", "00000002"].iter().map(|id| id.parse().unwrap()).collect();
+        let paths: Vec<PathBuf> = ids.iter().map(|id| kept_path(staging.path(), id, "P0001.TAR")).collect();
+        paths.iter().for_each(|path| std::fs::write(path, "shard").unwrap());
+        let long_ago = std::time::SystemTime::now() - MAX_AGE - Duration::from_secs(60);
+        std::fs::File::options().write(true).open(&paths[1]).unwrap().set_modified(long_ago).unwrap();
+        std::fs::write(staging.path().join("other.part"), "blob").unwrap();
+        forget(&[&ids[0]], staging.path());
+        let stays: Vec<bool> = paths.iter().map(|path| path.exists()).collect();
+        assert_eq!((stays, staging.path().join("other.part").exists()), (vec![false, false, true], true));
+    }
 }

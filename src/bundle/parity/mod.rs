@@ -112,12 +112,12 @@ impl Parity {
         if !has_length || self.volumes.is_empty() || num_volumes == 0 || num_shards > MAX_SHARDS {
             return Err("its parity has a length or a count that no code has".into());
         }
-        let is_right = |volume: &ParityVolume| {
-            layout::is_volume_name(&volume.name)
+        let is_right = |(number, volume): (usize, &ParityVolume)| {
+            volume.name == layout::parity_name(number)
                 && volume.size_bytes <= MAX_VOLUME_BYTES
                 && volume.pieces.len() == self.num_pieces()
         };
-        match self.volumes.iter().all(is_right) {
+        match (1..).zip(&self.volumes).all(is_right) {
             true => Ok(()),
             false => Err("a parity volume in it contradicts itself".into()),
         }

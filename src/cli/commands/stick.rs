@@ -61,8 +61,21 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
         Deed::Verify { stick } => {
             let report = stick_verify(&context.home, stick.as_deref(), &context.terminal)?;
             context.output.show(&report, verify_text);
-            Ok(if report.is_whole() { Outcome::Done } else { Outcome::Bad(ErrorKind::Damaged) })
+            Ok(outcome(&report))
         }
+    }
+}
+
+fn outcome(report: &StickVerifyReport) -> Outcome {
+    if !report.is_whole() {
+        return Outcome::Bad(ErrorKind::Damaged);
+    }
+    if !report.runtimes.iter().all(RuntimeVerdict::is_known) {
+        return Outcome::Bad(ErrorKind::Untrusted);
+    }
+    match report.runtimes.iter().any(|runtime| runtime.revoked.is_some()) {
+        true => Outcome::Problems,
+        false => Outcome::Done,
     }
 }
 
@@ -134,6 +147,10 @@ fn verify_text(report: &StickVerifyReport) -> String {
 fn runtime(verdict: &RuntimeVerdict) -> String {
     let target = &verdict.target;
     match (&verdict.voucher, &verdict.revoked) {
+        (None, _) if !verdict.problems.is_empty() => {
+            let problems = verdict.problems.join("; ");
+            format!("NOT VOUCHED FOR BIN/{target}: {problems}; export with `--runtime` writes it anew")
+        }
         (None, _) => {
             format!(
                 "UNKNOWN BIN/{target}: no registry known here signed these bytes; do not run them unasked"
@@ -142,8 +159,8 @@ fn runtime(verdict: &RuntimeVerdict) -> String {
         (Some(_), Some(reason)) => format!("REVOKED BIN/{target}: its publisher took it back: {reason}"),
         (Some(it), None) => {
             format!(
-                "BIN/{target}: `{}` {}, as the registry `{}` signed it",
-                it.package, it.version, it.registry
+                "BIN/{target}: `{}` {}, as the registry `{}` signed it\n  the sum of its SHA256SUMS, for the telephone: {}",
+                it.package, it.version, it.registry, it.sums_sha256
             )
         }
     }
