@@ -255,11 +255,17 @@ fn add_strangers(folder: &Path, prefix: &str, runtime: &mut RuntimeOnStick) {
         let has_own = || runtime.files.keys().any(|own| own.starts_with(&inside));
         match is_folder {
             true if has_own() => add_strangers(&folder.join(&name), &inside, runtime),
+            // An older version had a library there.
+            true if is_empty_folder(&folder.join(&name)) => {}
             true => runtime.strangers.push(inside),
             false if runtime.files.contains_key(&path) || runtime.texts.contains_key(&path) => {}
             false => runtime.strangers.push(path),
         }
     }
+}
+
+fn is_empty_folder(folder: &Path) -> bool {
+    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 impl Program {

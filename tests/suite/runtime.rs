@@ -234,6 +234,8 @@ fn only_builds_that_are_published_and_not_taken_back_go_below_bin() {
     let sandbox = Sandbox::new();
     let publisher = cafe(&sandbox);
     let executable = env!("CARGO_BIN_EXE_localml");
+    // The older one is in use here, the newer one only kept.
+    sandbox.ok("cafe", &["install", "localml-runtime"]);
     publisher.add_manifest("localml-runtime", "2.0.0", &manifest(&target(), "2.0.0", executable), &[]);
     publisher.publish();
     sandbox.ok("cafe", &["update"]);
