@@ -256,7 +256,7 @@ fn map<'a>(sandbox: &'a Sandbox, name: &str, version: &str) -> Publisher<'a> {
 }
 
 #[test]
-fn one_publishers_package_takes_anothers_place_only_when_it_is_asked_for_by_registry() {
+fn a_package_of_another_publisher_takes_a_place_only_when_it_is_asked_for_by_registry() {
     let sandbox = Sandbox::new();
     for (publisher, home) in
         [(map(&sandbox, "one", "1.0.0"), "site"), (map(&sandbox, "two", "99.0.0"), "site")]
