@@ -16,8 +16,8 @@ use super::stick::{Stick, is_folder};
 /// # Errors
 /// When the stick cannot be written, or a link stands where one of its folders should be.
 pub fn remove(folder: &Path, bundles: &[BundleId]) -> Result<u64> {
+    let _lock = Lock::acquire_dir(Stick::open(folder)?.root())?;
     let stick = Stick::open(folder)?;
-    let _lock = Lock::acquire_dir(stick.root())?;
     let is_going = |path: &str| bundles.iter().any(|id| path.starts_with(&id.path_of("")));
     let mut next = stick.record().cloned().unwrap_or_default();
     if next.files.iter().any(|file| is_going(&file.path)) {
@@ -42,7 +42,7 @@ pub fn remove(folder: &Path, bundles: &[BundleId]) -> Result<u64> {
 }
 
 /// The bytes of the plain files in a folder.
-fn bytes_in(folder: &Path) -> u64 {
+pub(super) fn bytes_in(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries
         .filter_map(|entry| entry.path().symlink_metadata().ok())

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use crate::digest::Sha256;
 use crate::disk;
 
+use super::clean;
 use super::description::{Description, MAX_DESCRIPTION_BYTES};
+use super::draft::all_volumes;
 use super::error::{BundleError, Result, io_error};
 use super::id::{BundleId, SiteId};
 use super::layout::{BUNDLES, DESCRIPTION, ROOT, SLOTS, TRUST};
@@ -49,6 +51,22 @@ pub struct Bundle {
 }
 
 impl Bundle {
+    /// The bytes that the bundle takes on this stick; of a set, those of this stick's share.
+    pub fn lying_bytes(&self) -> u64 {
+        clean::bytes_in(&self.folder)
+    }
+
+    /// The volumes, data and parity, that lie on this stick, by name.
+    pub fn lying_volumes(&self) -> Vec<String> {
+        let names = all_volumes(&self.description).map(|(name, _)| name);
+        names.filter(|name| self.folder.join(name).is_file()).map(str::to_owned).collect()
+    }
+
+    /// How many volumes, data and parity, the bundle has on all sticks together.
+    pub fn num_volumes(&self) -> usize {
+        all_volumes(&self.description).count()
+    }
+
     /// True when this volume of a set went to another stick than this one, or was not written yet.
     pub(super) fn lies_elsewhere(&self, volume: &str) -> bool {
         let names = |share: &StickShare| share.volumes.iter().any(|name| name == volume);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::bundle::{self, BundleId, FileHealth, Remark, Stick};
+use crate::bundle::{self, BundleId, FileHealth, Remark, SiteId, Stick};
 use crate::home::Home;
 use crate::package::PackageRef;
 use crate::progress::Monitor;
@@ -24,6 +24,10 @@ pub struct StickReport {
     pub generation: Option<u64>,
     /// The bundles, the newest first.
     pub bundles: Vec<StickBundle>,
+    /// How many requests of sites lie on it.
+    pub num_requests: usize,
+    /// How many receipts of sites lie on it.
+    pub num_receipts: usize,
     /// Bundles that cannot be read, and why.
     pub refused: Vec<String>,
     /// What is wrong with the commit record.
@@ -39,8 +43,14 @@ pub struct StickBundle {
     pub created: String,
     /// The packages in it.
     pub packages: Vec<PackageRef>,
-    /// The bytes of its volumes.
+    /// The sites that it is for; any site when empty.
+    pub recipients: Vec<SiteId>,
+    /// The bytes that it takes on this stick.
     pub size_bytes: u64,
+    /// The volumes that lie on this stick.
+    pub volumes: Vec<String>,
+    /// How many volumes there are on all sticks of its set.
+    pub num_volumes: usize,
     /// False when the stick's record does not know it.
     pub is_committed: bool,
 }
@@ -76,7 +86,10 @@ pub fn stick_info(folder: Option<&Path>, monitor: &dyn Monitor) -> Result<StickR
     let found = stick.bundles()?;
     let bundles = found.bundles.into_iter().map(|bundle| StickBundle {
         packages: bundle.description.items.iter().map(|item| item.package.clone()).collect(),
-        size_bytes: bundle.description.volumes.iter().map(|volume| volume.size_bytes).sum(),
+        size_bytes: bundle.lying_bytes(),
+        volumes: bundle.lying_volumes(),
+        num_volumes: bundle.num_volumes(),
+        recipients: bundle.description.recipients.clone(),
         is_committed: bundle.is_committed,
         created: bundle.description.created,
         id: bundle.description.id,
@@ -85,6 +98,8 @@ pub fn stick_info(folder: Option<&Path>, monitor: &dyn Monitor) -> Result<StickR
         stick_id: stick.record().map(|record| record.stick_id.clone()),
         generation: stick.record().map(|record| record.generation),
         bundles: bundles.collect(),
+        num_requests: stick.requests().0.len(),
+        num_receipts: stick.receipts().0.len(),
         refused: found.refused.iter().map(ToString::to_string).collect(),
         remarks: found.remarks,
         stick: folder,

@@ -122,11 +122,7 @@ fn cleaned(bundle: &Bundle, by: BTreeSet<SiteId>) -> CleanedBundle {
     CleanedBundle {
         id: bundle.description.id.clone(),
         packages: packages_of(bundle),
-        size_bytes: bundle
-            .description
-            .volumes
-            .iter()
-            .fold(0, |sum, volume| sum.saturating_add(volume.size_bytes)),
+        size_bytes: bundle.lying_bytes(),
         acknowledged_by: by.into_iter().collect(),
     }
 }

@@ -133,6 +133,14 @@ fn several_sticks_at_once_share_the_volumes() {
     for stick in [&first, &second, &third] {
         sandbox.ok("cafe", &["stick", "verify", stick]);
     }
+    // What is said of one stick is what lies on it, not the whole set.
+    let (_, info) = sandbox.json("cafe", &["stick", "info", &first]);
+    let bundle = &info["bundles"][0];
+    assert!(bundle["volumes"].as_array().unwrap().len() < bundle["num_volumes"].as_u64().unwrap() as usize);
+    let (_, plan) = sandbox.json("cafe", &["stick", "clean", &first, "--all", "--plan"]);
+    let (_, cleaned) = sandbox.json("cafe", &["stick", "clean", &first, "--all"]);
+    assert_eq!(plan["freed_bytes"], cleaned["freed_bytes"]);
+    assert_eq!(cleaned["freed_bytes"], bundle["size_bytes"]);
 }
 
 /// Every volume of the set that lies on one of these sticks.

@@ -24,16 +24,19 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Deed {
     /// List the bundles and packages on a stick
+    #[command(after_help = "Example:\n  localml stick info /media/usb")]
     Info {
         /// The folder where the stick is mounted; may be left out when only one is
         stick: Option<PathBuf>,
     },
     /// Read every file back; best after unplugging the stick and plugging it in again
+    #[command(after_help = "Example:\n  localml stick verify /media/usb")]
     Verify {
         /// The folder where the stick is mounted; may be left out when only one is
         stick: Option<PathBuf>,
     },
     /// Remove the bundles that every site they are for has acknowledged
+    #[command(after_help = "Example:\n  localml stick clean /media/usb --plan")]
     Clean {
         /// The folder where the stick is mounted; may be left out when only one is
         stick: Option<PathBuf>,
@@ -120,7 +123,22 @@ fn info_text(report: &StickReport) -> String {
     for bundle in &report.bundles {
         let label = if bundle.is_committed { "" } else { ", not in the stick's record" };
         lines.push(format!("bundle {} of {}: {}{label}", bundle.id, bundle.created, size(bundle.size_bytes)));
+        if bundle.volumes.len() < bundle.num_volumes {
+            let (names, num_here) = (bundle.volumes.join(" "), bundle.volumes.len());
+            lines.push(format!(
+                "  {num_here} of its {} volumes lie here: {names}; the others are on other sticks, or lost",
+                bundle.num_volumes
+            ));
+        }
+        if !bundle.recipients.is_empty() {
+            let sites: Vec<String> = bundle.recipients.iter().map(ToString::to_string).collect();
+            lines.push(format!("  for {}", sites.join(", ")));
+        }
         lines.extend(bundle.packages.iter().map(|package| format!("  {package}")));
+    }
+    if report.num_requests + report.num_receipts > 0 {
+        let (requests, receipts) = (report.num_requests, report.num_receipts);
+        lines.push(format!("{requests} requests and {receipts} receipts; `localml sites` reads them"));
     }
     lines.extend(report.refused.iter().cloned());
     if report.bundles.is_empty() {
