@@ -10,6 +10,7 @@ use super::outgoing::{Outgoing, OutgoingBlob, in_order, nothing, outline};
 use super::pack::Deal;
 use super::parity::Parity;
 use super::plan::ExportOptions;
+use super::record::CommittedFile;
 use super::trust;
 
 /// What would be written to a stick that is empty and large enough.
@@ -100,7 +101,21 @@ fn without_digests(description: &Description) -> Description {
 
 /// Every volume with its length, those with parity last.
 pub(super) fn all_volumes(description: &Description) -> impl Iterator<Item = (&str, u64)> {
-    let volumes = description.volumes.iter().map(|volume| (volume.name.as_str(), volume.size_bytes));
+    named_volumes(description).map(|(name, size_bytes, _)| (name, size_bytes))
+}
+
+/// Every volume as a commit record lists it, those with parity last.
+pub(super) fn volume_files(description: &Description) -> impl Iterator<Item = CommittedFile> {
+    named_volumes(description).map(|(name, size_bytes, sha256)| CommittedFile {
+        path: description.id.path_of(name),
+        size_bytes,
+        sha256,
+    })
+}
+
+fn named_volumes(description: &Description) -> impl Iterator<Item = (&str, u64, Sha256)> {
+    let volumes = description.volumes.iter();
+    let volumes = volumes.map(|volume| (volume.name.as_str(), volume.size_bytes, volume.sha256));
     let parity = description.parity.iter().flat_map(|parity| &parity.volumes);
-    volumes.chain(parity.map(|volume| (volume.name.as_str(), volume.size_bytes)))
+    volumes.chain(parity.map(|volume| (volume.name.as_str(), volume.size_bytes, volume.sha256)))
 }

@@ -30,6 +30,9 @@ pub const MAX_VOLUME_BYTES: u64 = 4 * 1024 * 1024 * 1024 - 1;
 /// How large a volume gets when nobody says otherwise: 1 GiB.
 pub const DEFAULT_VOLUME_BYTES: u64 = 1024 * 1024 * 1024;
 
+/// What a file may waste of a stick's last cluster, in bytes (FAT's largest is 64 KiB).
+pub const CLUSTER_BYTES: u64 = 64 * 1024;
+
 /// The most volumes that `V0001.TAR` can number.
 pub(super) const MAX_VOLUMES: usize = 9999;
 

@@ -58,7 +58,7 @@ pub use description::{BlobEntry, Description, Item, ItemFile, PieceEntry, Run, V
 pub use error::{BundleError, Result};
 pub use half::{Gap, HalfBlob, half_blobs};
 pub use id::{BundleId, InvalidId, SiteId};
-pub use layout::{DEFAULT_VOLUME_BYTES, MAX_VOLUME_BYTES};
+pub use layout::{CLUSTER_BYTES, DEFAULT_VOLUME_BYTES, MAX_VOLUME_BYTES};
 pub use letter::{Holding, Letterhead, RegistryState};
 pub use outgoing::{Outgoing, OutgoingBlob};
 pub use pace::{PROBE_BYTES, Speeds, per_second, probe, remove_probe};

@@ -98,6 +98,10 @@ impl Part {
         self.num_missing == 0
     }
 
+    pub(super) fn proof(&self) -> Proof {
+        self.proof
+    }
+
     pub(super) fn list(&self) -> &PieceList {
         &self.list
     }

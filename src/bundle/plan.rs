@@ -1,5 +1,6 @@
 //! What an export will write, to the byte, before it writes anything.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use serde::Serialize;
@@ -8,7 +9,7 @@ use crate::digest::Sha256;
 use crate::disk;
 
 use super::description::Description;
-use super::draft::{Draft, all_volumes, shape};
+use super::draft::{Draft, all_volumes, shape, volume_files};
 use super::error::Result;
 use super::id::BundleId;
 use super::layout::{DEFAULT_VOLUME_BYTES, DESCRIPTION, README};
@@ -208,16 +209,8 @@ impl Plan {
     fn list_bundle(&mut self) -> Result<()> {
         let own_folder = self.description.id.path_of("");
         self.record.files.retain(|file| !file.path.starts_with(&own_folder));
-        let volumes =
-            self.description.volumes.iter().map(|volume| (&volume.name, volume.size_bytes, volume.sha256));
-        let parity = self.description.parity.iter().flat_map(|parity| &parity.volumes);
-        let parity = parity.map(|volume| (&volume.name, volume.size_bytes, volume.sha256));
-        for (name, size_bytes, sha256) in volumes.chain(parity) {
-            if self.share.contains(name) {
-                let path = self.description.id.path_of(name);
-                self.record.files.push(CommittedFile { path, size_bytes, sha256 });
-            }
-        }
+        let own: HashSet<String> = self.share.iter().map(|name| self.description.id.path_of(name)).collect();
+        self.record.files.extend(volume_files(&self.description).filter(|file| own.contains(&file.path)));
         let bytes = self.description.to_bytes()?;
         self.record.files.push(committed(self.description.id.path_of(DESCRIPTION), &bytes));
         Ok(())

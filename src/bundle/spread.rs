@@ -5,15 +5,16 @@
 //! comes back in through the description that the earlier writing returned.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::disk;
 
+use super::clean::bytes_in;
 use super::description::Description;
 use super::draft::{Draft, all_volumes};
 use super::error::{BundleError, Result};
 use super::id::BundleId;
-use super::layout::{BUNDLES, ROOT};
+use super::layout::{BUNDLES, CLUSTER_BYTES, ROOT};
 use super::outgoing::Outgoing;
 use super::plan::{ExportOptions, Plan, new_stick_id, stick_id};
 use super::share::StickShare;
@@ -21,9 +22,6 @@ use super::stick::Stick;
 
 /// What the file system and the small files of a stick take beside the volumes, in bytes.
 const OVERHEAD_BYTES: u64 = 1024 * 1024;
-
-/// What a file may waste of a stick's last cluster, in bytes (FAT's largest is 64 KiB).
-const CLUSTER_BYTES: u64 = 64 * 1024;
 
 /// A stick that takes a share.
 #[derive(Debug, Clone)]
@@ -159,7 +157,8 @@ fn deal(draft: &Draft, berth: &Berth, stick_id: &str, taken: &[StickShare]) -> R
         + draft.trust.as_ref().map_or(0, |(_, bytes)| bytes.len() as u64)
         + OVERHEAD_BYTES;
     let own_folder = folder.join(ROOT).join(BUNDLES).join(description.id.as_str());
-    let free_bytes = disk::free_bytes(folder)? + lying_bytes(&own_folder);
+    // What an export that was cut off left of this very bundle is written over.
+    let free_bytes = disk::free_bytes(folder)? + bytes_in(&own_folder);
     let most_bytes =
         room_bytes.map_or(free_bytes, |most| most.min(free_bytes)).saturating_sub(*reserved_bytes);
     let mut left_bytes = most_bytes.saturating_sub(small_bytes);
@@ -185,10 +184,4 @@ fn deal(draft: &Draft, berth: &Berth, stick_id: &str, taken: &[StickShare]) -> R
     }
     let share = StickShare { stick: stick_id.to_owned(), volumes };
     Ok((!share.volumes.is_empty()).then_some(share))
-}
-
-/// What an export that was cut off left of this very bundle.
-fn lying_bytes(folder: &Path) -> u64 {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
 }

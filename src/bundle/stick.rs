@@ -9,7 +9,7 @@ use crate::disk;
 
 use super::clean;
 use super::description::{Description, MAX_DESCRIPTION_BYTES};
-use super::draft::all_volumes;
+use super::draft::{all_volumes, volume_files};
 use super::error::{BundleError, Result, io_error};
 use super::id::{BundleId, SiteId};
 use super::layout::{BUNDLES, DESCRIPTION, ROOT, SLOTS, TRUST};
@@ -331,22 +331,12 @@ impl Stick {
         let mut files = self.record().map(|record| record.files.clone()).unwrap_or_default();
         let strangers = self.bundles()?.bundles.into_iter().rev();
         for bundle in strangers.filter(|bundle| self.is_unknown(bundle)) {
-            let id = &bundle.description.id;
             // Of a set, only some volumes were copied with it.
             let lies_here = |file: &CommittedFile| {
                 bundle.description.sticks.is_empty() || self.root.join(&file.path).is_file()
             };
-            let volumes = bundle.description.volumes.iter();
-            let volumes = volumes.map(|volume| (&volume.name, volume.size_bytes, volume.sha256));
-            let parity = bundle.description.parity.iter().flat_map(|parity| &parity.volumes);
-            let parity = parity.map(|volume| (&volume.name, volume.size_bytes, volume.sha256));
-            let file = |(name, size_bytes, sha256): (&String, u64, Sha256)| CommittedFile {
-                path: id.path_of(name),
-                size_bytes,
-                sha256,
-            };
-            files.extend(volumes.chain(parity).map(file).filter(lies_here));
-            let (path, size_bytes) = (id.path_of(DESCRIPTION), bundle.description_bytes);
+            files.extend(volume_files(&bundle.description).filter(lies_here));
+            let (path, size_bytes) = (bundle.description.id.path_of(DESCRIPTION), bundle.description_bytes);
             files.push(CommittedFile { path, size_bytes, sha256: bundle.description_digest });
         }
         Ok(files)

@@ -15,7 +15,7 @@ use super::description::{Description, VolumeEntry};
 use super::draft::all_volumes;
 use super::error::{BundleError, Result};
 use super::id::BundleId;
-use super::layout::{BUNDLES, DESCRIPTION, README, ROOT, TRUST};
+use super::layout::{BUNDLES, CLUSTER_BYTES, DESCRIPTION, README, ROOT, TRUST};
 use super::outgoing::nothing;
 use super::parity::{Encoding, ParityTarget, encode};
 use super::plan::{Plan, PlannedFile};
@@ -24,9 +24,6 @@ use super::readme;
 use super::record::{self, CommitRecord, CommittedFile};
 use super::stick::{Stick, is_folder};
 use super::volume::{Copier, Sink, Target};
-
-/// What a file may waste of a stick's last cluster, in bytes (FAT's largest is 64 KiB).
-const CLUSTER_BYTES: u64 = 64 * 1024;
 
 /// What an export did.
 #[derive(Debug, Clone, PartialEq, Serialize)]

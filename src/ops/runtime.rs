@@ -179,9 +179,6 @@ fn signer(home: &Home, held: &Installed) -> Result<Option<Signer>> {
     Ok(known.map(|known| Signer { fingerprint: show_fingerprint(&known.fingerprint) }))
 }
 
-/// What a file may waste of a stick's last cluster, in bytes (FAT's largest is 64 KiB).
-const CLUSTER_BYTES: u64 = 64 * 1024;
-
 /// What an export writes besides packages, and what it finds out about the stick.
 pub(super) struct Extras<'a> {
     stick: &'a Path,
@@ -215,7 +212,7 @@ impl<'a> Extras<'a> {
 
     /// The room that must be left on the stick for what is written besides packages.
     pub(super) fn reserved_bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.size_bytes + CLUSTER_BYTES).sum()
+        self.files.iter().map(|file| file.size_bytes + bundle::CLUSTER_BYTES).sum()
     }
 
     /// Writes localml itself below `BIN`, before the packages, unless this is only a plan.

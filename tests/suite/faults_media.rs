@@ -131,22 +131,21 @@ fn a_range_that_cannot_be_written_is_never_called_safe() {
 
 #[test]
 fn bits_that_flip_anywhere_on_a_stick_install_nothing_wrong_and_the_next_export_heals_it() {
-    let scene = Scene::new(LARGE_BYTES);
-    for seed in 0..rounds(24, 240) {
-        let Some(mut stick) = scene.stick("second") else { return };
-        let mut dice = Dice::new(seed);
-        let files = stick.drive().files();
-        for _ in 0..=dice.below(3) {
-            let (path, size_bytes) = &files[dice.below(files.len() as u64) as usize];
-            stick.drive().flip(path, dice.below(*size_bytes)).unwrap();
-        }
-        stick.replug(Survival::Nothing);
-        check_decayed(&scene, &stick, seed);
-    }
+    check_decay(|stick, dice, path, size_bytes| {
+        stick.drive().flip(path, dice.below(size_bytes)).unwrap();
+    });
 }
 
 #[test]
 fn files_that_are_cut_or_empty_install_nothing_wrong_and_the_next_export_heals_them() {
+    check_decay(|stick, dice, path, size_bytes| {
+        let length = if dice.chance(50) { 0 } else { dice.below(size_bytes) };
+        stick.drive().cut(path, length).unwrap();
+    });
+}
+
+/// Does `harm` to one to three files of a stick, round after round, and checks what comes of it.
+fn check_decay(harm: impl Fn(&FaultFs, &mut Dice, &str, u64)) {
     let scene = Scene::new(LARGE_BYTES);
     for seed in 0..rounds(24, 240) {
         let Some(mut stick) = scene.stick("second") else { return };
@@ -154,8 +153,7 @@ fn files_that_are_cut_or_empty_install_nothing_wrong_and_the_next_export_heals_t
         let files = stick.drive().files();
         for _ in 0..=dice.below(3) {
             let (path, size_bytes) = &files[dice.below(files.len() as u64) as usize];
-            let length = if dice.chance(50) { 0 } else { dice.below(*size_bytes) };
-            stick.drive().cut(path, length).unwrap();
+            harm(&stick, &mut dice, path, *size_bytes);
         }
         stick.replug(Survival::Nothing);
         check_decayed(&scene, &stick, seed);

@@ -127,20 +127,26 @@ fn what_is_not_here_is_named_with_the_command_that_brings_it() {
     assert!(sandbox.ok::<&str>("site", &[]).starts_with("site      set up as village (kit 1.0.0)"));
 }
 
-#[test]
-fn a_registry_that_a_signed_kit_vouches_for_becomes_trusted_from_the_stick() {
-    let sandbox = Sandbox::new();
-    let ministry = Publisher::new(&sandbox, "ministry");
+/// A stick with a kit of the `ngo` whose profile names the registry of a `ministry`, and a law of that one.
+fn kit_that_vouches_for_a_ministry(sandbox: &Sandbox) -> (Publisher<'_>, Publisher<'_>) {
+    let ministry = Publisher::new(sandbox, "ministry");
     ministry.add("law", "1.0.0", &[("law.txt", b"the law")]);
     ministry.publish();
     let registry = format!(
         "[profile]\n[[profile.registry]]\nname = \"ministry\"\nfingerprint = \"{}\"\nurl = \"https://ministry.example/\"\n",
         ministry.fingerprint()
     );
-    let publisher = ngo(&sandbox, &registry);
+    let publisher = ngo(sandbox, &registry);
     ministry.introduce("cafe", ministry.registry().to_str().unwrap());
     sandbox.ok("cafe", &["fetch", "village-kit", "law"]);
     sandbox.ok("cafe", &["--offline", "export", "stick"]);
+    (publisher, ministry)
+}
+
+#[test]
+fn a_registry_that_a_signed_kit_vouches_for_becomes_trusted_from_the_stick() {
+    let sandbox = Sandbox::new();
+    let (publisher, ministry) = kit_that_vouches_for_a_ministry(&sandbox);
 
     // A site that knows neither trusts neither: the kit itself is a stranger there.
     sandbox.run("stranger", &["--offline", "import", "stick"]).failed_with(7);
@@ -260,17 +266,7 @@ fn the_catalogs_kits_name_packages_of_the_catalog_that_fit_8_gb() {
 #[test]
 fn an_older_kit_lets_in_nobody_whom_the_newest_dropped_and_news_stay_news() {
     let sandbox = Sandbox::new();
-    let ministry = Publisher::new(&sandbox, "ministry");
-    ministry.add("law", "1.0.0", &[("law.txt", b"the law")]);
-    ministry.publish();
-    let registry = format!(
-        "[profile]\n[[profile.registry]]\nname = \"ministry\"\nfingerprint = \"{}\"\nurl = \"https://ministry.example/\"\n",
-        ministry.fingerprint()
-    );
-    let publisher = ngo(&sandbox, &registry);
-    ministry.introduce("cafe", ministry.registry().to_str().unwrap());
-    sandbox.ok("cafe", &["fetch", "village-kit", "law"]);
-    sandbox.ok("cafe", &["--offline", "export", "stick"]);
+    let (publisher, _) = kit_that_vouches_for_a_ministry(&sandbox);
     publisher.introduce("informed", publisher.registry().to_str().unwrap());
     publisher.introduce("site", publisher.registry().to_str().unwrap());
     // What the stick brings of the known registry is newer, and stays the news although a kit brings another.

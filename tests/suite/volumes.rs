@@ -9,11 +9,12 @@ use localml::bundle::{self, BundleError, ExportOptions, Outgoing, Plan, Stick};
 use localml::digest::Sha256;
 use localml::progress::Silent;
 use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
-use tar::{EntryType, Header};
+use tar::EntryType;
 
 use crate::support::noise::noise;
 use crate::support::skipped::skip;
 use crate::support::stick::{Desk, DiesAt, files_in, flip};
+use crate::support::tarball;
 
 const MIB: usize = 1 << 20;
 
@@ -291,17 +292,8 @@ fn text_comes_back_from_its_compressed_pieces() {
     assert_eq!(desk.receive(&Silent).unwrap().received.len(), 2);
 }
 
-/// Appends an entry to a volume's bytes.
 fn entry(kind: EntryType, name: &str, bytes: &[u8]) -> Vec<u8> {
-    let mut header = Header::new_ustar();
-    header.as_ustar_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
-    header.set_entry_type(kind);
-    header.set_size(bytes.len() as u64);
-    header.set_cksum();
-    let mut entry = header.as_bytes().to_vec();
-    entry.extend_from_slice(bytes);
-    entry.resize(entry.len().next_multiple_of(512), 0);
-    entry
+    tarball::entry(kind, name.as_bytes(), bytes)
 }
 
 #[test]

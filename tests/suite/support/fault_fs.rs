@@ -189,6 +189,13 @@ fn text(name: &OsStr) -> Result<&str> {
     name.to_str().ok_or(Errno::EINVAL)
 }
 
+/// Makes a file or a folder with the mode that its maker asked for.
+fn make(drive: &mut Drive, (parent, name): (u64, &OsStr), is_folder: bool, mode: u32) -> Result<u64> {
+    let node = drive.make(parent, text(name)?, is_folder)?;
+    drive.node_mut(node)?.mode = (mode & 0o7777) as u16;
+    Ok(node)
+}
+
 fn attributes(drive: &Drive, number: u64) -> Result<FileAttr> {
     let node = drive.node(number)?;
     let (kind, size, nlink) = match &node.kind {
@@ -281,11 +288,7 @@ impl Filesystem for Glue {
         umask: u32,
         reply: ReplyEntry,
     ) {
-        let made = self.entry(|drive| {
-            let node = drive.make(parent.0, text(name)?, true)?;
-            drive.node_mut(node)?.mode = (mode & !umask & 0o7777) as u16;
-            Ok(node)
-        });
+        let made = self.entry(|drive| make(drive, (parent.0, name), true, mode & !umask));
         reply_entry(made, reply);
     }
 
@@ -340,11 +343,7 @@ impl Filesystem for Glue {
         _flags: i32,
         reply: ReplyCreate,
     ) {
-        let made = self.entry(|drive| {
-            let node = drive.make(parent.0, text(name)?, false)?;
-            drive.node_mut(node)?.mode = (mode & !umask & 0o7777) as u16;
-            Ok(node)
-        });
+        let made = self.entry(|drive| make(drive, (parent.0, name), false, mode & !umask));
         match made {
             Ok(attributes) => reply.created(&AT_ONCE, &attributes, Generation(0), FileHandle(0), OPENED),
             Err(error) => reply.error(error),
