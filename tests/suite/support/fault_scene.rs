@@ -151,6 +151,7 @@ fn held(home: &Path) -> Result<Held, String> {
         pieces: at.pieces(),
         packages: at.packages(),
         installed: at.installed(),
+        previous: home.join("previous"),
         fetched: at.fetched(),
     });
     for blob in files_in(&at.blobs()) {
