@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use crate::digest::Sha256;
 use crate::disk;
-use crate::package::{FileEntry, Name, PieceList};
+use crate::package::{FileEntry, MAX_PIECE_BYTES, Name, Piece, PieceList};
 
 use super::Store;
 use super::error::Result;
@@ -63,6 +63,7 @@ impl Store {
             .filter(|file| self.cut_of(file).is_none())
             .filter_map(|file| Some((file.sha256, self.blob_path(&file.sha256, file.size_bytes)?)))
             .collect();
+        uncut.retain(|(_, path)| path.metadata().is_ok_and(|metadata| metadata.len() > 0));
         uncut.sort_unstable();
         uncut.dedup();
         Ok(uncut)
@@ -76,8 +77,12 @@ impl Store {
         Ok(disk::write_atomic(&self.cut_path(blob), pieces.to_text().as_bytes())?)
     }
 
-    /// The pieces of a file: from its publisher's list, else from the one made here.
+    /// The pieces of a file: from its publisher's list, else from the one made here. A small file is one piece.
     fn cut_of(&self, file: &FileEntry) -> Option<PieceList> {
+        if file.pieces.is_none() && file.size_bytes <= MAX_PIECE_BYTES {
+            let whole = Piece { offset: 0, length: file.size_bytes, sha256: file.sha256 };
+            return PieceList::new(vec![whole]).ok();
+        }
         let told = file.pieces.and_then(|digest| self.piece_list(&digest).ok().flatten());
         let made = || PieceList::parse(&fs::read_to_string(self.cut_path(&file.sha256)).ok()?).ok();
         told.or_else(made).filter(|list| list.size_bytes() == file.size_bytes)

@@ -151,8 +151,8 @@ fn held(home: &Path) -> Result<Held, String> {
         pieces: at.pieces(),
         packages: at.packages(),
         installed: at.installed(),
-        previous: home.join("previous"),
         fetched: at.fetched(),
+        previous: at.previous(),
     });
     for blob in files_in(&at.blobs()) {
         let digest = Sha256::of_file(&blob).map_err(|error| error.to_string())?;
