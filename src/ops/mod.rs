@@ -20,6 +20,8 @@ mod indexes;
 mod kit;
 mod kit_import;
 mod letters;
+mod line;
+mod mirrors;
 mod outgoing;
 mod pace;
 mod profile;
@@ -107,8 +109,13 @@ pub use install::{InstallReport, install};
 pub use kit::{MissingMember, SetUp};
 pub use kit_import::TrustedByKit;
 pub use letters::SentBundle;
+pub use line::{LineOptions, LineReport};
 pub use list::{ListReport, ListedMembers, ListedPackage, list};
+<<<<<<< HEAD
 pub use outdated::{BlockedUpgrade, NewerVersion, OutdatedReport, outdated};
+=======
+pub use mirrors::MirrorRules;
+>>>>>>> wire
 pub use overview::{NextCommand, OverviewReport, overview};
 pub use pace::{Pace, PaceSource, StickFacts};
 pub use path::{PathReport, path};
