@@ -111,11 +111,8 @@ pub use kit_import::TrustedByKit;
 pub use letters::SentBundle;
 pub use line::{LineOptions, LineReport};
 pub use list::{ListReport, ListedMembers, ListedPackage, list};
-<<<<<<< HEAD
-pub use outdated::{BlockedUpgrade, NewerVersion, OutdatedReport, outdated};
-=======
 pub use mirrors::MirrorRules;
->>>>>>> wire
+pub use outdated::{BlockedUpgrade, NewerVersion, OutdatedReport, outdated};
 pub use overview::{NextCommand, OverviewReport, overview};
 pub use pace::{Pace, PaceSource, StickFacts};
 pub use path::{PathReport, path};

@@ -17,11 +17,8 @@ use crate::registry::{
 use super::carried;
 use super::error::Result;
 use super::fetcher::{address, explained, fetcher};
-<<<<<<< HEAD
-use super::reuse::gguf_header;
-=======
 use super::line::{Line, LineOptions};
->>>>>>> wire
+use super::reuse::gguf_header;
 
 /// What `init` made.
 #[derive(Debug, Serialize)]
