@@ -14,6 +14,7 @@ use super::network::Network;
 use super::options::Options;
 use super::part::Part;
 use super::resume::stopped;
+use super::reuse::reuse;
 use super::sources::{Sources, jitter};
 use super::staging::{Keeper, Paths};
 use super::watch::Watch;
@@ -46,13 +47,14 @@ impl Errand<'_> {
         let keeper = Keeper::take(&paths, &wanted.name)?;
         let identity = (wanted.digest, wanted.size_bytes);
         // Reading back and finishing cost no line: only the user stops them.
-        let part = Part::open(&paths, identity, wanted.pieces.as_ref(), self.watch.monitor)
+        let mut part = Part::open(&paths, identity, wanted.pieces.as_ref(), self.watch.monitor)
             .map_err(|error| error.about(&wanted.name, 0, wanted.size_bytes))?;
         let reused_bytes = part.kept_bytes();
 
         let task = self.watch.start(&wanted.name, Some(wanted.size_bytes), Unit::Bytes);
         task.advance(reused_bytes);
-        let filled = make_room(&part, wanted, folder);
+        let copied = make_room(&part, wanted, folder)
+            .and_then(|()| reuse(&mut part, &wanted.reuse, &*task, self.watch.monitor));
         let part = Mutex::new(part);
         let dropped = Mutex::new(Vec::new());
         let attempt = Attempt {
@@ -64,12 +66,12 @@ impl Errand<'_> {
             dropped: &dropped,
             lane: 0,
         };
-        let filled = filled.and_then(|()| {
+        let filled = copied.and_then(|copied_bytes| {
             let crew = Crew::new(self.options, &usable(self.network, wanted), &attempt);
-            crew.work(|| self.fill(&attempt, &paths))
+            crew.work(|| self.fill(&attempt, &paths)).map(|filled| (copied_bytes, filled))
         });
         let mut part = part.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let (source, moved) = match filled {
+        let (copied_bytes, (source, moved)) = match filled {
             Ok(filled) => filled,
             Err(error) => {
                 // What cannot be synced now is still there unless the power goes.
@@ -80,7 +82,7 @@ impl Errand<'_> {
         let staged = part.finish(&wanted.name, self.watch.monitor)?;
         let dropped = dropped.into_inner().unwrap_or_else(PoisonError::into_inner);
         let wire_bytes = moved.wire_bytes;
-        Ok(Fetched { staged, wire_bytes, reused_bytes, source, dropped, _keeper: keeper })
+        Ok(Fetched { staged, wire_bytes, reused_bytes, copied_bytes, source, dropped, _keeper: keeper })
     }
 
     /// Asks source after source until nothing is missing; returns the address of the last one.
