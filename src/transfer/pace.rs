@@ -6,8 +6,13 @@ use super::error::TransferError;
 use super::judge::Failure;
 use super::sources::Source;
 
+/// From this rate on, in bytes a second, hashing is what holds a download up on a small computer.
+const FAST_BYTES_PER_SECOND: f64 = 100_000_000.0;
+
 /// Looks at how fast a source is, a span at a time.
 pub(super) struct Pace {
+    begin: Instant,
+    all_bytes: u64,
     since: Instant,
     bytes: u64,
     /// Less than this in a span is too slow; 0 means that nobody else is left to ask.
@@ -18,11 +23,18 @@ pub(super) struct Pace {
 impl Pace {
     pub(super) fn new(source: &Source) -> Self {
         let least_bytes = if source.has_rival { source.least_bytes } else { 0 };
-        Self { since: Instant::now(), bytes: 0, least_bytes, span: source.span }
+        let now = Instant::now();
+        Self { begin: now, all_bytes: 0, since: now, bytes: 0, least_bytes, span: source.span }
     }
 
     pub(super) fn add(&mut self, count: u64) {
         self.bytes += count;
+        self.all_bytes += count;
+    }
+
+    /// True when the source is faster than a processor core can hash twice.
+    pub(super) fn is_fast(&self) -> bool {
+        self.all_bytes as f64 >= FAST_BYTES_PER_SECOND * self.begin.elapsed().as_secs_f64()
     }
 
     /// Leaves the source when a whole span has brought too little.
