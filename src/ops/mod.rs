@@ -20,11 +20,15 @@ mod indexes;
 mod kit;
 mod kit_import;
 mod letters;
+mod line;
+mod mirrors;
+mod nearby;
 mod outgoing;
 mod pace;
 mod profile;
 mod receipt;
 mod removable;
+mod reuse;
 mod revoked;
 mod runtime;
 mod sift;
@@ -48,11 +52,13 @@ mod index;
 mod info;
 mod install;
 mod list;
+mod outdated;
 mod overview;
 mod path;
 mod registry;
 mod remove;
 mod request;
+mod rollback;
 #[cfg(feature = "engine")]
 mod run;
 mod search;
@@ -60,11 +66,13 @@ mod sites;
 mod stick;
 mod stick_clean;
 mod update;
+mod upgrade;
 mod verify;
 
 #[cfg(feature = "index")]
 pub use crate::answer::{Citation, Confidence, Support};
 pub use crate::registry::Courier;
+pub use crate::transfer::DroppedSource;
 pub use adopt::{AdoptOptions, AdoptReport, adopt};
 #[cfg(feature = "index")]
 pub use ask::{Answer, AskEvent, AskOptions, AskReport, Suggestion, ask};
@@ -103,7 +111,10 @@ pub use install::{InstallReport, install};
 pub use kit::{MissingMember, SetUp};
 pub use kit_import::TrustedByKit;
 pub use letters::SentBundle;
+pub use line::{LineOptions, LineReport};
 pub use list::{ListReport, ListedMembers, ListedPackage, list};
+pub use mirrors::MirrorRules;
+pub use outdated::{BlockedUpgrade, NewerVersion, OutdatedReport, outdated};
 pub use overview::{NextCommand, OverviewReport, overview};
 pub use pace::{Pace, PaceSource, StickFacts};
 pub use path::{PathReport, path};
@@ -116,6 +127,7 @@ pub use registry::{
 pub use remove::{RemoveOptions, RemoveReport, remove};
 pub use request::{RequestOptions, RequestReport, ShortRequestReport, request, request_short};
 pub use revoked::RevokedPackage;
+pub use rollback::{RollbackReport, RolledBack, rollback};
 #[cfg(feature = "engine")]
 pub use run::{Conversation, RunOptions, RunReport, run};
 pub use runtime::{RuntimeVerdict, RuntimeVoucher};
@@ -126,4 +138,5 @@ pub use stick::{StickBundle, StickReport, StickVerifyReport, stick_info, stick_v
 pub use stick_clean::{CleanOptions, CleanReport, CleanedBundle, KeptBundle, stick_clean};
 pub use stick_trust::{ImportedTrust, UnknownRoot};
 pub use update::{FailedRegistry, UpdateOptions, UpdateReport, UpdatedRegistry, update};
+pub use upgrade::{UpgradeReport, upgrade};
 pub use verify::{DamagedFile, VerifiedPackage, VerifyReport, verify};

@@ -1,13 +1,11 @@
 //! `registry`: make one, generate it from manifests, sign it, add it by its fingerprint.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::Serialize;
 
 use crate::digest::Sha256;
-use crate::gguf::Header;
 use crate::home::Home;
 use crate::package::{Name, Variant};
 use crate::progress::Monitor;
@@ -15,11 +13,12 @@ use crate::registry::{
     self, Addition, BuildOptions, Built, Fetch, FolderFetch, Initialised, Outcome, Quorum, RotateOptions,
     Rotated, SignOptions, Signed, fingerprint_of,
 };
-use crate::transfer::{Client, Options};
 
 use super::carried;
 use super::error::Result;
 use super::fetcher::{address, explained, fetcher};
+use super::line::{Line, LineOptions};
+use super::reuse::gguf_header;
 
 /// What `init` made.
 #[derive(Debug, Serialize)]
@@ -82,8 +81,8 @@ pub struct AddOptions {
     pub address: String,
     /// What the publisher said its fingerprint is.
     pub fingerprint: Option<String>,
-    /// Refuses the network.
-    pub is_offline: bool,
+    /// What the line may cost, and where else to ask.
+    pub line: LineOptions,
 }
 
 /// Makes keys and the root of a new registry.
@@ -139,7 +138,7 @@ pub fn registry_add(home: &Home, options: &AddOptions, monitor: &dyn Monitor) ->
     let name = options.name.clone();
     let fingerprint = options.fingerprint.as_deref().map(registry::parse_fingerprint).transpose()?;
     let mut url = address(&options.address)?;
-    let client = Client::new(Options { is_offline: options.is_offline, ..Options::default() });
+    let line = Line::open(home, &options.line)?;
     let carried = match url.to_file_path() {
         Ok(folder) => carried::find(&folder, &name, fingerprint.as_ref())?,
         Err(()) => None,
@@ -149,7 +148,7 @@ pub fn registry_add(home: &Home, options: &AddOptions, monitor: &dyn Monitor) ->
             url = carried.address().unwrap_or(url);
             Box::new(carried)
         }
-        None => fetcher(&url, &client, monitor)?,
+        None => fetcher(&url, line.client(), monitor)?,
     };
     let folder = home.registries().join(name.as_str());
     let addition = Addition { name: name.clone(), url: url.clone(), fingerprint };
@@ -162,19 +161,10 @@ pub fn registry_add(home: &Home, options: &AddOptions, monitor: &dyn Monitor) ->
 /// What a published file says of itself: a GGUF's shape, and where its large parts begin.
 fn inspect(path: &Path, variant: &mut Variant) -> std::result::Result<Vec<u64>, String> {
     let is_gguf = variant.files.iter().any(|file| file.path.as_str().ends_with(".gguf"));
-    if !is_gguf || !starts_as_gguf(path)? {
+    if !is_gguf {
         return Ok(Vec::new());
     }
-    let mut file = File::open(path).map_err(|error| error.to_string())?;
-    let size_bytes = file.metadata().map_err(|error| error.to_string())?.len();
-    let header = Header::read(&mut file, size_bytes).map_err(|error| error.to_string())?;
+    let Some(header) = gguf_header(path)? else { return Ok(Vec::new()) };
     variant.shape = Some(header.shape());
     Ok(header.piece_boundaries())
-}
-
-fn starts_as_gguf(path: &Path) -> std::result::Result<bool, String> {
-    use std::io::Read as _;
-    let mut magic = [0; 4];
-    let mut file = File::open(path).map_err(|error| error.to_string())?;
-    Ok(file.read_exact(&mut magic).is_ok() && &magic == b"GGUF")
 }

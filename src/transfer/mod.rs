@@ -3,7 +3,7 @@
 //! # What is promised
 //!
 //! * **Killed at any instant** (`kill -9`, Ctrl-C, the session closed): the next run fetches at most 4 MiB again. After every
-//!   1 MiB a line goes into the journal beside the part file, after the bytes it speaks of; 2 MiB more may be waiting in memory
+//!   256 KiB a line goes into the journal beside the part file, after the bytes it speaks of; 2 MiB more may be waiting in memory
 //!   (and some in the kernel's socket) when the disk is slower than the line.
 //! * **Power cut**: what came since the last sync is fetched again. Part file and journal are synced in the background every
 //!   2 seconds in which something comes, and at once when a connection breaks or a fetch ends early.
@@ -12,8 +12,12 @@
 //! * **Nothing is mixed.** A range is asked for with `If-Range`, and overlaps what is there by 1 KiB, which is compared. A
 //!   server that sends the whole file instead has it compared byte for byte up to where the part file ends, or to where the two
 //!   part ways. The sha256 of the whole decides in the end.
+//! * **Pieces are hashed as they come**, so that who sends a wrong one is left after it. Only on a line of 100 MB a second and more,
+//!   where no budget counts, the pieces behind the first ones of a body are left to the digest of the whole; where that is wrong,
+//!   each is hashed then, and the wrong ones are fetched again.
 //! * **No piece of another's making**: a web page, a compressed body, a body of another length is refused
 //!   before one byte of it is written.
+//! * **What is here is not fetched**: a piece that another file on this machine holds is read, hashed and copied.
 //! * **Nothing is deleted because a check failed once**: a whole file with the wrong digest is kept as `.suspect`.
 //!
 //! # Files, in the staging folder
@@ -35,12 +39,21 @@ mod error;
 mod options;
 
 mod attempt;
+mod crew;
+mod doubts;
 mod fetch;
+mod gaps;
 mod sources;
+
+mod mirror;
+mod purse;
+mod toll;
+mod watch;
 
 mod journal;
 mod part;
 mod resume;
+mod reuse;
 mod staging;
 mod syncer;
 mod writer;
@@ -48,9 +61,13 @@ mod writer;
 mod judge;
 mod local;
 mod network;
+mod pace;
 mod rate;
 mod reply;
 
-pub use client::{Client, Fetched, Wanted};
+pub use client::{Client, DroppedSource, Fetched, Wanted};
 pub use error::{Mismatch, Result, TransferError};
+pub use mirror::{InvalidMirror, Mirror, folder_address};
 pub use options::Options;
+pub use purse::Purse;
+pub use reuse::Reusable;

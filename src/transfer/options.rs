@@ -1,6 +1,8 @@
 //! How patient and how greedy a client is.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use super::mirror::Mirror;
 
 /// Settings of a client; the defaults suit a slow, failing line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +17,22 @@ pub struct Options {
     pub max_retries: u32,
     /// Delay before the first retry; each later one is twice as long, up to 30 s, minus a random part of up to half.
     pub first_delay: Duration,
+    /// A source slower than this, in bytes a second, makes way for one that was not asked yet; 0 waits for any.
+    pub slow_bytes_per_second: u64,
+    /// How long a source is watched before it counts as slow.
+    pub slow_span: Duration,
+    /// From this rate on, in bytes a second, pieces are not hashed one by one but stand or fall with the whole.
+    pub hasty_bytes_per_second: u64,
     /// The most bytes a second over all connections of this client; `None` means as many as come.
     pub limit_bytes_per_second: Option<u64>,
+    /// When all must be over; `None` means whenever it is done.
+    pub deadline: Option<Instant>,
+    /// Where published addresses are looked for first.
+    pub mirrors: Vec<Mirror>,
+    /// Addresses that end where a blob's digest begins; asked before all others.
+    pub peers: Vec<url::Url>,
+    /// How many connections one file may take; `None` lets the line decide.
+    pub num_connections: Option<u32>,
 }
 
 impl Default for Options {
@@ -27,7 +43,14 @@ impl Default for Options {
             silence_timeout: Duration::from_secs(60),
             max_retries: 5,
             first_delay: Duration::from_secs(1),
+            slow_bytes_per_second: 16 * 1024,
+            slow_span: Duration::from_secs(10),
+            hasty_bytes_per_second: 100_000_000,
             limit_bytes_per_second: None,
+            deadline: None,
+            mirrors: Vec::new(),
+            peers: Vec::new(),
+            num_connections: None,
         }
     }
 }
