@@ -12,13 +12,14 @@ use crate::home::Home;
 use crate::package::{FileEntry, Name, PackageRef, PieceList, VariantId, Version};
 use crate::progress::Monitor;
 use crate::store::Store;
-use crate::transfer::{self, Client, Wanted};
+use crate::transfer::{Client, Wanted};
 
 use super::choice::{Choice, Chosen, Sources, Terms, choose, missing_bytes};
 use super::error::{Error, Result, While as _};
 use super::fitting::Fitting;
 use super::indexes;
 use super::kit::MissingMember;
+use super::line::{self, Line, LineOptions, LineReport};
 use super::site;
 
 /// Room that is left free on the disk beside what is fetched, in bytes.
@@ -32,8 +33,8 @@ const MAX_PIECE_LIST_BYTES: u64 = 16 * 1024 * 1024;
 pub struct FetchOptions {
     /// Only say what it would cost.
     pub is_plan: bool,
-    /// Open no network connection.
-    pub is_offline: bool,
+    /// What the line may cost, and where else to ask.
+    pub line: LineOptions,
     /// Fetch also what does not fit this machine's memory.
     pub ignores_fit: bool,
     /// Use an index that is very old.
@@ -55,6 +56,8 @@ pub struct FetchReport {
     pub missing: Vec<MissingMember>,
     /// True when nothing was done yet.
     pub is_plan: bool,
+    /// What the line cost, and what it may still cost.
+    pub line: LineReport,
 }
 
 /// One package of a report.
@@ -109,18 +112,20 @@ pub(super) fn fetch_choices(
     let Chosen { choices, missing } = choose(packages, &indexes::load(home)?, &store, &terms)?;
     let mut report = FetchReport { missing, ..report_of(&choices, &store, options.is_plan) };
     if options.is_plan {
+        report.line = line::look(home, &options.line)?;
         return Ok(report);
     }
     check_room(home, &choices, &store)?;
-    let client = Client::new(transfer::Options { is_offline: options.is_offline, ..Default::default() });
+    let line = Line::open(home, &options.line)?;
     for choice in choices.iter().filter(|choice| !choice.is_installed) {
         for (file, sources) in choice.missing(&store) {
             let deed = || format!("could not fetch `{}`", choice.name());
             report.wire_bytes +=
-                fetch_file(home, &store, &client, file, sources, monitor).while_doing(deed)?;
+                fetch_file(home, &store, line.client(), file, sources, monitor).while_doing(deed)?;
         }
         arrive(&store, choice)?;
     }
+    report.line = line.report();
     Ok(report)
 }
 
@@ -146,6 +151,7 @@ fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> FetchReport {
         saved_bytes: all_bytes.saturating_sub(missing_bytes),
         missing: Vec::new(),
         is_plan,
+        line: LineReport::default(),
     }
 }
 
@@ -212,7 +218,7 @@ fn piece_list(
     }
     let bytes = match client.get(url, MAX_PIECE_LIST_BYTES, monitor) {
         Ok(bytes) => bytes,
-        Err(error) if monitor.is_cancelled() => return Err(error.into()),
+        Err(error) if error.ends_the_run() => return Err(error.into()),
         // It only saves data later; the file itself does not need it.
         Err(_) => return Ok(None),
     };

@@ -38,6 +38,11 @@ mod attempt;
 mod fetch;
 mod sources;
 
+mod mirror;
+mod purse;
+mod toll;
+mod watch;
+
 mod journal;
 mod part;
 mod resume;
@@ -53,4 +58,6 @@ mod reply;
 
 pub use client::{Client, Fetched, Wanted};
 pub use error::{Mismatch, Result, TransferError};
+pub use mirror::{InvalidMirror, Mirror, folder_address};
 pub use options::Options;
+pub use purse::Purse;
