@@ -23,7 +23,7 @@ use super::line::{self, Line, LineOptions, LineReport};
 use super::site;
 
 /// Room that is left free on the disk beside what is fetched, in bytes.
-const SPARE_BYTES: u64 = 64 * 1024 * 1024;
+pub(super) const SPARE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The longest piece list that is accepted, in bytes: 64 GiB in pieces of 4 MiB, with ample reserve.
 const MAX_PIECE_LIST_BYTES: u64 = 16 * 1024 * 1024;
@@ -118,15 +118,31 @@ pub(super) fn fetch_choices(
     check_room(home, &choices, &store)?;
     let line = Line::open(home, &options.line)?;
     for choice in choices.iter().filter(|choice| !choice.is_installed) {
-        for (file, sources) in choice.missing(&store) {
-            let deed = || format!("could not fetch `{}`", choice.name());
-            report.wire_bytes +=
-                fetch_file(home, &store, line.client(), file, sources, monitor).while_doing(deed)?;
-        }
+        report.wire_bytes += bring(home, &store, &line, choice, monitor)?;
         arrive(&store, choice)?;
     }
     report.line = line.report();
     Ok(report)
+}
+
+/// Brings what is missing of one choice into the store, over a line that is open; returns the bytes that came
+/// over it. The caller holds the home's lock.
+///
+/// # Errors
+/// As `fetch`.
+pub(super) fn bring(
+    home: &Home,
+    store: &Store,
+    line: &Line,
+    choice: &Choice,
+    monitor: &dyn Monitor,
+) -> Result<u64> {
+    let mut wire_bytes = 0;
+    for (file, sources) in choice.missing(store) {
+        let deed = || format!("could not fetch `{}`", choice.name());
+        wire_bytes += fetch_file(home, store, line.client(), file, sources, monitor).while_doing(deed)?;
+    }
+    Ok(wire_bytes)
 }
 
 fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> FetchReport {
@@ -174,7 +190,7 @@ fn check_room(home: &Home, choices: &[Choice], store: &Store) -> Result<()> {
 }
 
 /// The room that the part file of an earlier try takes on the disk; holes in it take none.
-fn staged_bytes(home: &Home, file: &FileEntry) -> u64 {
+pub(super) fn staged_bytes(home: &Home, file: &FileEntry) -> u64 {
     let part = home.staging().join(format!("{}.part", file.sha256));
     let allocated = std::fs::metadata(part).map_or(0, |metadata| metadata.blocks().saturating_mul(512));
     allocated.min(file.size_bytes)

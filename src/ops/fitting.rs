@@ -41,13 +41,16 @@ impl Fitting {
 
     /// The publisher's first build that fits; when none does, the smallest, which `check` then judges.
     pub(super) fn pick<'a>(&self, manifest: &'a Manifest) -> Result<&'a Variant> {
-        let suits = |variant: &&Variant| {
-            self.is_for_this_platform(variant) && self.verdict(manifest, variant).1 != Verdict::TooBig
-        };
+        let suits = |variant: &&Variant| self.suits(manifest, variant);
         let smallest = || manifest.variants.iter().min_by_key(|variant| variant.size_bytes());
         manifest.variants.iter().find(suits).or_else(smallest).ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("`{}` has no build", manifest.package.name))
         })
+    }
+
+    /// True for a build that runs there.
+    pub(super) fn suits(&self, manifest: &Manifest, variant: &Variant) -> bool {
+        self.is_for_this_platform(variant) && self.verdict(manifest, variant).1 != Verdict::TooBig
     }
 
     /// Refuses a model that cannot run here.

@@ -32,6 +32,7 @@ mod runtime;
 mod sift;
 mod site;
 mod stick_trust;
+mod wishlist;
 
 mod adopt;
 #[cfg(feature = "index")]
@@ -61,6 +62,7 @@ mod search;
 mod sites;
 mod stick;
 mod stick_clean;
+mod sync;
 mod update;
 mod verify;
 
@@ -129,5 +131,9 @@ pub use sites::{OutdatedPackage, SiteReport, SitesOptions, SitesReport, sites};
 pub use stick::{StickBundle, StickReport, StickVerifyReport, stick_info, stick_verify};
 pub use stick_clean::{CleanOptions, CleanReport, CleanedBundle, KeptBundle, stick_clean};
 pub use stick_trust::{ImportedTrust, UnknownRoot};
+pub use sync::{
+    BroughtPackage, End, Reason, Shortage, State, SyncOptions, SyncReport, SyncedPackage, SyncedSite,
+    UnmetWish, sync,
+};
 pub use update::{FailedRegistry, UpdateOptions, UpdateReport, UpdatedRegistry, update};
 pub use verify::{DamagedFile, VerifiedPackage, VerifyReport, verify};

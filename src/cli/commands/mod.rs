@@ -31,6 +31,7 @@ mod run;
 mod search;
 mod sites;
 mod stick;
+mod sync;
 mod update;
 mod verify;
 
@@ -61,6 +62,7 @@ pub(crate) enum Command {
     Info(info::Args),
     Fetch(fetch::Args),
     Install(install::Args),
+    Sync(sync::Args),
     List(list::Args),
     Path(path::Args),
     Verify(verify::Args),
@@ -101,6 +103,7 @@ pub(crate) fn run(command: Option<&Command>, context: &Context) -> Result<Outcom
         Command::Info(args) => info::run(args, context),
         Command::Fetch(args) => fetch::run(args, context),
         Command::Install(args) => install::run(args, context),
+        Command::Sync(args) => sync::run(args, context),
         Command::List(args) => list::run(args, context),
         Command::Path(args) => path::run(args, context),
         Command::Verify(args) => verify::run(args, context),

@@ -119,12 +119,31 @@ pub(super) struct Step {
 
 /// Puts all open loads into an order, and says of each whether it fits beside those before it.
 pub(super) fn draw(loads: &[Load], limits: &Limits) -> Vec<Step> {
+    let mut steps = Vec::new();
+    walk(loads, limits, &mut |step| {
+        steps.push(step);
+        true
+    });
+    steps
+}
+
+/// The first step that fits.
+pub(super) fn first_fitting(loads: &[Load], limits: &Limits) -> Option<Step> {
+    let mut found = None;
+    walk(loads, limits, &mut |step| {
+        found = Some(step).filter(|step| step.shortage.is_none());
+        found.is_none()
+    });
+    found
+}
+
+/// Hands over step after step, as long as `goes_on` says so.
+fn walk(loads: &[Load], limits: &Limits, goes_on: &mut dyn FnMut(Step) -> bool) {
     let mut left = *limits;
     let mut paid: HashSet<Sha256> = HashSet::new();
     let mut taken = vec![false; loads.len()];
     let mut open: Vec<usize> =
         (0..loads.len()).filter(|&index| loads[index].is_root && loads[index].is_open).collect();
-    let mut steps = Vec::new();
     while let Some(place) = cheapest(&open, loads, &taken, (&paid, limits)) {
         let root = open.remove(place);
         if taken[root] {
@@ -138,9 +157,10 @@ pub(super) fn draw(loads: &[Load], limits: &Limits) -> Vec<Step> {
             members.iter().for_each(|&member| taken[member] = true);
             paid.extend(members.iter().flat_map(|&member| &loads[member].fetch).map(|(digest, _)| digest));
         }
-        steps.push(Step { members, cost, shortage });
+        if !goes_on(Step { members, cost, shortage }) {
+            return;
+        }
     }
-    steps
 }
 
 /// How long a cost takes, in seconds; what nobody can tell counts as nothing.
