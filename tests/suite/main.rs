@@ -10,6 +10,7 @@ mod support;
 
 #[cfg(all(feature = "engine", feature = "index"))]
 mod ask;
+mod cafe;
 mod catalog;
 mod clocks;
 mod command_line;
