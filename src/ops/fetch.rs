@@ -12,7 +12,7 @@ use crate::home::Home;
 use crate::package::{FileEntry, Name, PackageRef, PieceList, VariantId, Version};
 use crate::progress::Monitor;
 use crate::store::Store;
-use crate::transfer::{Client, Wanted};
+use crate::transfer::{Client, DroppedSource, Fetched, Wanted};
 
 use super::choice::{Choice, Chosen, Sources, Terms, choose, missing_bytes};
 use super::error::{Error, Result, While as _};
@@ -20,6 +20,7 @@ use super::fitting::Fitting;
 use super::indexes;
 use super::kit::MissingMember;
 use super::line::{self, Line, LineOptions, LineReport};
+use super::reuse;
 use super::site;
 
 /// Room that is left free on the disk beside what is fetched, in bytes.
@@ -46,16 +47,22 @@ pub struct FetchOptions {
 pub struct FetchReport {
     /// The packages, with what each depends on.
     pub packages: Vec<FetchedPackage>,
-    /// The bytes that were missing.
+    /// The bytes that were missing, after what lies here in other files was reused.
     pub missing_bytes: u64,
+    /// The bytes that were copied from other files here, piece by piece.
+    pub reused_bytes: u64,
     /// The bytes that came over the wire.
     pub wire_bytes: u64,
     /// The bytes of these packages that did not have to be fetched.
     pub saved_bytes: u64,
     /// Members of kits that no registry known here has.
     pub missing: Vec<MissingMember>,
+    /// True when it may cost less: which pieces are new is told only when the network is asked.
+    pub is_upper_bound: bool,
     /// True when nothing was done yet.
     pub is_plan: bool,
+    /// The sources that were left for what they sent.
+    pub dropped: Vec<DroppedSource>,
     /// What the line cost, and what it may still cost.
     pub line: LineReport,
 }
@@ -71,6 +78,14 @@ pub struct FetchedPackage {
     pub variant: VariantId,
     /// The bytes of its files.
     pub size_bytes: u64,
+    /// The bytes that were missing, after reuse.
+    pub missing_bytes: u64,
+    /// The bytes that were copied from other files here.
+    pub reused_bytes: u64,
+    /// True when it may cost less than `missing_bytes`.
+    pub is_upper_bound: bool,
+    /// False in a plan when budget or time will not do for it, after those before it.
+    pub fits: bool,
     /// Its licence.
     pub license: String,
     /// True when the licence forbids some uses.
@@ -106,27 +121,42 @@ pub(super) fn fetch_choices(
 ) -> Result<FetchReport> {
     let store = site::store(home);
     // Held from the choice to the last record, so that nobody removes in between what this counts on.
-    let _lock = if options.is_plan { None } else { Some(site::lock(home)?) };
+    let _lock = if options.is_plan { None } else { Some(site::lock_in_turn(home, monitor)?) };
     let fitting = Fitting::here(options.ignores_fit);
     let terms = Terms { fitting, accepts_stale: options.accepts_stale, monitor };
     let Chosen { choices, missing } = choose(packages, &indexes::load(home)?, &store, &terms)?;
     let mut report = FetchReport { missing, ..report_of(&choices, &store, options.is_plan) };
     if options.is_plan {
+        let asking = reuse::line_for_plan(home, &options.line)?;
+        let client = asking.as_ref().map(Line::client);
+        reuse::plan(&mut report, &choices, &store, client, monitor)?;
         report.line = line::look(home, &options.line)?;
+        mark_what_fits(&mut report);
         return Ok(report);
     }
     check_room(home, &choices, &store)?;
     let line = Line::open(home, &options.line)?;
-    for choice in choices.iter().filter(|choice| !choice.is_installed) {
-        report.wire_bytes += bring(home, &store, &line, choice, monitor)?;
+    let desk = Desk { home, store: &store, client: line.client(), monitor };
+    let packages = report.packages.iter_mut();
+    for (choice, package) in choices.iter().zip(packages).filter(|(choice, _)| !choice.is_installed) {
+        for (file, sources) in choice.missing(&store) {
+            let deed = || format!("could not fetch `{}`", choice.name());
+            let fetched = fetch_file(&desk, choice.name(), file, sources).while_doing(deed)?;
+            report.wire_bytes += fetched.wire_bytes;
+            report.reused_bytes += fetched.copied_bytes;
+            report.dropped.extend(fetched.dropped);
+            reuse::note(package, fetched.copied_bytes);
+        }
         arrive(&store, choice)?;
     }
+    report.missing_bytes -= report.reused_bytes.min(report.missing_bytes);
+    report.saved_bytes += report.reused_bytes;
     report.line = line.report();
     Ok(report)
 }
 
-/// Brings what is missing of one choice into the store, over a line that is open; returns the bytes that came
-/// over it. The caller holds the home's lock.
+/// Brings what is missing of one choice into the store, over a line that is open. The caller holds the home's
+/// lock.
 ///
 /// # Errors
 /// As `fetch`.
@@ -136,16 +166,25 @@ pub(super) fn bring(
     line: &Line,
     choice: &Choice,
     monitor: &dyn Monitor,
-) -> Result<u64> {
-    let mut wire_bytes = 0;
+) -> Result<()> {
+    let desk = Desk { home, store, client: line.client(), monitor };
     for (file, sources) in choice.missing(store) {
         let deed = || format!("could not fetch `{}`", choice.name());
-        wire_bytes += fetch_file(home, store, line.client(), file, sources, monitor).while_doing(deed)?;
+        fetch_file(&desk, choice.name(), file, sources).while_doing(deed)?;
     }
-    Ok(wire_bytes)
+    Ok(())
 }
 
-fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> FetchReport {
+/// In a plan: which packages the budget and the time will do for, in the order in which they would be fetched.
+fn mark_what_fits(report: &mut FetchReport) {
+    let mut bytes = 0;
+    for package in &mut report.packages {
+        bytes += package.missing_bytes;
+        package.fits = report.line.is_enough_for(bytes);
+    }
+}
+
+pub(super) fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> FetchReport {
     let missing_bytes = missing_bytes(choices, store);
     let packages: Vec<FetchedPackage> = choices
         .iter()
@@ -154,6 +193,10 @@ fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> FetchReport {
             version: choice.manifest.package.version.clone(),
             variant: choice.variant.id.clone(),
             size_bytes: choice.variant.size_bytes(),
+            missing_bytes: choice.missing(store).iter().map(|(file, _)| file.size_bytes).sum(),
+            reused_bytes: 0,
+            is_upper_bound: false,
+            fits: true,
             license: choice.manifest.package.license.clone(),
             is_restricted: choice.manifest.package.restricted,
             was_installed: choice.is_installed,
@@ -163,10 +206,13 @@ fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> FetchReport {
     FetchReport {
         packages,
         missing_bytes,
+        reused_bytes: 0,
+        is_upper_bound: false,
         wire_bytes: 0,
         saved_bytes: all_bytes.saturating_sub(missing_bytes),
         missing: Vec::new(),
         is_plan,
+        dropped: Vec::new(),
         line: LineReport::default(),
     }
 }
@@ -196,29 +242,39 @@ pub(super) fn staged_bytes(home: &Home, file: &FileEntry) -> u64 {
     allocated.min(file.size_bytes)
 }
 
-fn fetch_file(
-    home: &Home,
-    store: &Store,
-    client: &Client,
-    file: &FileEntry,
-    sources: &Sources,
-    monitor: &dyn Monitor,
-) -> Result<u64> {
+/// What every file of a fetch needs.
+struct Desk<'a> {
+    home: &'a Home,
+    store: &'a Store,
+    client: &'a Client,
+    monitor: &'a dyn Monitor,
+}
+
+fn fetch_file(desk: &Desk<'_>, package: &Name, file: &FileEntry, sources: &Sources) -> Result<Fetched> {
+    let Desk { home, store, client, monitor } = *desk;
     let pieces = piece_list(store, client, file, sources, monitor)?;
+    let reuse = match &pieces {
+        Some(list) => {
+            reuse::cut_what_is_here(store, package, monitor)?;
+            reuse::pieces_here(store, list)?
+        }
+        None => Vec::new(),
+    };
     let wanted = Wanted {
         name: file.path.to_string(),
         digest: file.sha256,
         size_bytes: file.size_bytes,
         sources: sources.file.clone(),
         pieces,
+        reuse,
     };
     let fetched = client.fetch(&wanted, &home.staging(), monitor)?;
     store.adopt(&fetched.staged, &file.sha256)?;
-    Ok(fetched.wire_bytes)
+    Ok(fetched)
 }
 
 /// The file's piece list: from the store, else from the registry. Without one the file is still checked whole.
-fn piece_list(
+pub(super) fn piece_list(
     store: &Store,
     client: &Client,
     file: &FileEntry,

@@ -27,6 +27,7 @@ mod pace;
 mod profile;
 mod receipt;
 mod removable;
+mod reuse;
 mod revoked;
 mod runtime;
 mod sift;
@@ -51,11 +52,13 @@ mod index;
 mod info;
 mod install;
 mod list;
+mod outdated;
 mod overview;
 mod path;
 mod registry;
 mod remove;
 mod request;
+mod rollback;
 #[cfg(feature = "engine")]
 mod run;
 mod search;
@@ -64,11 +67,13 @@ mod stick;
 mod stick_clean;
 mod sync;
 mod update;
+mod upgrade;
 mod verify;
 
 #[cfg(feature = "index")]
 pub use crate::answer::{Citation, Confidence, Support};
 pub use crate::registry::Courier;
+pub use crate::transfer::DroppedSource;
 pub use adopt::{AdoptOptions, AdoptReport, adopt};
 #[cfg(feature = "index")]
 pub use ask::{Answer, AskEvent, AskOptions, AskReport, Suggestion, ask};
@@ -110,6 +115,7 @@ pub use letters::SentBundle;
 pub use line::{LineOptions, LineReport};
 pub use list::{ListReport, ListedMembers, ListedPackage, list};
 pub use mirrors::MirrorRules;
+pub use outdated::{BlockedUpgrade, NewerVersion, OutdatedReport, outdated};
 pub use overview::{NextCommand, OverviewReport, overview};
 pub use pace::{Pace, PaceSource, StickFacts};
 pub use path::{PathReport, path};
@@ -122,6 +128,7 @@ pub use registry::{
 pub use remove::{RemoveOptions, RemoveReport, remove};
 pub use request::{RequestOptions, RequestReport, ShortRequestReport, request, request_short};
 pub use revoked::RevokedPackage;
+pub use rollback::{RollbackReport, RolledBack, rollback};
 #[cfg(feature = "engine")]
 pub use run::{Conversation, RunOptions, RunReport, run};
 pub use runtime::{RuntimeVerdict, RuntimeVoucher};
@@ -136,4 +143,5 @@ pub use sync::{
     UnmetWish, sync,
 };
 pub use update::{FailedRegistry, UpdateOptions, UpdateReport, UpdatedRegistry, update};
+pub use upgrade::{UpgradeReport, upgrade};
 pub use verify::{DamagedFile, VerifiedPackage, VerifyReport, verify};

@@ -14,6 +14,7 @@
 //!   part ways. The sha256 of the whole decides in the end.
 //! * **No piece of another's making**: a web page, a compressed body, a body of another length is refused
 //!   before one byte of it is written.
+//! * **What is here is not fetched**: a piece that another file on this machine holds is read, hashed and copied.
 //! * **Nothing is deleted because a check failed once**: a whole file with the wrong digest is kept as `.suspect`.
 //!
 //! # Files, in the staging folder
@@ -35,7 +36,10 @@ mod error;
 mod options;
 
 mod attempt;
+mod crew;
+mod doubts;
 mod fetch;
+mod gaps;
 mod sources;
 
 mod mirror;
@@ -46,6 +50,7 @@ mod watch;
 mod journal;
 mod part;
 mod resume;
+mod reuse;
 mod staging;
 mod syncer;
 mod writer;
@@ -53,11 +58,13 @@ mod writer;
 mod judge;
 mod local;
 mod network;
+mod pace;
 mod rate;
 mod reply;
 
-pub use client::{Client, Fetched, Wanted};
+pub use client::{Client, DroppedSource, Fetched, Wanted};
 pub use error::{Mismatch, Result, TransferError};
 pub use mirror::{InvalidMirror, Mirror, folder_address};
 pub use options::Options;
 pub use purse::Purse;
+pub use reuse::Reusable;

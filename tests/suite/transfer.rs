@@ -49,6 +49,7 @@ impl Cafe {
             size_bytes: bytes.len() as u64,
             sources: vec![self.url(name)],
             pieces: None,
+            reuse: Vec::new(),
         }
     }
 
@@ -675,6 +676,7 @@ fn child_that_fetches_what_its_parent_says() {
         size_bytes: words[2].parse().unwrap(),
         sources: vec![words[0].parse().unwrap()],
         pieces: None,
+        reuse: Vec::new(),
     };
     let fetched = Client::new(hurried()).fetch(&wanted, words[3].as_ref(), &Silent).unwrap();
     assert_eq!(fetched.staged.digest, wanted.digest);

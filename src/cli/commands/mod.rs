@@ -26,6 +26,7 @@ mod path;
 mod registry;
 mod remove;
 mod request;
+mod rollback;
 #[cfg(feature = "engine")]
 mod run;
 mod search;
@@ -33,6 +34,7 @@ mod sites;
 mod stick;
 mod sync;
 mod update;
+mod upgrade;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -63,6 +65,8 @@ pub(crate) enum Command {
     Fetch(fetch::Args),
     Install(install::Args),
     Sync(sync::Args),
+    Upgrade(upgrade::Args),
+    Rollback(rollback::Args),
     List(list::Args),
     Path(path::Args),
     Verify(verify::Args),
@@ -104,6 +108,8 @@ pub(crate) fn run(command: Option<&Command>, context: &Context) -> Result<Outcom
         Command::Fetch(args) => fetch::run(args, context),
         Command::Install(args) => install::run(args, context),
         Command::Sync(args) => sync::run(args, context),
+        Command::Upgrade(args) => upgrade::run(args, context),
+        Command::Rollback(args) => rollback::run(args, context),
         Command::List(args) => list::run(args, context),
         Command::Path(args) => path::run(args, context),
         Command::Verify(args) => verify::run(args, context),
