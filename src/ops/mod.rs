@@ -52,6 +52,7 @@ mod index;
 mod info;
 mod install;
 mod list;
+mod loose;
 mod outdated;
 mod overview;
 mod path;
@@ -114,6 +115,7 @@ pub use kit_import::TrustedByKit;
 pub use letters::SentBundle;
 pub use line::{LineOptions, LineReport};
 pub use list::{ListReport, ListedMembers, ListedPackage, list};
+pub use loose::{LoosePackage, LooseReport, TakenFile, import_loose, is_loose};
 pub use mirrors::MirrorRules;
 pub use outdated::{BlockedUpgrade, NewerVersion, OutdatedReport, outdated};
 pub use overview::{NextCommand, OverviewReport, overview};
@@ -139,8 +141,8 @@ pub use stick::{StickBundle, StickReport, StickVerifyReport, stick_info, stick_v
 pub use stick_clean::{CleanOptions, CleanReport, CleanedBundle, KeptBundle, stick_clean};
 pub use stick_trust::{ImportedTrust, UnknownRoot};
 pub use sync::{
-    BroughtPackage, End, Reason, Shortage, State, SyncOptions, SyncReport, SyncedPackage, SyncedSite,
-    UnmetWish, sync,
+    BroughtPackage, End, ListedFile, NotUpgraded, Reason, Shortage, State, SyncHereReport, SyncListReport,
+    SyncOptions, SyncReport, Synced, SyncedPackage, SyncedSite, UnmetWish, sync, sync_list,
 };
 pub use update::{FailedRegistry, UpdateOptions, UpdateReport, UpdatedRegistry, update};
 pub use upgrade::{UpgradeReport, upgrade};

@@ -51,7 +51,9 @@ impl<'a> Crew<'a> {
         let asked = options.num_connections.map(|count| count as usize);
         let is_shareable = !sources.is_empty() && {
             let part = first.part();
-            !part.is_one_run() && part.missing_bytes() >= LEAST_BYTES && is_affordable(first, part.missing_bytes())
+            !part.is_one_run()
+                && part.missing_bytes() >= LEAST_BYTES
+                && is_affordable(first, part.missing_bytes())
         };
         let num_lanes = if is_shareable { asked.unwrap_or(DEFAULT_LANES) } else { 1 };
         let (is_over, rates) = (AtomicBool::new(false), Mutex::new(Vec::new()));

@@ -76,7 +76,18 @@ impl Part {
         let writer = Writer::start(&file, journal, runs.len() > 1)?;
         let last_sync = Instant::now();
         let paths = paths.clone();
-        let mut part = Self { paths, digest, size_bytes, file, writer, last_sync, runs, origins, wrong, claims: Claims::default() };
+        let mut part = Self {
+            paths,
+            digest,
+            size_bytes,
+            file,
+            writer,
+            last_sync,
+            runs,
+            origins,
+            wrong,
+            claims: Claims::default(),
+        };
         part.catch_up(monitor)?;
         Ok(part)
     }

@@ -30,6 +30,7 @@ mod kills;
 mod kits;
 #[cfg(feature = "index")]
 mod knowledge;
+mod loose;
 mod lost_stick;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
 mod meaning;

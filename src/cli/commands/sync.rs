@@ -9,8 +9,8 @@ use crate::cli::table::table;
 use crate::cli::terminal::size;
 use crate::error::ErrorKind;
 use crate::ops::{
-    End, Error, PaceSource, Reason, Shortage, SiteId, State, SyncOptions, SyncReport, SyncedPackage,
-    UnmetWish, sync,
+    End, Error, PaceSource, Reason, Shortage, SiteId, State, SyncHereReport, SyncListReport, SyncOptions,
+    SyncReport, Synced, SyncedPackage, UnmetWish, sync, sync_list,
 };
 use crate::package::PackageRef;
 
@@ -22,14 +22,20 @@ use super::sites::site_name;
 /// newer versions of what they have, and puts each package on the stick as soon as it is here, the smallest
 /// first. Whenever it ends (done, out of money or time, Ctrl-C), what is on the stick is whole and the stick is
 /// safe to remove. The same command goes on where it stopped, on another day too, and pays for nothing twice.
+///
+/// Without a stick it brings what is installed on this PC up to date, for a site that is online now and then.
+/// `--list FILE` writes down the addresses of what is missing, for a PC on which nothing may be run but a browser
+/// or a download manager; `localml import FOLDER` takes what came.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  localml sync /media/usb --plan\n  localml sync /media/usb --budget 2GB --within 45m\n  localml sync /media/usb clinic-kit --until 18:00\n  localml sync /media/usb --keep localml-handbook"
+    after_help = "Example:\n  localml sync /media/usb --plan\n  localml sync /media/usb --budget 2GB --within 45m\n  localml sync /media/usb clinic-kit --until 18:00\n  localml sync /media/usb --keep localml-handbook\n  localml sync --list /media/usb/missing.html clinic-kit\n  localml sync --budget 200MB"
 )]
 pub(crate) struct Args {
-    /// The folder where the stick is mounted; may be left out when only one is
+    /// The folder where the stick is mounted; may be left out when only one is, or none
+    #[arg(value_name = "STICK")]
     stick: Option<PathBuf>,
     /// Packages and kits to take along this time, for every site of the stick
+    #[arg(value_name = "PACKAGES")]
     packages: Vec<PackageRef>,
     /// Serve this site too, by its newest letter that is known here; may be given again
     #[arg(long, value_name = "ID|NAME")]
@@ -40,6 +46,10 @@ pub(crate) struct Args {
     /// Take a package or kit off your list; may be given again
     #[arg(long, value_name = "PACKAGE")]
     drop: Vec<PackageRef>,
+    /// Only write what is missing to FILE: a page to click for *.html, bare addresses for *.urls (`wget -i`), else
+    /// text that `aria2c -i` takes; with it, packages may be named without a stick
+    #[arg(long, value_name = "FILE", conflicts_with = "plan")]
+    list: Option<PathBuf>,
     /// Say what would be fetched and written, how long it takes and what does not fit; use no network
     #[arg(long)]
     plan: bool,
@@ -65,9 +75,83 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
         is_whole_only: args.only_whole,
         accepts_stale: args.accept_stale,
     };
-    let report = sync(&context.home, &options, &context.terminal)?;
-    context.output.show(&report, text);
-    Ok(outcome(&report))
+    if let Some(list) = &args.list {
+        let report = sync_list(&context.home, &without_stick(options), list, &context.terminal)?;
+        context.output.show(&report, list_text);
+        let is_all = report.unmet.is_empty() && report.files.iter().all(|file| !file.urls.is_empty());
+        return Ok(if is_all { Outcome::Done } else { Outcome::Problems });
+    }
+    let synced = sync(&context.home, &options, &context.terminal)?;
+    context.output.show(&synced, |synced| match synced {
+        Synced::Stick(report) => text(report),
+        Synced::Here(report) => here_text(report),
+    });
+    Ok(match &synced {
+        Synced::Stick(report) => outcome(report),
+        Synced::Here(report) => here_outcome(report),
+    })
+}
+
+/// For a list no stick is needed: what is no folder is then the first package.
+fn without_stick(options: SyncOptions) -> SyncOptions {
+    let first = options.stick.as_ref().filter(|stick| !stick.exists());
+    match first.and_then(|first| first.to_str()?.parse::<PackageRef>().ok()) {
+        Some(package) => {
+            let packages = [vec![package], options.packages].concat();
+            SyncOptions { stick: None, packages, ..options }
+        }
+        None => options,
+    }
+}
+
+fn list_text(report: &SyncListReport) -> String {
+    let mut text = String::new();
+    for file in &report.files {
+        let bytes = file.size_bytes.map_or_else(|| "small".to_owned(), size);
+        let what = if file.is_piece_list { "piece list of " } else { "" };
+        let address = file.urls.first().map_or("no address on the net is known", String::as_str);
+        text.push_str(&format!("{bytes}  {}  {what}{}  {address}\n", file.package, file.path));
+    }
+    for wish in &report.unmet {
+        let hint = wish.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        text.push_str(&format!("NOT TO BE HAD {}: {}{hint}\n", wish.package, wish.reason));
+    }
+    let list = report.list.display();
+    text + &match report.files.is_empty() {
+        true => "nothing is missing; no list was written\n".to_owned(),
+        false => format!(
+            "{} in {} files stand in `{list}`; bring what came of them back with `localml import FOLDER`\n",
+            size(report.size_bytes),
+            report.files.len()
+        ),
+    }
+}
+
+fn here_outcome(report: &SyncHereReport) -> Outcome {
+    match (report.left.is_empty(), report.installed.is_empty()) {
+        (true, _) => Outcome::Done,
+        (false, true) if report.left.iter().all(|left| left.is_limit) => Outcome::Bad(ErrorKind::NoRoom),
+        (false, _) => Outcome::Problems,
+    }
+}
+
+fn here_text(report: &SyncHereReport) -> String {
+    let mut text = String::new();
+    for newer in &report.upgrades {
+        let is_done = report.installed.contains(&newer.name);
+        let verb = if is_done { "upgraded" } else { "newer" };
+        let (name, from, to) = (&newer.name, &newer.installed, &newer.newest);
+        text.push_str(&format!("{verb}  {name} {from} to {to}, {}\n", size(newer.missing_bytes)));
+    }
+    for left in &report.left {
+        let hint = left.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        text.push_str(&format!("STAYS {}: {}{hint}\n", left.name, left.reason));
+    }
+    if report.upgrades.is_empty() {
+        text.push_str("everything that is installed is the newest known\n");
+    }
+    text.extend(report.next.iter().map(|command| format!("next: {command}\n")));
+    text
 }
 
 fn outcome(report: &SyncReport) -> Outcome {

@@ -1,5 +1,6 @@
 //! The trip itself: fetch one step, put it on the stick, look at what is left of time and money, and again.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::bundle::{BundleId, DEFAULT_VOLUME_BYTES, SiteId};
@@ -18,8 +19,9 @@ use crate::progress::Monitor;
 use super::Desk;
 use super::errand::{Errand, Gathering, keep, told};
 use super::listen::Until;
-use super::plan::{Cost, Limits, Load, Shortage, Step, draw, first_fitting, seconds, stick_seconds};
-use super::report::{BroughtPackage, End, State, SyncReport, SyncedPackage, SyncedSite};
+use super::outline::Outline;
+use super::plan::{Cost, Limits, Load, Shortage, Step, draw, first_fitting, stick_seconds};
+use super::report::{End, State, SyncReport};
 
 /// Packages of fewer bytes may share a bundle, and no bundle of several has more, in bytes.
 const BATCH_BYTES: u64 = 64 * 1024 * 1024;
@@ -32,30 +34,36 @@ const MAX_LINE_FAILURES: usize = 2;
 
 /// One trip, under way.
 pub(super) struct Trip<'a> {
-    desk: &'a Desk<'a>,
-    gathering: Gathering<'a>,
+    pub(super) desk: &'a Desk<'a>,
+    pub(super) stick: &'a Path,
+    pub(super) gathering: Gathering<'a>,
     monitor: &'a dyn Monitor,
     /// What became of each errand so far.
-    states: Vec<Option<State>>,
+    pub(super) states: Vec<Option<State>>,
     /// Errands whose bytes are here and which wait for the stick.
     ready: Vec<usize>,
-    pace: Option<Pace>,
-    bundles: Vec<BundleId>,
+    pub(super) pace: Option<Pace>,
+    pub(super) bundles: Vec<BundleId>,
     written_bytes: u64,
     num_line_failures: usize,
 }
 
 impl<'a> Trip<'a> {
-    pub(super) fn new(desk: &'a Desk<'a>, gathering: Gathering<'a>, monitor: &'a dyn Monitor) -> Self {
+    pub(super) fn new(
+        (desk, stick): (&'a Desk<'a>, &'a Path),
+        gathering: Gathering<'a>,
+        monitor: &'a dyn Monitor,
+    ) -> Self {
         let states = vec![None; gathering.errands.len()];
         let stick_bytes: u64 = gathering.errands.iter().map(|errand| errand.stick_bytes).sum();
         let pace = match stick_bytes {
             0 => None,
-            bytes => pace::expected(desk.home, desk.stick, bytes, monitor),
+            bytes => pace::expected(desk.home, stick, bytes, monitor),
         };
         let (ready, bundles) = (Vec::new(), Vec::new());
         Self {
             desk,
+            stick,
             gathering,
             monitor,
             states,
@@ -156,7 +164,7 @@ impl<'a> Trip<'a> {
         let mut limits = Limits {
             budget_bytes: line.budget_left_bytes,
             time: None,
-            stick_bytes: disk::free_bytes(self.desk.stick)?.saturating_sub(ready_bytes),
+            stick_bytes: disk::free_bytes(self.stick)?.saturating_sub(ready_bytes),
             disk_bytes: disk::free_bytes(self.desk.home.root())?.saturating_sub(SPARE_BYTES),
             line_bytes_per_second: line.bytes_per_second.map(|rate| rate as f64),
             write_bytes_per_second: self.pace.as_ref().map(|pace| pace.write_bytes_per_second),
@@ -265,7 +273,7 @@ impl<'a> Trip<'a> {
             self.errands(&batch).flat_map(|errand| &errand.sites).map(ToString::to_string).collect();
         sites.sort();
         sites.dedup();
-        let options = export_options(self.desk, packages.clone(), sites);
+        let options = export_options(self.stick, packages.clone(), sites);
         let is_wanted = |package: &PackageRef| packages.iter().any(|wanted| fulfils(package, wanted));
         match export_some(self.desk.home, &options, &is_wanted, self.monitor) {
             Ok(report) => self.note_written(&batch, report),
@@ -277,7 +285,7 @@ impl<'a> Trip<'a> {
             }
             Err(error) if error.kind() == ErrorKind::NoRoom => {
                 let needed_bytes = self.errands(&batch).map(|errand| errand.stick_bytes).sum();
-                let free_bytes = disk::free_bytes(self.desk.stick)?;
+                let free_bytes = disk::free_bytes(self.stick)?;
                 self.settle(&batch, &State::LeftOut(Shortage::Stick { needed_bytes, free_bytes }));
             }
             Err(error) => return Err(error),
@@ -385,7 +393,7 @@ impl<'a> Trip<'a> {
             return Ok(());
         }
         let sites = self.desk.addressees.iter().map(|site| site.site.to_string()).collect();
-        let options = export_options(self.desk, Vec::new(), sites);
+        let options = export_options(self.stick, Vec::new(), sites);
         let report = export_some(self.desk.home, &options, &|_| false, self.monitor)?;
         self.written_bytes += report.size_bytes;
         self.bundles.push(report.bundle);
@@ -402,92 +410,11 @@ impl<'a> Trip<'a> {
     fn errands<'s>(&'s self, indices: &'s [usize]) -> impl Iterator<Item = &'s Errand> {
         indices.iter().map(|&index| &self.gathering.errands[index])
     }
-
-    fn report(self, outline: Outline, facts: StickFacts, line: LineReport, end: End) -> SyncReport {
-        let Self { desk, gathering, states, pace, bundles, .. } = self;
-        let mut packages: Vec<SyncedPackage> = Vec::new();
-        for &index in &outline.order {
-            let Errand { package, sites, reason, stick_bytes, .. } = &gathering.errands[index];
-            packages.push(SyncedPackage {
-                package: package.clone(),
-                sites: sites.clone(),
-                reason: *reason,
-                fetch_bytes: outline.fetch_bytes_of[index],
-                stick_bytes: *stick_bytes,
-                seconds: outline.seconds_of[index],
-                state: states[index].clone().unwrap_or(State::Waiting),
-            });
-        }
-        let site = |site: &crate::ops::addressee::Addressee| SyncedSite {
-            site: site.site.clone(),
-            label: site.label.clone(),
-        };
-        let brought = gathering.brought.into_iter().map(|(package, site)| BroughtPackage { package, site });
-        SyncReport {
-            stick: desk.stick.to_owned(),
-            sites: desk.addressees.iter().map(site).collect(),
-            packages,
-            brought: brought.collect(),
-            unmet: gathering.unmet,
-            fetch_bytes: outline.fetch_bytes,
-            stick_bytes: 0,
-            seconds: outline.seconds,
-            bundles,
-            line,
-            pace,
-            facts,
-            registries: None,
-            end,
-            is_plan: false,
-        }
-    }
 }
 
-/// What the first plan said.
-struct Outline {
-    /// All errands that go along or would, in the order of the plan.
-    order: Vec<usize>,
-    fetch_bytes_of: Vec<u64>,
-    seconds_of: Vec<Option<u64>>,
-    fetch_bytes: u64,
-    stick_bytes: u64,
-    seconds: Option<u64>,
-}
-
-impl Outline {
-    fn new(steps: &[Step], loads: &[Load], limits: &Limits) -> Self {
-        let mut order: Vec<usize> = Vec::new();
-        for &member in steps.iter().flat_map(|step| &step.members) {
-            if !order.contains(&member) {
-                order.push(member);
-            }
-        }
-        let is_known = limits.line_bytes_per_second.is_some() && limits.write_bytes_per_second.is_some();
-        let shown = |step: &Step| is_known.then(|| seconds(&step.cost, limits).ceil() as u64);
-        let mut seconds_of = vec![None; loads.len()];
-        for step in steps {
-            if let Some(&root) = step.members.last() {
-                seconds_of[root] = shown(step);
-            }
-        }
-        let fitting = || steps.iter().filter(|step| step.shortage.is_none());
-        Self {
-            order,
-            fetch_bytes_of: loads
-                .iter()
-                .map(|load| load.fetch.iter().map(|(_, bytes)| bytes).sum())
-                .collect(),
-            seconds_of,
-            fetch_bytes: fitting().map(|step| step.cost.fetch_bytes).sum(),
-            stick_bytes: fitting().map(|step| step.cost.stick_bytes).sum(),
-            seconds: fitting().map(shown).sum(),
-        }
-    }
-}
-
-fn export_options(desk: &Desk<'_>, packages: Vec<PackageRef>, sites: Vec<String>) -> ExportOptions {
+fn export_options(stick: &Path, packages: Vec<PackageRef>, sites: Vec<String>) -> ExportOptions {
     ExportOptions {
-        stick: Some(desk.stick.to_owned()),
+        stick: Some(stick.to_owned()),
         packages,
         kits: Vec::new(),
         takes_runtime: false,

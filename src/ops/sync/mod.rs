@@ -14,11 +14,16 @@
 mod aboard;
 mod carry;
 mod errand;
+mod here;
+mod list;
 mod listen;
+mod outline;
 mod plan;
 mod report;
 
 use std::path::{Path, PathBuf};
+
+use serde::Serialize;
 
 use crate::error::ErrorKind;
 use crate::home::Home;
@@ -32,6 +37,7 @@ use super::error::{Error, Result};
 use super::indexes;
 use super::letters;
 use super::line::{Line, LineOptions, look};
+use super::outdated::candidates;
 use super::pace;
 use super::removable;
 use super::site;
@@ -41,9 +47,12 @@ use super::wishlist;
 use aboard::Aboard;
 use carry::Trip;
 use errand::Gathering;
+use here::sync_here;
 use listen::Once;
 
 pub use errand::{Reason, UnmetWish};
+pub use here::{NotUpgraded, SyncHereReport};
+pub use list::{ListedFile, SyncListReport, sync_list};
 pub use plan::Shortage;
 pub use report::{BroughtPackage, End, State, SyncReport, SyncedPackage, SyncedSite};
 
@@ -70,30 +79,60 @@ pub struct SyncOptions {
     pub accepts_stale: bool,
 }
 
-/// Fetches what the sites of a stick lack and writes it there. When it returns, the stick is safe to remove, also
+/// What became of a `sync`.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Synced {
+    /// A stick took what its sites lack.
+    Stick(Box<SyncReport>),
+    /// There is no stick: what is installed here was brought up to date.
+    Here(Box<SyncHereReport>),
+}
+
+/// Fetches what the sites of a stick lack and writes it there; where no stick is and none was named, brings what is
+/// installed here up to date. When it returns, the stick is safe to remove, also
 /// when money, time or patience ended before.
 ///
 /// # Errors
 /// When no stick is there or it cannot be written, a package that was named is unknown, or a record here is damaged.
 /// What stops single packages is in the report.
-pub fn sync(home: &Home, options: &SyncOptions, monitor: &dyn Monitor) -> Result<SyncReport> {
+pub fn sync(home: &Home, options: &SyncOptions, monitor: &dyn Monitor) -> Result<Synced> {
     let once = Once::new(monitor);
     let monitor: &dyn Monitor = &once;
-    let stick = removable::stick(options.stick.as_deref(), monitor)?;
-    let facts = pace::look_at(&stick)?;
     let list = wishlist::change(home, &options.keep, &options.drop)?;
+    match removable::stick_if_any(options.stick.as_deref(), monitor)? {
+        Some(stick) => {
+            let report = sync_stick(home, &stick, (options, list), monitor)?;
+            Ok(Synced::Stick(Box::new(report)))
+        }
+        None => {
+            monitor.note(
+                "no stick is plugged in and none is named: what is installed here is brought up to date",
+            );
+            Ok(Synced::Here(Box::new(sync_here(home, options, monitor)?)))
+        }
+    }
+}
+
+fn sync_stick(
+    home: &Home,
+    stick: &Path,
+    (options, list): (&SyncOptions, Vec<PackageRef>),
+    monitor: &dyn Monitor,
+) -> Result<SyncReport> {
+    let facts = pace::look_at(stick)?;
     if options.is_plan {
-        let desk = Desk::open(home, &stick, options, list, monitor)?;
+        let desk = Desk::open(home, Some(stick), options, list, monitor)?;
         let gathering = desk.gather()?;
         let line = look(home, &options.line)?;
-        return Trip::new(&desk, gathering, monitor).plan(line, facts);
+        return Trip::new((&desk, stick), gathering, monitor).plan(line, facts);
     }
     let line = Line::open(home, &options.line)?;
     let registries = refresh(home, options, &line, monitor);
-    let mut desk = Desk::open(home, &stick, options, list, monitor)?;
+    let mut desk = Desk::open(home, Some(stick), options, list, monitor)?;
     desk.has_news = registries.as_ref().is_some_and(brings_news);
     let gathering = desk.gather()?;
-    let mut report = Trip::new(&desk, gathering, monitor).travel(&line, facts)?;
+    let mut report = Trip::new((&desk, stick), gathering, monitor).travel(&line, facts)?;
     report.registries = registries;
     Ok(report)
 }
@@ -127,7 +166,8 @@ fn brings_news(update: &UpdateReport) -> bool {
 /// All that a trip is decided by.
 struct Desk<'a> {
     home: &'a Home,
-    stick: &'a Path,
+    /// Absent for a list of what is missing, where no stick is.
+    stick: Option<&'a Path>,
     options: &'a SyncOptions,
     store: Store,
     indexes: Vec<VerifiedIndex>,
@@ -142,16 +182,19 @@ impl<'a> Desk<'a> {
     /// Reads the stick's letters, what lies on it, and every index.
     fn open(
         home: &'a Home,
-        stick: &'a Path,
+        stick: Option<&'a Path>,
         options: &'a SyncOptions,
         list: Vec<PackageRef>,
         monitor: &dyn Monitor,
     ) -> Result<Self> {
-        let letters = letters::take_in_stick(home, stick, monitor)?;
+        let letters = match stick {
+            Some(stick) => letters::take_in_stick(home, stick, monitor)?,
+            None => letters::TakenIn::default(),
+        };
         letters.remarks.iter().for_each(|remark| monitor.warn(&remark.to_string()));
         let mut sites: Vec<String> = letters.sites.iter().map(ToString::to_string).collect();
         sites.extend(options.sites.iter().cloned());
-        if sites.is_empty() && options.packages.is_empty() {
+        if sites.is_empty() && options.packages.is_empty() && stick.is_some() {
             // A new stick: it goes to the sites that are known.
             sites = letters::all(home, monitor).iter().map(|record| record.site.to_string()).collect();
         }
@@ -166,7 +209,7 @@ impl<'a> Desk<'a> {
             options,
             store: site::store(home),
             indexes,
-            aboard: Aboard::read(stick)?,
+            aboard: stick.map(Aboard::read).transpose()?.unwrap_or_default(),
             addressees: addressees(home, &[], &sites, monitor)?,
             list,
             has_news: false,
@@ -192,9 +235,24 @@ impl<'a> Desk<'a> {
             }
         }
         let is_empty = self.addressees.is_empty() && options.packages.is_empty() && self.list.is_empty();
-        match is_empty {
-            true => Err(nothing_to_do(self.stick)),
-            false => Ok(gathering),
+        match (is_empty, self.stick) {
+            (true, Some(stick)) => Err(nothing_to_do(stick)),
+            (true, None) => {
+                self.gather_newer(&mut gathering)?;
+                Ok(gathering)
+            }
+            (false, _) => Ok(gathering),
+        }
+    }
+
+    /// Newer versions of what is installed here.
+    fn gather_newer(&self, gathering: &mut Gathering<'_>) -> Result<()> {
+        for candidate in candidates(&self.store, &self.indexes)? {
+            gathering.try_wish(&candidate.newest, Reason::Newer, None);
+        }
+        match gathering.errands.is_empty() && gathering.unmet.is_empty() {
+            true => Err(list::nothing_wished()),
+            false => Ok(()),
         }
     }
 }
