@@ -23,6 +23,7 @@ mod fault_rules;
 mod faults;
 mod faults_media;
 mod faults_rework;
+mod fetch_kills;
 mod fuzzing;
 mod hostile;
 mod house_plan;
@@ -30,6 +31,7 @@ mod kills;
 mod kits;
 #[cfg(feature = "index")]
 mod knowledge;
+mod lines;
 mod loose;
 mod lost_stick;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
@@ -50,6 +52,8 @@ mod sites;
 mod stick;
 mod supply;
 mod transfer;
+mod transfer_limits;
+mod transfer_sources;
 mod trust;
 mod two_sticks;
 mod volumes;
