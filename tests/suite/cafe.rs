@@ -214,6 +214,56 @@ fn a_sync_killed_in_a_fetch_goes_on_and_pays_for_nothing_twice() {
 }
 
 #[test]
+fn ctrl_c_ends_a_sync_with_a_stick_that_is_whole() {
+    let sandbox = Sandbox::new();
+    let scene = Scene::new(&sandbox);
+    sandbox.ok("clinic", &["request", "stick", "book", "note"]);
+    scene.server.set_fault(&scene.blob(9 * MIB), Fault::Throttle(4 * MIB));
+    let mut command = sandbox.command("cafe");
+    let child =
+        command.args(["sync", "stick"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while scene.server.bytes_sent() < 4 * MIB {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("`stick` is safe to remove") && said.contains("begun; "), "{said}");
+    sandbox.ok("cafe", &["stick", "verify", "stick"]);
+    let (_, imported) = sandbox.json("clinic", &["--offline", "import", "stick"]);
+    assert_eq!(texts(&imported["installed"]), ["ngo/note@1.0.0:plain"], "{imported}");
+}
+
+#[test]
+fn two_builds_of_one_package_and_a_kit_with_a_hole_all_go_along() {
+    let sandbox = Sandbox::new();
+    let scene = Scene::new(&sandbox);
+    let build = |id: &str| {
+        format!(
+            "[[variant]]\nid = \"{id}\"\n[[variant.file]]\npath = \"{id}.bin\"\nfrom = \"tool/{id}.bin\"\n"
+        )
+    };
+    let head = |name: &str, kind: &str| {
+        format!(
+            "[package]\nname = \"{name}\"\nversion = \"1.0.0\"\nkind = \"{kind}\"\ntitle = \"T\"\nlicense = \"MIT\"\n"
+        )
+    };
+    let (one, two) = (noise(5, 1000), noise(6, 2000));
+    let tool = head("tool", "knowledge") + &build("one") + &build("two");
+    scene.publisher.add_manifest("tool", "1.0.0", &tool, &[("one.bin", &one), ("two.bin", &two)]);
+    let kit = head("village-kit", "kit") + "members = [\"note\", \"lost\"]\n";
+    scene.publisher.add_manifest("village-kit", "1.0.0", &kit, &[]);
+    scene.publisher.publish();
+    let (code, report) = scene.sync(&["tool:one", "tool:two", "village-kit"]);
+    let expected =
+        ["ngo/note@1.0.0:plain", "ngo/tool@1.0.0:one", "ngo/tool@1.0.0:two", "ngo/village-kit@1.0.0:kit"];
+    assert_eq!((code, states(&report)), (Some(8), expected.map(|name| (name, "written")).into()), "{report}");
+    assert_eq!(report["unmet"][0]["package"], "lost", "{report}");
+}
+
+#[test]
 fn a_sync_killed_while_it_writes_the_stick_goes_on_without_the_network() {
     let sandbox = Sandbox::new();
     let scene = Scene::new(&sandbox);

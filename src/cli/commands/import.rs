@@ -14,6 +14,9 @@ use crate::package::{Name, PackageRef};
 
 use super::install::set_up;
 
+/// How many of the files that are of no use are shown.
+const MAX_SHOWN: usize = 20;
+
 /// How a site asks for the rest.
 const ASK_AGAIN: &str =
     "`localml request DIR` here, then `localml export DIR --request DIR` (or `--full`) where it comes from";
@@ -65,7 +68,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
     match (import(&context.home, &options, &context.terminal), &args.stick) {
         // A stick on which nothing but letters lies may carry loose files beside them.
         (Err(error), Some(folder)) if error.kind() == ErrorKind::NotFound && args.rest.is_empty() => {
-            loose(vec![folder.clone()], args, context).map_err(|_| error)
+            loose(vec![folder.clone()], args, context).map_err(|other| match other.kind() {
+                ErrorKind::NotFound => error,
+                _ => other,
+            })
         }
         (report, _) => {
             let report = report?;
@@ -117,8 +123,12 @@ fn loose_text(report: &LooseReport) -> String {
         report
             .strangers
             .iter()
+            .take(MAX_SHOWN)
             .map(|path| format!("left alone `{}`: no list known here speaks of it", path.display())),
     );
+    if let Some(more) = report.strangers.len().checked_sub(MAX_SHOWN).filter(|&more| more > 0) {
+        lines.push(format!("left alone {more} more files; `--json` lists all"));
+    }
     lines.join("\n")
 }
 

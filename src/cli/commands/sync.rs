@@ -299,7 +299,11 @@ fn end(report: &SyncReport) -> String {
 }
 
 fn speeds(report: &SyncReport) -> String {
-    let line = report.line.bytes_per_second.map(|rate| format!("the line {}/s", size(rate)));
+    let line = match report.line.bytes_per_second {
+        Some(rate) => Some(format!("the line {}/s", size(rate))),
+        None if report.fetch_bytes > 0 => Some("how fast the line is, is not known yet".to_owned()),
+        None => None,
+    };
     let pace = report.pace.as_ref().map(|pace| {
         let source = match pace.source {
             PaceSource::Measured => "measured",

@@ -26,6 +26,9 @@ use super::report::{End, State, SyncReport};
 /// Packages of fewer bytes may share a bundle, and no bundle of several has more, in bytes.
 const BATCH_BYTES: u64 = 64 * 1024 * 1024;
 
+/// Less than this is put on a stick in a moment, whatever its speed, in bytes.
+const SMALL_BYTES: u64 = 1024 * 1024;
+
 /// What is fetched in a moment: packages that are ready need not be written before it, in bytes.
 const SHORT_FETCH_BYTES: u64 = 1024 * 1024;
 
@@ -57,7 +60,8 @@ impl<'a> Trip<'a> {
         let states = vec![None; gathering.errands.len()];
         let stick_bytes: u64 = gathering.errands.iter().map(|errand| errand.stick_bytes).sum();
         let pace = match stick_bytes {
-            0 => None,
+            // So little is written in a moment, and is no reason to try the stick.
+            bytes if bytes < SMALL_BYTES => None,
             bytes => pace::expected(desk.home, stick, bytes, monitor),
         };
         let (ready, bundles) = (Vec::new(), Vec::new());
@@ -196,7 +200,11 @@ impl<'a> Trip<'a> {
         };
         let is_together = sites_of(&self.ready) == sites_of(&step.members);
         let is_full = ready_bytes + step.cost.stick_bytes > BATCH_BYTES;
-        if is_full || !is_together || step.cost.fetch_bytes > SHORT_FETCH_BYTES {
+        // Of one package the home keeps one build: another one would take its place.
+        let name_of = |errand: usize| &self.gathering.errands[errand].package.name;
+        let is_rival = |&ready: &usize| step.members.iter().any(|&member| name_of(member) == name_of(ready));
+        let has_rival = self.ready.iter().any(is_rival);
+        if is_full || has_rival || !is_together || step.cost.fetch_bytes > SHORT_FETCH_BYTES {
             self.write_ready()?;
         }
         Ok(())

@@ -10,7 +10,7 @@ use crate::digest::Sha256;
 use crate::error::{ErrorKind, Explain as _};
 use crate::home::Home;
 use crate::ops::addressee::{Addressee, fulfils};
-use crate::ops::choice::{Choice, Terms, choose};
+use crate::ops::choice::{Choice, Chosen, Terms, choose};
 use crate::ops::difference::{Share, has_all, has_newer, share_of};
 use crate::ops::error::{Error, Result};
 use crate::ops::fetch::staged_bytes;
@@ -132,14 +132,16 @@ impl<'a> Gathering<'a> {
     /// # Errors
     /// When nothing known here is meant, or it can be had nowhere.
     pub(super) fn wish(&mut self, wish: &PackageRef, reason: Reason, site: Option<&Addressee>) -> Result<()> {
-        let choices = match self.choose(wish, site) {
-            Ok(choices) => choices,
+        let Chosen { choices, missing } = match self.choose(wish, site) {
+            Ok(chosen) => chosen,
             Err(error) if error.kind() == ErrorKind::NotFound => return self.hold(wish, reason, site, error),
             Err(error) => return Err(error),
         };
-        for choice in &choices {
-            self.check_sources(choice)?;
+        // Members of a kit that no registry has may be here all the same.
+        for member in missing {
+            self.try_wish(&member.member, reason, site);
         }
+        let choices = self.drop_what_has_no_source(choices, site);
         let members: Vec<Name> = choices
             .iter()
             .filter(|choice| choice.manifest.is_kit())
@@ -186,7 +188,7 @@ impl<'a> Gathering<'a> {
     }
 
     /// The versions and builds that a wish comes to for a site; for this machine when there is none.
-    fn choose(&self, wish: &PackageRef, site: Option<&Addressee>) -> Result<Vec<Choice>> {
+    fn choose(&self, wish: &PackageRef, site: Option<&Addressee>) -> Result<Chosen> {
         let fitting = match site {
             Some(site) => Fitting::at(site.platform.as_deref(), site.ram_bytes),
             None => Fitting::here(true),
@@ -205,7 +207,7 @@ impl<'a> Gathering<'a> {
             variant: variant.map(|variant| variant.id.clone()),
         };
         let terms = Terms { fitting, accepts_stale: self.accepts_stale, monitor: &Silent };
-        Ok(choose(&[exact], self.indexes, self.store, &terms)?.choices)
+        choose(&[exact], self.indexes, self.store, &terms)
     }
 
     /// Finds what is meant. What a registry or a build is called elsewhere may mean nothing here: then the name counts.
@@ -251,14 +253,34 @@ impl<'a> Gathering<'a> {
         Ok(())
     }
 
-    fn check_sources(&self, choice: &Choice) -> Result<()> {
-        let missing = choice.missing(self.store);
-        let Some((file, _)) = missing.iter().find(|(_, sources)| sources.file.is_empty()) else {
-            return Ok(());
-        };
-        let message = format!("no source is known for `{}` of `{}`", file.path, choice.name());
-        Err(Error::new(ErrorKind::NotFound, message)
-            .with_hint("its publisher's registry may bring it: `localml registry add`"))
+    /// Leaves out what can be had nowhere, and what cannot work without it; each is written down.
+    fn drop_what_has_no_source(&mut self, mut choices: Vec<Choice>, site: Option<&Addressee>) -> Vec<Choice> {
+        let mut lost: Vec<(PackageRef, String)> = Vec::new();
+        loop {
+            let is_lost = |choice: &Choice| {
+                let missing = choice.missing(self.store);
+                let file = missing.iter().find(|(_, sources)| sources.file.is_empty());
+                let requires = &choice.manifest.package.requires;
+                let needs = requires.iter().find(|need| lost.iter().any(|(other, _)| fulfils(other, need)));
+                match (file, needs) {
+                    (Some((file, _)), _) => Some(format!("no source is known for `{}`", file.path)),
+                    (None, Some(need)) => Some(format!("it requires `{need}`, which can be had nowhere")),
+                    (None, None) => None,
+                }
+            };
+            let found = choices.iter().enumerate().find_map(|(at, choice)| Some((at, is_lost(choice)?)));
+            let Some((at, reason)) = found else { break };
+            lost.push((reference(&choices.remove(at).to_installed()), reason));
+        }
+        for (package, reason) in lost {
+            let hint = "its publisher's registry may bring it: `localml registry add`".to_owned();
+            let site = site.map(|site| site.site.clone());
+            let unmet = UnmetWish { package, site, reason, hint: Some(hint) };
+            if !self.unmet.contains(&unmet) {
+                self.unmet.push(unmet);
+            }
+        }
+        choices
     }
 
     /// Writes a package down, or the site beside others that get it; `None` when the site has it or will have it

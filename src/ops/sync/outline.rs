@@ -28,8 +28,11 @@ impl Outline {
                 order.push(member);
             }
         }
-        let is_known = limits.line_bytes_per_second.is_some() && limits.write_bytes_per_second.is_some();
-        let shown = |step: &Step| is_known.then(|| seconds(&step.cost, limits).ceil() as u64);
+        let shown = |step: &Step| {
+            let is_line_known = limits.line_bytes_per_second.is_some() || step.cost.fetch_bytes == 0;
+            let is_known = is_line_known && limits.write_bytes_per_second.is_some();
+            is_known.then(|| seconds(&step.cost, limits).ceil() as u64)
+        };
         let mut seconds_of = vec![None; loads.len()];
         for step in steps {
             if let Some(&root) = step.members.last() {
