@@ -26,7 +26,7 @@ use super::reuse;
 use super::site;
 
 /// Room that is left free on the disk beside what is fetched, in bytes.
-const SPARE_BYTES: u64 = 64 * 1024 * 1024;
+pub(super) const SPARE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The longest piece list that is accepted, in bytes: 64 GiB in pieces of 4 MiB, with ample reserve.
 const MAX_PIECE_LIST_BYTES: u64 = 16 * 1024 * 1024;
@@ -160,6 +160,26 @@ pub(super) fn fetch_choices(
     Ok(report)
 }
 
+/// Brings what is missing of one choice into the store, over a line that is open. The caller holds the home's
+/// lock.
+///
+/// # Errors
+/// As `fetch`.
+pub(super) fn bring(
+    home: &Home,
+    store: &Store,
+    line: &Line,
+    choice: &Choice,
+    monitor: &dyn Monitor,
+) -> Result<()> {
+    let desk = Desk { home, store, client: line.client(), monitor };
+    for (file, sources) in choice.missing(store) {
+        let deed = || format!("could not fetch `{}`", choice.name());
+        fetch_file(&desk, choice.name(), file, sources).while_doing(deed)?;
+    }
+    Ok(())
+}
+
 /// Folders at hand are asked as neighbours are, before the network.
 fn with_folders(options: &FetchOptions) -> LineOptions {
     let mut line = options.line.clone();
@@ -228,7 +248,7 @@ fn check_room(home: &Home, choices: &[Choice], store: &Store) -> Result<()> {
 }
 
 /// The room that the part file of an earlier try takes on the disk; holes in it take none.
-fn staged_bytes(home: &Home, file: &FileEntry) -> u64 {
+pub(super) fn staged_bytes(home: &Home, file: &FileEntry) -> u64 {
     let part = home.staging().join(format!("{}.part", file.sha256));
     let allocated = std::fs::metadata(part).map_or(0, |metadata| metadata.blocks().saturating_mul(512));
     allocated.min(file.size_bytes)

@@ -34,6 +34,7 @@ mod runtime;
 mod sift;
 mod site;
 mod stick_trust;
+mod wishlist;
 
 mod adopt;
 #[cfg(feature = "index")]
@@ -52,6 +53,7 @@ mod index;
 mod info;
 mod install;
 mod list;
+mod loose;
 mod outdated;
 mod overview;
 mod path;
@@ -65,6 +67,7 @@ mod search;
 mod sites;
 mod stick;
 mod stick_clean;
+mod sync;
 mod update;
 mod upgrade;
 mod verify;
@@ -113,6 +116,7 @@ pub use kit_import::TrustedByKit;
 pub use letters::SentBundle;
 pub use line::{LineOptions, LineReport};
 pub use list::{ListReport, ListedMembers, ListedPackage, list};
+pub use loose::{LoosePackage, LooseReport, TakenFile, import_loose, is_loose};
 pub use mirrors::MirrorRules;
 pub use outdated::{BlockedUpgrade, NewerVersion, OutdatedReport, outdated};
 pub use overview::{NextCommand, OverviewReport, overview};
@@ -137,6 +141,10 @@ pub use sites::{OutdatedPackage, SiteReport, SitesOptions, SitesReport, sites};
 pub use stick::{StickBundle, StickReport, StickVerifyReport, stick_info, stick_verify};
 pub use stick_clean::{CleanOptions, CleanReport, CleanedBundle, KeptBundle, stick_clean};
 pub use stick_trust::{ImportedTrust, UnknownRoot};
+pub use sync::{
+    BroughtPackage, End, ListedFile, NotUpgraded, Reason, Shortage, State, SyncHereReport, SyncListReport,
+    SyncOptions, SyncReport, Synced, SyncedPackage, SyncedSite, UnmetWish, sync, sync_list,
+};
 pub use update::{FailedRegistry, UpdateOptions, UpdateReport, UpdatedRegistry, update};
 pub use upgrade::{UpgradeReport, upgrade};
 pub use verify::{DamagedFile, VerifiedPackage, VerifyReport, verify};

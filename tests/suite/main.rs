@@ -10,6 +10,7 @@ mod support;
 
 #[cfg(all(feature = "engine", feature = "index"))]
 mod ask;
+mod cafe;
 mod catalog;
 mod clocks;
 mod command_line;
@@ -31,6 +32,7 @@ mod kits;
 #[cfg(feature = "index")]
 mod knowledge;
 mod lines;
+mod loose;
 mod lost_stick;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
 mod meaning;
