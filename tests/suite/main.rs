@@ -50,4 +50,5 @@ mod supply;
 mod transfer;
 mod trust;
 mod two_sticks;
+mod upgrades;
 mod volumes;
