@@ -29,6 +29,7 @@ mod kills;
 mod kits;
 #[cfg(feature = "index")]
 mod knowledge;
+mod large_catalog;
 mod lost_stick;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
 mod meaning;
