@@ -12,7 +12,7 @@ use crate::home::Home;
 use crate::package::{FileEntry, Name, PackageRef, PieceList, VariantId, Version};
 use crate::progress::Monitor;
 use crate::store::Store;
-use crate::transfer::{Client, Fetched, Wanted};
+use crate::transfer::{Client, DroppedSource, Fetched, Wanted};
 
 use super::choice::{Choice, Chosen, Sources, Terms, choose, missing_bytes};
 use super::error::{Error, Result, While as _};
@@ -61,6 +61,8 @@ pub struct FetchReport {
     pub is_upper_bound: bool,
     /// True when nothing was done yet.
     pub is_plan: bool,
+    /// The sources that were left for what they sent.
+    pub dropped: Vec<DroppedSource>,
     /// What the line cost, and what it may still cost.
     pub line: LineReport,
 }
@@ -82,6 +84,8 @@ pub struct FetchedPackage {
     pub reused_bytes: u64,
     /// True when it may cost less than `missing_bytes`.
     pub is_upper_bound: bool,
+    /// False in a plan when budget or time will not do for it, after those before it.
+    pub fits: bool,
     /// Its licence.
     pub license: String,
     /// True when the licence forbids some uses.
@@ -117,7 +121,7 @@ pub(super) fn fetch_choices(
 ) -> Result<FetchReport> {
     let store = site::store(home);
     // Held from the choice to the last record, so that nobody removes in between what this counts on.
-    let _lock = if options.is_plan { None } else { Some(site::lock(home)?) };
+    let _lock = if options.is_plan { None } else { Some(site::lock_in_turn(home, monitor)?) };
     let fitting = Fitting::here(options.ignores_fit);
     let terms = Terms { fitting, accepts_stale: options.accepts_stale, monitor };
     let Chosen { choices, missing } = choose(packages, &indexes::load(home)?, &store, &terms)?;
@@ -127,6 +131,7 @@ pub(super) fn fetch_choices(
         let client = asking.as_ref().map(Line::client);
         reuse::plan(&mut report, &choices, &store, client, monitor)?;
         report.line = line::look(home, &options.line)?;
+        mark_what_fits(&mut report);
         return Ok(report);
     }
     check_room(home, &choices, &store)?;
@@ -139,6 +144,7 @@ pub(super) fn fetch_choices(
             let fetched = fetch_file(&desk, choice.name(), file, sources).while_doing(deed)?;
             report.wire_bytes += fetched.wire_bytes;
             report.reused_bytes += fetched.copied_bytes;
+            report.dropped.extend(fetched.dropped);
             reuse::note(package, fetched.copied_bytes);
         }
         arrive(&store, choice)?;
@@ -147,6 +153,15 @@ pub(super) fn fetch_choices(
     report.saved_bytes += report.reused_bytes;
     report.line = line.report();
     Ok(report)
+}
+
+/// In a plan: which packages the budget and the time will do for, in the order in which they would be fetched.
+fn mark_what_fits(report: &mut FetchReport) {
+    let mut bytes = 0;
+    for package in &mut report.packages {
+        bytes += package.missing_bytes;
+        package.fits = report.line.is_enough_for(bytes);
+    }
 }
 
 pub(super) fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> FetchReport {
@@ -161,6 +176,7 @@ pub(super) fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> Fet
             missing_bytes: choice.missing(store).iter().map(|(file, _)| file.size_bytes).sum(),
             reused_bytes: 0,
             is_upper_bound: false,
+            fits: true,
             license: choice.manifest.package.license.clone(),
             is_restricted: choice.manifest.package.restricted,
             was_installed: choice.is_installed,
@@ -176,6 +192,7 @@ pub(super) fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> Fet
         saved_bytes: all_bytes.saturating_sub(missing_bytes),
         missing: Vec::new(),
         is_plan,
+        dropped: Vec::new(),
         line: LineReport::default(),
     }
 }

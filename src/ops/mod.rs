@@ -71,6 +71,7 @@ mod verify;
 #[cfg(feature = "index")]
 pub use crate::answer::{Citation, Confidence, Support};
 pub use crate::registry::Courier;
+pub use crate::transfer::DroppedSource;
 pub use adopt::{AdoptOptions, AdoptReport, adopt};
 #[cfg(feature = "index")]
 pub use ask::{Answer, AskEvent, AskOptions, AskReport, Suggestion, ask};

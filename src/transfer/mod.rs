@@ -36,7 +36,10 @@ mod error;
 mod options;
 
 mod attempt;
+mod crew;
+mod doubts;
 mod fetch;
+mod gaps;
 mod sources;
 
 mod mirror;
@@ -55,10 +58,11 @@ mod writer;
 mod judge;
 mod local;
 mod network;
+mod pace;
 mod rate;
 mod reply;
 
-pub use client::{Client, Fetched, Wanted};
+pub use client::{Client, DroppedSource, Fetched, Wanted};
 pub use error::{Mismatch, Result, TransferError};
 pub use mirror::{InvalidMirror, Mirror, folder_address};
 pub use options::Options;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::error::{Mismatch, Result, TransferError};
+use super::gaps::Claims;
 use super::journal::{Journal, Record, read};
 use super::reply::{Chunk, Validator};
 use super::resume::{Run, check, rewind, stopped};
@@ -17,7 +18,7 @@ use crate::package::{Piece, PieceList};
 use crate::progress::Monitor;
 
 /// How often the digest of what a run has is written down, in bytes of the run: what a kill can cost.
-const MARK_BYTES: u64 = 1024 * 1024;
+const MARK_BYTES: u64 = 256 * 1024;
 
 /// How often a sync is asked for: what came since is what a power cut can cost.
 const SYNC_EVERY: Duration = Duration::from_secs(2);
@@ -37,6 +38,8 @@ pub(super) struct Part {
     origins: Vec<(String, Option<Validator>)>,
     /// Who once sent a whole file with the wrong digest.
     wrong: BTreeSet<String>,
+    /// Which lane works on which of the missing bytes.
+    claims: Claims,
 }
 
 /// What became of the bytes handed in.
@@ -73,22 +76,35 @@ impl Part {
         let writer = Writer::start(&file, journal, runs.len() > 1)?;
         let last_sync = Instant::now();
         let paths = paths.clone();
-        let mut part = Self { paths, digest, size_bytes, file, writer, last_sync, runs, origins, wrong };
+        let mut part = Self { paths, digest, size_bytes, file, writer, last_sync, runs, origins, wrong, claims: Claims::default() };
         part.catch_up(monitor)?;
         Ok(part)
     }
 
-    /// The first missing byte, and where the missing bytes end.
-    pub(super) fn next_gap(&self) -> Option<(u64, u64)> {
-        let first = self.runs.iter().position(|run| !run.is_whole)?;
-        let mut end = self.runs[first].end();
-        for run in &self.runs[first + 1..] {
-            if run.is_whole || run.filled > 0 {
-                break;
-            }
-            end = run.end();
-        }
-        Some((self.runs[first].position(), end))
+    /// True when no byte is missing.
+    pub(super) fn is_whole(&self) -> bool {
+        // Runs are mostly filled in order: the last one is the most likely to be open.
+        self.runs.iter().rev().all(|run| run.is_whole)
+    }
+
+    /// Gives a lane the first missing bytes that nobody works on, or half of what another one has before it.
+    pub(super) fn claim(&mut self, lane: usize) -> Option<(u64, u64)> {
+        self.claims.claim(lane, &self.runs)
+    }
+
+    /// Where a lane's claim ends now: another one may have taken over its second half.
+    pub(super) fn claim_end(&self, lane: usize) -> Option<u64> {
+        self.claims.end_of(lane)
+    }
+
+    /// A lane works on nothing any more.
+    pub(super) fn release(&mut self, lane: usize) {
+        self.claims.release(lane);
+    }
+
+    /// How many bytes are missing.
+    pub(super) fn missing_bytes(&self) -> u64 {
+        self.runs.iter().map(|run| run.length - run.filled).sum()
     }
 
     /// How many bytes are there and verified, or hashed on arrival.

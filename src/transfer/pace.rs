@@ -1,0 +1,42 @@
+//! Is a source worth waiting for, when there is another one?
+
+use std::time::{Duration, Instant};
+
+use super::error::TransferError;
+use super::judge::Failure;
+use super::sources::Source;
+
+/// Looks at how fast a source is, a span at a time.
+pub(super) struct Pace {
+    since: Instant,
+    bytes: u64,
+    /// Less than this in a span is too slow; 0 means that nobody else is left to ask.
+    least_bytes: u64,
+    span: Duration,
+}
+
+impl Pace {
+    pub(super) fn new(source: &Source) -> Self {
+        let least_bytes = if source.has_rival { source.least_bytes } else { 0 };
+        Self { since: Instant::now(), bytes: 0, least_bytes, span: source.span }
+    }
+
+    pub(super) fn add(&mut self, count: u64) {
+        self.bytes += count;
+    }
+
+    /// Leaves the source when a whole span has brought too little.
+    pub(super) fn judge(&mut self, source: &Source) -> Result<(), Failure> {
+        let elapsed = self.since.elapsed();
+        if self.least_bytes == 0 || elapsed < self.span {
+            return Ok(());
+        }
+        if self.bytes < self.least_bytes {
+            let bytes_per_second = (self.bytes as f64 / elapsed.as_secs_f64()) as u64;
+            let address = source.address.clone();
+            return Err(Failure::too_slow(TransferError::Slow { address, bytes_per_second }));
+        }
+        (self.since, self.bytes) = (Instant::now(), 0);
+        Ok(())
+    }
+}
