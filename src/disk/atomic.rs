@@ -23,6 +23,20 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     write_with_mode(path, bytes, 0o600)
 }
 
+/// Replaces a file with `bytes` by a rename, and does not wait for the medium: for many files, with one
+/// `sync_filesystem` after the last. A reader sees the old file or the new one; after a power cut before that sync
+/// it may be empty, so only what can be generated again is written like this.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn replace_unsynced(path: &Path, bytes: &[u8]) -> Result<()> {
+    let parent = parent_of(path);
+    create_dir_all(&parent)?;
+    let temporary = parent.join(format!(".{}.{}.new", file_name(path), std::process::id()));
+    fs::write(&temporary, bytes).on(&temporary)?;
+    fs::rename(&temporary, path).on(path)
+}
+
 fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let parent = parent_of(path);
     create_dir_all(&parent)?;

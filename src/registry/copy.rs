@@ -290,7 +290,8 @@ fn advance(
     };
     let metadata = fetch_metadata(folder, &registry, known, fetch)?;
     let mut fetched_bytes: u64 = metadata.values().map(|bytes| bytes.len() as u64).sum();
-    let mut files: Files = known.clone().into_iter().filter(|(name, _)| is_root(name)).collect();
+    let roots = known.iter().filter(|(name, _)| is_root(name));
+    let mut files: Files = roots.map(|(name, bytes)| (name.clone(), bytes.clone())).collect();
     files.extend(metadata);
     fetched_bytes += fetch_index(&registry, known, &mut files, fetch)?;
     let facts = signed::verify(&record.fingerprint, &files).map_err(untrusted)?;
