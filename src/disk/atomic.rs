@@ -23,18 +23,20 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     write_with_mode(path, bytes, 0o600)
 }
 
-/// Replaces a file with `bytes` by a rename, and does not wait for the medium: for many files, with one
-/// `sync_filesystem` after the last. A reader sees the old file or the new one; after a power cut before that sync
-/// it may be empty, so only what can be generated again is written like this.
+/// Replaces a file in one step, but lets the system bring it to the medium in its own time: for what may be forgotten or
+/// generated again. For many files, `sync_filesystem` after the last one waits for all.
 ///
 /// # Errors
-/// When it cannot be written.
-pub fn replace_unsynced(path: &Path, bytes: &[u8]) -> Result<()> {
+/// When any step fails.
+pub fn write_forgettable(path: &Path, bytes: &[u8]) -> Result<()> {
     let parent = parent_of(path);
     create_dir_all(&parent)?;
     let temporary = parent.join(format!(".{}.{}.new", file_name(path), std::process::id()));
-    fs::write(&temporary, bytes).on(&temporary)?;
-    fs::rename(&temporary, path).on(path)
+    let written = fs::write(&temporary, bytes).on(&temporary).and_then(|()| fs::rename(&temporary, path).on(path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
 }
 
 fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {

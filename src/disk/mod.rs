@@ -12,7 +12,7 @@ mod staged;
 
 pub use atomic::{
     create_dir_all, create_private_dir, link_or_copy, make_private_dir, remove_dir_all, remove_empty_dir,
-    remove_file, rename, replace_unsynced, sync_dir, write_atomic, write_private,
+    remove_file, rename, sync_dir, write_atomic, write_forgettable, write_private,
 };
 pub use error::{DiskError, Result};
 pub use flusher::Flusher;

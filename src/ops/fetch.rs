@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -20,6 +21,7 @@ use super::fitting::Fitting;
 use super::indexes;
 use super::kit::MissingMember;
 use super::line::{self, Line, LineOptions, LineReport};
+use super::nearby;
 use super::reuse;
 use super::site;
 
@@ -36,6 +38,8 @@ pub struct FetchOptions {
     pub is_plan: bool,
     /// What the line may cost, and where else to ask.
     pub line: LineOptions,
+    /// Sticks and folders at hand: what they hold is taken from them first.
+    pub from: Vec<PathBuf>,
     /// Fetch also what does not fit this machine's memory.
     pub ignores_fit: bool,
     /// Use an index that is very old.
@@ -135,7 +139,8 @@ pub(super) fn fetch_choices(
         return Ok(report);
     }
     check_room(home, &choices, &store)?;
-    let line = Line::open(home, &options.line)?;
+    nearby::take_from_sticks(home, &store, &choices, &options.from, monitor)?;
+    let line = Line::open(home, &with_folders(options))?;
     let desk = Desk { home, store: &store, client: line.client(), monitor };
     let packages = report.packages.iter_mut();
     for (choice, package) in choices.iter().zip(packages).filter(|(choice, _)| !choice.is_installed) {
@@ -153,6 +158,13 @@ pub(super) fn fetch_choices(
     report.saved_bytes += report.reused_bytes;
     report.line = line.report();
     Ok(report)
+}
+
+/// Folders at hand are asked as neighbours are, before the network.
+fn with_folders(options: &FetchOptions) -> LineOptions {
+    let mut line = options.line.clone();
+    line.peers.splice(0..0, nearby::blob_folders(&options.from));
+    line
 }
 
 /// In a plan: which packages the budget and the time will do for, in the order in which they would be fetched.
@@ -236,7 +248,9 @@ fn fetch_file(desk: &Desk<'_>, package: &Name, file: &FileEntry, sources: &Sourc
     let reuse = match &pieces {
         Some(list) => {
             reuse::cut_what_is_here(store, package, monitor)?;
-            reuse::pieces_here(store, list)?
+            let mut here = reuse::pieces_here(store, list)?;
+            here.extend(nearby::pieces_from_sticks(home, file, list));
+            here
         }
         None => Vec::new(),
     };

@@ -159,7 +159,7 @@ impl Drop for Line {
         let line = Remembered { format: FORMAT, bytes_per_second, measured_at: site::now() };
         // A plan without it only says less.
         if let Ok(bytes) = serde_json::to_vec(&line) {
-            let _ = disk::write_atomic(&self.home.line(), &bytes);
+            let _ = disk::write_forgettable(&self.home.line(), &bytes);
         }
     }
 }

@@ -22,6 +22,7 @@ mod kit_import;
 mod letters;
 mod line;
 mod mirrors;
+mod nearby;
 mod outgoing;
 mod pace;
 mod profile;

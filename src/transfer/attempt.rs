@@ -13,6 +13,7 @@ use super::reply::{Ask, Body, Chunk, Head, Next, Reply};
 use super::resume::stopped;
 use super::pace::Pace;
 use super::sources::{Source, Sources};
+use crate::package::MAX_PIECE_BYTES;
 use crate::progress::{Monitor, Task};
 
 /// What request and answer take beside the body, at most, in bytes; the handshake too.
@@ -32,6 +33,8 @@ pub(super) struct Attempt<'a> {
     pub(super) part: &'a Mutex<Part>,
     /// Who was left in this fetch for what they sent.
     pub(super) dropped: &'a Mutex<Vec<DroppedSource>>,
+    /// From this rate on pieces are left to the digest of the whole.
+    pub(super) hasty_bytes_per_second: u64,
     /// Which of the connections that share the file; 0 is the one that is always there.
     pub(super) lane: usize,
 }
@@ -216,6 +219,7 @@ impl Attempt<'_> {
                     let count = (chunk.bytes.len() as u64).min(until - position);
                     let here = Here { source, position, begin, is_whole };
                     pace.add(count);
+                    self.part().set_hurried(self.is_hurried(&pace, position - begin));
                     self.accept(&here, chunk.slice(0..count as usize), moved)?;
                     position += count;
                 }
@@ -226,6 +230,14 @@ impl Attempt<'_> {
             pace.judge(source)?;
         }
         Ok(())
+    }
+
+    /// True on a line so fast that hashing holds it up, once a whole piece of this body was found right: then bytes are
+    /// cheaper than time. Never where bytes are counted.
+    fn is_hurried(&self, pace: &Pace, num_bytes: u64) -> bool {
+        let is_counted = self.network.is_some_and(|network| network.toll().limit_bytes().is_some());
+        self.lane == 0 && !is_counted && num_bytes >= 2 * MAX_PIECE_BYTES
+            && pace.is_at_least(self.hasty_bytes_per_second)
     }
 
     /// Where to stop reading: where the claim ends by now, or at once when nothing is missing.

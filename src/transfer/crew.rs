@@ -20,6 +20,9 @@ use crate::progress::{Monitor, Task, Unit};
 /// How long the line is watched before another lane joins.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often a waiting lane looks whether the first one is served.
+const TICK: Duration = Duration::from_millis(50);
+
 /// A line as fast as this is left to one connection, in bytes a second.
 const FAST_BYTES_PER_SECOND: f64 = 2_000_000.0;
 
@@ -38,6 +41,8 @@ pub(super) struct Crew<'a> {
     sources: Vec<url::Url>,
     first: &'a Attempt<'a>,
     num_lanes: usize,
+    /// What was missing at the start.
+    missing_bytes: u64,
     is_over: AtomicBool,
     /// How fast the line was when each lane joined.
     rates: Mutex<Vec<f64>>,
@@ -49,13 +54,14 @@ impl<'a> Crew<'a> {
     pub(super) fn new(options: &'a Options, sources: &[url::Url], first: &'a Attempt<'a>) -> Self {
         let sources: Vec<url::Url> = sources.iter().filter(|url| url.scheme() != "file").cloned().collect();
         let asked = options.num_connections.map(|count| count as usize);
-        let is_shareable = !sources.is_empty() && {
-            let part = first.part();
-            !part.is_one_run() && part.missing_bytes() >= LEAST_BYTES && is_affordable(first, part.missing_bytes())
-        };
+        let missing_bytes = first.part().missing_bytes();
+        let is_shareable = !sources.is_empty()
+            && !first.part().is_one_run()
+            && missing_bytes >= LEAST_BYTES
+            && is_affordable(first, missing_bytes);
         let num_lanes = if is_shareable { asked.unwrap_or(DEFAULT_LANES) } else { 1 };
         let (is_over, rates) = (AtomicBool::new(false), Mutex::new(Vec::new()));
-        Self { options, sources, first, num_lanes, is_over, rates, bell: Condvar::new() }
+        Self { options, sources, first, num_lanes, missing_bytes, is_over, rates, bell: Condvar::new() }
     }
 
     /// Does the first lane's work on this thread, while the others help.
@@ -71,7 +77,11 @@ impl<'a> Crew<'a> {
                 })
                 .collect();
             let outcome = lead();
-            self.is_over.store(true, Ordering::SeqCst);
+            {
+                // Under the lock, so that nobody who is about to wait misses the bell.
+                let _rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+                self.is_over.store(true, Ordering::SeqCst);
+            }
             self.bell.notify_all();
             let helped: Vec<Moved> = helpers.into_iter().filter_map(|helper| helper.join().ok()).collect();
             outcome.map(|(value, moved)| (value, helped.into_iter().fold(moved, Moved::and)))
@@ -121,33 +131,43 @@ impl<'a> Crew<'a> {
         is_welcome && sources.failed(failure.remedy, has_progressed, Instant::now(), jitter())
     }
 
-    /// Waits until the line turns out to be slow.
+    /// Waits until the first lane is served, and the line turns out to be slow.
     fn is_called_for(&self, lane: usize) -> bool {
+        // A server that takes one connection only must not take this one.
+        while self.first.part().missing_bytes() == self.missing_bytes {
+            if !self.is_still_on_after(TICK) {
+                return false;
+            }
+        }
         if self.options.num_connections.is_some() {
             return !self.is_dismissed();
         }
-        let begin = Instant::now();
-        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let left = (PATIENCE * lane as u32).saturating_sub(begin.elapsed());
-            if self.is_dismissed() {
-                return false;
-            }
-            if left.is_zero() {
-                break;
-            }
-            rates = self.bell.wait_timeout(rates, left).unwrap_or_else(PoisonError::into_inner).0;
+        if !self.is_still_on_after(PATIENCE * lane as u32) {
+            return false;
         }
         let Some(rate) = self.first.network.and_then(|network| network.toll().bytes_per_second()) else {
             return false;
         };
+        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
         let has_gained = rates.last().is_none_or(|before| rate >= before * LEAST_GAIN);
-        let is_slow = rate < self.worth_bytes_per_second();
-        let is_called = rates.len() + 1 == lane && has_gained && is_slow;
+        let is_called = rates.len() + 1 == lane && has_gained && rate < self.worth_bytes_per_second();
         if is_called {
             rates.push(rate);
         }
         is_called
+    }
+
+    /// Waits; false as soon as the work is over.
+    fn is_still_on_after(&self, delay: Duration) -> bool {
+        let until = Instant::now() + delay;
+        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if self.is_dismissed() || left.is_zero() {
+                return !self.is_dismissed();
+            }
+            rates = self.bell.wait_timeout(rates, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     /// A line that is slow because the user wants it so needs no help.

@@ -64,6 +64,7 @@ impl Errand<'_> {
             network: self.network,
             part: &part,
             dropped: &dropped,
+            hasty_bytes_per_second: self.options.hasty_bytes_per_second,
             lane: 0,
         };
         let filled = copied.and_then(|copied_bytes| {
@@ -94,7 +95,7 @@ impl Errand<'_> {
         let mut moved = Moved::default();
         let mut last_source = None;
         let mut last_error = None;
-        while !attempt.part().is_whole() {
+        while !self.is_done(attempt)? {
             let Some(gap) = attempt.claim() else {
                 wait_for(LAST_BYTES_TICK, attempt.monitor)?;
                 continue;
@@ -130,6 +131,19 @@ impl Errand<'_> {
             last_error = Some(failure.error);
         }
         Ok((last_source, moved))
+    }
+
+    /// Nothing is missing, and what came too fast to be hashed piece by piece is right.
+    fn is_done(&self, attempt: &Attempt<'_>) -> Result<bool> {
+        let mut part = attempt.part();
+        if !part.is_whole() {
+            return Ok(false);
+        }
+        let is_right = part.settle_hurry(self.watch.monitor)?;
+        if !is_right {
+            self.watch.warn(&format!("some pieces of `{}` came wrong; they are fetched again", attempt.wanted.name));
+        }
+        Ok(is_right)
     }
 
     fn is_peer(&self, url: &url::Url) -> bool {

@@ -8,6 +8,8 @@ use super::sources::Source;
 
 /// Looks at how fast a source is, a span at a time.
 pub(super) struct Pace {
+    begin: Instant,
+    all_bytes: u64,
     since: Instant,
     bytes: u64,
     /// Less than this in a span is too slow; 0 means that nobody else is left to ask.
@@ -18,11 +20,18 @@ pub(super) struct Pace {
 impl Pace {
     pub(super) fn new(source: &Source) -> Self {
         let least_bytes = if source.has_rival { source.least_bytes } else { 0 };
-        Self { since: Instant::now(), bytes: 0, least_bytes, span: source.span }
+        let now = Instant::now();
+        Self { begin: now, all_bytes: 0, since: now, bytes: 0, least_bytes, span: source.span }
     }
 
     pub(super) fn add(&mut self, count: u64) {
         self.bytes += count;
+        self.all_bytes += count;
+    }
+
+    /// True when it has sent so many bytes a second, from the beginning of its body on.
+    pub(super) fn is_at_least(&self, bytes_per_second: u64) -> bool {
+        self.all_bytes as f64 >= bytes_per_second as f64 * self.begin.elapsed().as_secs_f64()
     }
 
     /// Leaves the source when a whole span has brought too little.

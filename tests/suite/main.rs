@@ -22,6 +22,7 @@ mod fault_rules;
 mod faults;
 mod faults_media;
 mod faults_rework;
+mod fetch_kills;
 mod fuzzing;
 mod hostile;
 mod house_plan;
@@ -29,6 +30,7 @@ mod kills;
 mod kits;
 #[cfg(feature = "index")]
 mod knowledge;
+mod lines;
 mod large_catalog;
 mod lost_stick;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
@@ -49,6 +51,8 @@ mod sites;
 mod stick;
 mod supply;
 mod transfer;
+mod transfer_limits;
+mod transfer_sources;
 mod trust;
 mod two_sticks;
 mod upgrades;

@@ -1,5 +1,7 @@
 //! `localml fetch`.
 
+use std::path::PathBuf;
+
 use crate::cli::context::Context;
 use crate::cli::line::{LineArgs, story};
 use crate::cli::report::Outcome;
@@ -35,6 +37,9 @@ pub(super) struct Wish {
     /// Use a registry's index even when it is very old
     #[arg(long)]
     accept_stale: bool,
+    /// A stick or a folder at hand: what it holds is taken from it, and only the rest fetched
+    #[arg(long, value_name = "DIR")]
+    from: Vec<PathBuf>,
     #[command(flatten)]
     line: LineArgs,
 }
@@ -44,6 +49,7 @@ impl Wish {
         Ok(FetchOptions {
             is_plan: self.plan,
             line: self.line.options(context)?,
+            from: self.from.clone(),
             ignores_fit: self.anyway,
             accepts_stale: self.accept_stale,
         })

@@ -79,7 +79,7 @@ pub fn build(registry: &Path, options: &BuildOptions, inspect: Inspect<'_>) -> R
     }
     for name in &changed {
         match plan.files.get(name) {
-            Some(bytes) => disk::replace_unsynced(&registry.join(name), bytes)?,
+            Some(bytes) => disk::write_forgettable(&registry.join(name), bytes)?,
             None => disk::remove_file(&registry.join(name))?,
         }
     }
