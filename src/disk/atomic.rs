@@ -32,7 +32,8 @@ pub fn write_forgettable(path: &Path, bytes: &[u8]) -> Result<()> {
     let parent = parent_of(path);
     create_dir_all(&parent)?;
     let temporary = parent.join(format!(".{}.{}.new", file_name(path), std::process::id()));
-    let written = fs::write(&temporary, bytes).on(&temporary).and_then(|()| fs::rename(&temporary, path).on(path));
+    let written =
+        fs::write(&temporary, bytes).on(&temporary).and_then(|()| fs::rename(&temporary, path).on(path));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }

@@ -358,11 +358,12 @@ fn fetch_index(registry: &str, known: &Files, files: &mut Files, fetch: &dyn Fet
         if entry.1 > MAX_INDEX_BYTES || total_bytes > MAX_TOTAL_BYTES {
             return Err(untrusted(Fault::new(name, format!("is too large: {} bytes", entry.1))));
         }
-        if config.is_packed && !is_known(entry, known) {
-            if let Some(packed_bytes) = bring_packed(entry, files, fetch) {
-                fetched_bytes += packed_bytes;
-                continue;
-            }
+        if config.is_packed
+            && !is_known(entry, known)
+            && let Some(packed_bytes) = bring_packed(entry, files, fetch)
+        {
+            fetched_bytes += packed_bytes;
+            continue;
         }
         fetched_bytes += bring(registry, entry, known, files, fetch)?;
     }

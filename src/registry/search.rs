@@ -110,7 +110,10 @@ mod tests {
         assert!(found(&all, &["1.0.0"]).is_empty());
         // A tab in a title changes no column.
         let summary = &search(&all, &[])[0].summary;
-        assert_eq!((summary.title.as_str(), summary.size_bytes, summary.num_variants), ("Whisper tiny", 3, 1));
+        assert_eq!(
+            (summary.title.as_str(), summary.size_bytes, summary.num_variants),
+            ("Whisper tiny", 3, 1)
+        );
     }
 
     #[test]

@@ -30,8 +30,8 @@ mod kills;
 mod kits;
 #[cfg(feature = "index")]
 mod knowledge;
-mod lines;
 mod large_catalog;
+mod lines;
 mod lost_stick;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
 mod meaning;
