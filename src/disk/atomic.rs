@@ -23,7 +23,8 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     write_with_mode(path, bytes, 0o600)
 }
 
-/// Replaces a file in one step, but lets the system bring it to the medium in its own time: for what may be forgotten.
+/// Replaces a file in one step, but lets the system bring it to the medium in its own time: for what may be forgotten or
+/// generated again. For many files, `sync_filesystem` after the last one waits for all.
 ///
 /// # Errors
 /// When any step fails.

@@ -17,7 +17,7 @@ pub use atomic::{
 pub use error::{DiskError, Result};
 pub use flusher::Flusher;
 pub use lock::Lock;
-pub use plain::{is_plain_dir, open_plain, sync_filesystem};
+pub use plain::{is_plain_dir, link_unsynced, open_plain, sync_filesystem, write_unsynced};
 pub use staged::{Staged, StagingFile};
 
 use std::fs::File;

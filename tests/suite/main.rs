@@ -31,6 +31,7 @@ mod kills;
 mod kits;
 #[cfg(feature = "index")]
 mod knowledge;
+mod large_catalog;
 mod lines;
 mod loose;
 mod lost_stick;
@@ -56,4 +57,5 @@ mod transfer_limits;
 mod transfer_sources;
 mod trust;
 mod two_sticks;
+mod upgrades;
 mod volumes;
