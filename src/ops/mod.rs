@@ -5,6 +5,7 @@ mod addressee;
 mod bench;
 mod berths;
 mod carried;
+mod checkup;
 mod choice;
 mod difference;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
@@ -65,11 +66,13 @@ mod verify;
 #[cfg(feature = "index")]
 pub use crate::answer::{Citation, Confidence, Support};
 pub use crate::registry::Courier;
+pub use crate::store::DamagedPiece;
 pub use adopt::{AdoptOptions, AdoptReport, adopt};
 #[cfg(feature = "index")]
 pub use ask::{Answer, AskEvent, AskOptions, AskReport, Suggestion, ask};
 #[cfg(feature = "index")]
 pub use bench::{BenchOptions, BenchReport, BenchRow, bench_retrieval};
+pub use checkup::DamagedFile;
 pub use courier::{
     CourierListReport, CourierShowReport, CourierWithdrawReport, courier_list, courier_show, courier_withdraw,
 };
@@ -126,4 +129,4 @@ pub use stick::{StickBundle, StickReport, StickVerifyReport, stick_info, stick_v
 pub use stick_clean::{CleanOptions, CleanReport, CleanedBundle, KeptBundle, stick_clean};
 pub use stick_trust::{ImportedTrust, UnknownRoot};
 pub use update::{FailedRegistry, UpdateOptions, UpdateReport, UpdatedRegistry, update};
-pub use verify::{DamagedFile, VerifiedPackage, VerifyReport, verify};
+pub use verify::{VerifiedPackage, VerifyReport, verify};

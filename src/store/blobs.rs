@@ -85,13 +85,35 @@ impl Store {
             .map_err(|error| StoreError::DamagedPieceList { digest: *digest, source: Some(error) })
     }
 
-    /// Takes a damaged blob out of use, so that it counts as absent and can be fetched or imported again.
-    /// Its bytes are kept until then.
+    /// Takes a damaged blob out of use, so that it counts as absent and can be repaired, fetched or imported again.
+    /// Its bytes are kept until then. One that is not in use is fine.
     ///
     /// # Errors
     /// When it cannot be renamed.
     pub fn set_aside(&self, digest: &Sha256) -> Result<()> {
-        Ok(disk::rename(&self.place_of(digest), &self.set_aside_place(digest))?)
+        let place = self.place_of(digest);
+        if place.is_file() {
+            disk::rename(&place, &self.set_aside_place(digest))?;
+        }
+        Ok(())
+    }
+
+    /// Takes a blob that was set aside back into use; the caller has just found its bytes right. One that is not
+    /// aside is fine.
+    ///
+    /// # Errors
+    /// When it cannot be renamed.
+    pub fn put_back(&self, digest: &Sha256) -> Result<()> {
+        let aside = self.set_aside_place(digest);
+        if aside.is_file() {
+            disk::rename(&aside, &self.place_of(digest))?;
+        }
+        Ok(())
+    }
+
+    /// Where a blob's bytes lie, however many they are and however right: in use, else set aside.
+    pub fn lying_path(&self, digest: &Sha256) -> Option<PathBuf> {
+        [self.place_of(digest), self.set_aside_place(digest)].into_iter().find(|path| path.is_file())
     }
 
     pub(super) fn set_aside_place(&self, digest: &Sha256) -> PathBuf {
