@@ -18,6 +18,9 @@ const MAX_KEY_BYTES: u64 = 65_535;
 const DEFAULT_ALIGNMENT: u64 = 32;
 /// A tensor of at least this size begins a piece of its own.
 const OWN_PIECE_BYTES: u64 = 1024 * 1024;
+/// A metadata value of at least this size (a vocabulary, its merges) begins and ends a piece, so that a word changed
+/// before it does not cost it too: a vocabulary of 150,000 tokens has 6 MB.
+const OWN_PIECE_VALUE_BYTES: u64 = 64 * 1024;
 /// How much of a file that does not parse is searched for U+FFFD.
 const MANGLE_SEARCH_BYTES: u64 = 256 * 1024;
 
@@ -28,6 +31,8 @@ pub struct Header {
     metadata: BTreeMap<String, Value>,
     tensors: Vec<TensorInfo>,
     data_start: u64,
+    /// Where large metadata values begin and end.
+    value_edges: Vec<u64>,
 }
 
 impl Header {
@@ -56,12 +61,12 @@ impl Header {
         let version = read_version(cursor)?;
         let num_tensors = bounded(cursor.u64("the header")?, "tensors", MAX_TENSORS)?;
         let num_metadata = bounded(cursor.u64("the header")?, "metadata entries", MAX_METADATA)?;
-        let metadata = read_metadata(cursor, num_metadata)?;
+        let (metadata, value_edges) = read_metadata(cursor, num_metadata)?;
         let alignment = alignment(&metadata)?;
         let tensors = read_tensors(cursor, num_tensors)?;
         let data_start = cursor.position().checked_next_multiple_of(alignment).unwrap_or(u64::MAX);
         check_extents(&tensors, alignment, data_start, file_bytes)?;
-        Ok(Self { version, metadata, tensors, data_start })
+        Ok(Self { version, metadata, tensors, data_start, value_edges })
     }
 
     /// The format's version, 2 or 3.
@@ -127,11 +132,13 @@ impl Header {
         }
     }
 
-    /// Where the file's pieces begin anew: the tensor data, and each tensor of at least 1 MiB.
+    /// Where the file's pieces begin anew: both ends of each metadata value of at least 64 KiB, the tensor data,
+    /// and each tensor of at least 1 MiB.
     pub fn piece_boundaries(&self) -> Vec<u64> {
         let large = self.tensors.iter().filter(|tensor| tensor.size_bytes >= OWN_PIECE_BYTES);
         let mut boundaries: Vec<u64> = large.map(|tensor| self.data_start + tensor.offset).collect();
         boundaries.push(self.data_start);
+        boundaries.extend(&self.value_edges);
         boundaries.sort_unstable();
         boundaries.dedup();
         boundaries
@@ -155,19 +162,27 @@ fn bounded(count: u64, what: &'static str, limit: u64) -> Result<u64> {
     if count > limit { Err(GgufError::TooMany { what, count, limit }) } else { Ok(count) }
 }
 
-fn read_metadata<R: Read + Seek>(cursor: &mut Cursor<R>, count: u64) -> Result<BTreeMap<String, Value>> {
-    let mut metadata = BTreeMap::new();
+/// The metadata, and where its large values begin and end.
+fn read_metadata<R: Read + Seek>(
+    cursor: &mut Cursor<R>,
+    count: u64,
+) -> Result<(BTreeMap<String, Value>, Vec<u64>)> {
+    let (mut metadata, mut edges) = (BTreeMap::new(), Vec::new());
     for _ in 0..count {
         let key = cursor.short_text(MAX_KEY_BYTES, "bytes of a metadata key")?;
         if key.is_empty() {
             return Err(GgufError::Metadata { key, reason: "an entry has no key" });
         }
+        let start = cursor.position();
         let value = Value::read(cursor, &key)?;
+        if cursor.position() - start >= OWN_PIECE_VALUE_BYTES {
+            edges.extend([start, cursor.position()]);
+        }
         if metadata.insert(key.clone(), value).is_some() {
             return Err(GgufError::Metadata { key, reason: "it stands twice" });
         }
     }
-    Ok(metadata)
+    Ok((metadata, edges))
 }
 
 fn alignment(metadata: &BTreeMap<String, Value>) -> Result<u64> {
@@ -276,6 +291,17 @@ mod tests {
         assert_eq!((shape.num_layers, shape.num_heads, shape.num_kv_heads, shape.key_width), (2, 4, 2, 16));
         assert_eq!(header.chat_template(), Some("{{ messages }}"));
         assert_eq!(header.piece_boundaries().len(), 1);
+    }
+
+    #[test]
+    fn a_large_value_begins_and_ends_a_piece() {
+        // 24 bytes of start, then a key of 8 + 1: the value begins at 33. Its kind has 4 bytes, the array's head
+        // 12, and 65,536 numbers of one byte follow.
+        let mut bytes = Bytes::start(3, 0, 1).text("v").u32(9).u32(0).u64(65_536);
+        bytes.0.extend(vec![7; 65_536]);
+        let header = bytes.padded(0).read().expect("well-formed");
+        let end: u64 = 33 + 4 + 12 + 65_536;
+        assert_eq!(header.piece_boundaries(), [33, end, end.next_multiple_of(32)]);
     }
 
     #[test]

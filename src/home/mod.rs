@@ -8,12 +8,15 @@
 //!   blobs/<sha256>               verified bytes, one plain file each
 //!   installed/<name>.json        one record a package, written last
 //!   fetched/<name>.json          one record a package whose bytes are here, but which is not installed
+//!   previous/<name>@<version>+<variant>-<content>.json   the record of the version before, for `rollback`;
+//!                                its blobs and its folder in packages/ stay too
 //!   packages/<name>/<version>+<variant>/…   the files of an installed package under their own names
 //!   staging/                     downloads and imports under way
 //!   registries/<name>/           root, signed metadata, verified index files
 //!   courier/<name>.pk8           this home's own key as a courier, readable by the user alone
 //!   couriers/<name>.toml         couriers whom the keeper authorised
 //!   pieces/<sha256>              piece lists, named by their own digest
+//!   pieces/<sha256>.cut          the piece list of the blob <sha256>, made here
 //!   collections/<name>/          the index of a set of documents
 //!   site.toml                    who this site is in its letters: id, label, next number
 //!   receipt.json                 the newest receipt, for the next stick that can be written
@@ -73,6 +76,11 @@ impl Home {
     /// The folder of records of packages that are fetched, not installed.
     pub fn fetched(&self) -> PathBuf {
         self.root.join("fetched")
+    }
+
+    /// The folder of records of the versions that installed packages had before.
+    pub fn previous(&self) -> PathBuf {
+        self.root.join("previous")
     }
 
     /// The folder of installed packages' files under their own names.

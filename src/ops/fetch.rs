@@ -12,13 +12,14 @@ use crate::home::Home;
 use crate::package::{FileEntry, Name, PackageRef, PieceList, VariantId, Version};
 use crate::progress::Monitor;
 use crate::store::Store;
-use crate::transfer::{self, Client, Wanted};
+use crate::transfer::{self, Client, Fetched, Wanted};
 
 use super::choice::{Choice, Chosen, Sources, Terms, choose, missing_bytes};
 use super::error::{Error, Result, While as _};
 use super::fitting::Fitting;
 use super::indexes;
 use super::kit::MissingMember;
+use super::reuse;
 use super::site;
 
 /// Room that is left free on the disk beside what is fetched, in bytes.
@@ -45,14 +46,18 @@ pub struct FetchOptions {
 pub struct FetchReport {
     /// The packages, with what each depends on.
     pub packages: Vec<FetchedPackage>,
-    /// The bytes that were missing.
+    /// The bytes that were missing, after what lies here in other files was reused.
     pub missing_bytes: u64,
+    /// The bytes that were copied from other files here, piece by piece.
+    pub reused_bytes: u64,
     /// The bytes that came over the wire.
     pub wire_bytes: u64,
     /// The bytes of these packages that did not have to be fetched.
     pub saved_bytes: u64,
     /// Members of kits that no registry known here has.
     pub missing: Vec<MissingMember>,
+    /// True when it may cost less: which pieces are new is told only when the network is asked.
+    pub is_upper_bound: bool,
     /// True when nothing was done yet.
     pub is_plan: bool,
 }
@@ -68,6 +73,12 @@ pub struct FetchedPackage {
     pub variant: VariantId,
     /// The bytes of its files.
     pub size_bytes: u64,
+    /// The bytes that were missing, after reuse.
+    pub missing_bytes: u64,
+    /// The bytes that were copied from other files here.
+    pub reused_bytes: u64,
+    /// True when it may cost less than `missing_bytes`.
+    pub is_upper_bound: bool,
     /// Its licence.
     pub license: String,
     /// True when the licence forbids some uses.
@@ -109,22 +120,31 @@ pub(super) fn fetch_choices(
     let Chosen { choices, missing } = choose(packages, &indexes::load(home)?, &store, &terms)?;
     let mut report = FetchReport { missing, ..report_of(&choices, &store, options.is_plan) };
     if options.is_plan {
+        let client = Client::new(transfer::Options { is_offline: options.is_offline, ..Default::default() });
+        let client = Some(&client).filter(|_| !options.is_offline);
+        reuse::plan(&mut report, &choices, &store, client, monitor)?;
         return Ok(report);
     }
     check_room(home, &choices, &store)?;
     let client = Client::new(transfer::Options { is_offline: options.is_offline, ..Default::default() });
-    for choice in choices.iter().filter(|choice| !choice.is_installed) {
+    let desk = Desk { home, store: &store, client: &client, monitor };
+    let packages = report.packages.iter_mut();
+    for (choice, package) in choices.iter().zip(packages).filter(|(choice, _)| !choice.is_installed) {
         for (file, sources) in choice.missing(&store) {
             let deed = || format!("could not fetch `{}`", choice.name());
-            report.wire_bytes +=
-                fetch_file(home, &store, &client, file, sources, monitor).while_doing(deed)?;
+            let fetched = fetch_file(&desk, choice.name(), file, sources).while_doing(deed)?;
+            report.wire_bytes += fetched.wire_bytes;
+            report.reused_bytes += fetched.copied_bytes;
+            reuse::note(package, fetched.copied_bytes);
         }
         arrive(&store, choice)?;
     }
+    report.missing_bytes -= report.reused_bytes.min(report.missing_bytes);
+    report.saved_bytes += report.reused_bytes;
     Ok(report)
 }
 
-fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> FetchReport {
+pub(super) fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> FetchReport {
     let missing_bytes = missing_bytes(choices, store);
     let packages: Vec<FetchedPackage> = choices
         .iter()
@@ -133,6 +153,9 @@ fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> FetchReport {
             version: choice.manifest.package.version.clone(),
             variant: choice.variant.id.clone(),
             size_bytes: choice.variant.size_bytes(),
+            missing_bytes: choice.missing(store).iter().map(|(file, _)| file.size_bytes).sum(),
+            reused_bytes: 0,
+            is_upper_bound: false,
             license: choice.manifest.package.license.clone(),
             is_restricted: choice.manifest.package.restricted,
             was_installed: choice.is_installed,
@@ -142,6 +165,8 @@ fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> FetchReport {
     FetchReport {
         packages,
         missing_bytes,
+        reused_bytes: 0,
+        is_upper_bound: false,
         wire_bytes: 0,
         saved_bytes: all_bytes.saturating_sub(missing_bytes),
         missing: Vec::new(),
@@ -174,29 +199,39 @@ fn staged_bytes(home: &Home, file: &FileEntry) -> u64 {
     allocated.min(file.size_bytes)
 }
 
-fn fetch_file(
-    home: &Home,
-    store: &Store,
-    client: &Client,
-    file: &FileEntry,
-    sources: &Sources,
-    monitor: &dyn Monitor,
-) -> Result<u64> {
+/// What every file of a fetch needs.
+struct Desk<'a> {
+    home: &'a Home,
+    store: &'a Store,
+    client: &'a Client,
+    monitor: &'a dyn Monitor,
+}
+
+fn fetch_file(desk: &Desk<'_>, package: &Name, file: &FileEntry, sources: &Sources) -> Result<Fetched> {
+    let Desk { home, store, client, monitor } = *desk;
     let pieces = piece_list(store, client, file, sources, monitor)?;
+    let reuse = match &pieces {
+        Some(list) => {
+            reuse::cut_what_is_here(store, package, monitor)?;
+            reuse::pieces_here(store, list)?
+        }
+        None => Vec::new(),
+    };
     let wanted = Wanted {
         name: file.path.to_string(),
         digest: file.sha256,
         size_bytes: file.size_bytes,
         sources: sources.file.clone(),
         pieces,
+        reuse,
     };
     let fetched = client.fetch(&wanted, &home.staging(), monitor)?;
     store.adopt(&fetched.staged, &file.sha256)?;
-    Ok(fetched.wire_bytes)
+    Ok(fetched)
 }
 
 /// The file's piece list: from the store, else from the registry. Without one the file is still checked whole.
-fn piece_list(
+pub(super) fn piece_list(
     store: &Store,
     client: &Client,
     file: &FileEntry,

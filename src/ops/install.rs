@@ -24,7 +24,7 @@ pub struct InstallReport {
     pub kits: Vec<SetUp>,
 }
 
-/// Installs packages and what they require.
+/// Installs packages and what they require. The version that one replaces stays for `rollback`.
 ///
 /// # Errors
 /// As `fetch`; the installed set is then unchanged, or advanced by whole packages.
@@ -34,15 +34,34 @@ pub fn install(
     options: &FetchOptions,
     monitor: &dyn Monitor,
 ) -> Result<InstallReport> {
-    let (mut installed, mut kits) = (Vec::new(), Vec::new());
-    let mut install = |store: &Store, choice: &Choice| {
+    let mut desk = Installing::new(home, monitor);
+    let mut arrive = |store: &Store, choice: &Choice| desk.take(store, choice);
+    let fetch = fetch_choices(home, packages, options, &mut arrive, monitor)?;
+    Ok(InstallReport { fetch, installed: desk.installed, kits: desk.kits })
+}
+
+/// Takes packages into use as they become whole, for `install` and `upgrade`.
+pub(super) struct Installing<'a> {
+    home: &'a Home,
+    monitor: &'a dyn Monitor,
+    pub(super) installed: Vec<Name>,
+    pub(super) kits: Vec<SetUp>,
+}
+
+impl<'a> Installing<'a> {
+    pub(super) fn new(home: &'a Home, monitor: &'a dyn Monitor) -> Self {
+        Self { home, monitor, installed: Vec::new(), kits: Vec::new() }
+    }
+
+    /// Records a package whose bytes are all here.
+    pub(super) fn take(&mut self, store: &Store, choice: &Choice) -> Result<()> {
         if choice.manifest.is_kit() {
-            kits.push(set_up(home, &choice.to_installed(), monitor)?);
-            installed.push(choice.name().clone());
+            self.kits.push(set_up(self.home, &choice.to_installed(), self.monitor)?);
+            self.installed.push(choice.name().clone());
             return Ok(());
         }
         if !is_usable(&choice.manifest.package.kind) {
-            monitor.warn(&format!(
+            self.monitor.warn(&format!(
                 "`{}` is of kind `{}`, which this localml can keep but not use",
                 choice.name(),
                 choice.manifest.package.kind
@@ -50,9 +69,7 @@ pub fn install(
         }
         let deed = || format!("could not install `{}`", choice.name());
         store.record(&choice.to_installed()).while_doing(deed)?;
-        installed.push(choice.name().clone());
+        self.installed.push(choice.name().clone());
         Ok(())
-    };
-    let fetch = fetch_choices(home, packages, options, &mut install, monitor)?;
-    Ok(InstallReport { fetch, installed, kits })
+    }
 }

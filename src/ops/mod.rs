@@ -26,6 +26,7 @@ mod pace;
 mod profile;
 mod receipt;
 mod removable;
+mod reuse;
 mod revoked;
 mod runtime;
 mod sift;
@@ -49,11 +50,13 @@ mod index;
 mod info;
 mod install;
 mod list;
+mod outdated;
 mod overview;
 mod path;
 mod registry;
 mod remove;
 mod request;
+mod rollback;
 #[cfg(feature = "engine")]
 mod run;
 mod search;
@@ -61,6 +64,7 @@ mod sites;
 mod stick;
 mod stick_clean;
 mod update;
+mod upgrade;
 mod verify;
 
 #[cfg(feature = "index")]
@@ -107,6 +111,7 @@ pub use kit::{MissingMember, SetUp};
 pub use kit_import::TrustedByKit;
 pub use letters::SentBundle;
 pub use list::{ListReport, ListedMembers, ListedPackage, list};
+pub use outdated::{BlockedUpgrade, NewerVersion, OutdatedReport, outdated};
 pub use overview::{NextCommand, OverviewReport, overview};
 pub use pace::{Pace, PaceSource, StickFacts};
 pub use path::{PathReport, path};
@@ -119,6 +124,7 @@ pub use registry::{
 pub use remove::{RemoveOptions, RemoveReport, remove};
 pub use request::{RequestOptions, RequestReport, ShortRequestReport, request, request_short};
 pub use revoked::RevokedPackage;
+pub use rollback::{RollbackReport, RolledBack, rollback};
 #[cfg(feature = "engine")]
 pub use run::{Conversation, RunOptions, RunReport, run};
 pub use runtime::{RuntimeVerdict, RuntimeVoucher};
@@ -129,4 +135,5 @@ pub use stick::{StickBundle, StickReport, StickVerifyReport, stick_info, stick_v
 pub use stick_clean::{CleanOptions, CleanReport, CleanedBundle, KeptBundle, stick_clean};
 pub use stick_trust::{ImportedTrust, UnknownRoot};
 pub use update::{FailedRegistry, UpdateOptions, UpdateReport, UpdatedRegistry, update};
+pub use upgrade::{UpgradeReport, upgrade};
 pub use verify::{VerifiedPackage, VerifyReport, verify};

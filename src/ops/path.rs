@@ -67,7 +67,8 @@ pub(super) fn find_installed(store: &Store, package: &PackageRef) -> Result<Inst
     Err(Error::new(ErrorKind::NotFound, message))
 }
 
-fn is_meant(installed: &Installed, package: &PackageRef) -> bool {
+/// True when a record has the version and build that a reference names.
+pub(super) fn is_meant(installed: &Installed, package: &PackageRef) -> bool {
     let version = &installed.manifest.package.version;
     package.version.as_ref().is_none_or(|wanted| wanted == version)
         && package.variant.as_ref().is_none_or(|wanted| *wanted == installed.variant)

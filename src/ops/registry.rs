@@ -1,13 +1,11 @@
 //! `registry`: make one, generate it from manifests, sign it, add it by its fingerprint.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::Serialize;
 
 use crate::digest::Sha256;
-use crate::gguf::Header;
 use crate::home::Home;
 use crate::package::{Name, Variant};
 use crate::progress::Monitor;
@@ -20,6 +18,7 @@ use crate::transfer::{Client, Options};
 use super::carried;
 use super::error::Result;
 use super::fetcher::{address, explained, fetcher};
+use super::reuse::gguf_header;
 
 /// What `init` made.
 #[derive(Debug, Serialize)]
@@ -162,19 +161,10 @@ pub fn registry_add(home: &Home, options: &AddOptions, monitor: &dyn Monitor) ->
 /// What a published file says of itself: a GGUF's shape, and where its large parts begin.
 fn inspect(path: &Path, variant: &mut Variant) -> std::result::Result<Vec<u64>, String> {
     let is_gguf = variant.files.iter().any(|file| file.path.as_str().ends_with(".gguf"));
-    if !is_gguf || !starts_as_gguf(path)? {
+    if !is_gguf {
         return Ok(Vec::new());
     }
-    let mut file = File::open(path).map_err(|error| error.to_string())?;
-    let size_bytes = file.metadata().map_err(|error| error.to_string())?.len();
-    let header = Header::read(&mut file, size_bytes).map_err(|error| error.to_string())?;
+    let Some(header) = gguf_header(path)? else { return Ok(Vec::new()) };
     variant.shape = Some(header.shape());
     Ok(header.piece_boundaries())
-}
-
-fn starts_as_gguf(path: &Path) -> std::result::Result<bool, String> {
-    use std::io::Read as _;
-    let mut magic = [0; 4];
-    let mut file = File::open(path).map_err(|error| error.to_string())?;
-    Ok(file.read_exact(&mut magic).is_ok() && &magic == b"GGUF")
 }

@@ -51,8 +51,10 @@ pub fn remove(home: &Home, packages: &[PackageRef], options: &RemoveOptions) -> 
         installed.iter().try_for_each(|removed| check_not_needed(removed, &rest))?;
     }
     let removed: Vec<Name> = installed.iter().map(|removed| removed.name().clone()).collect();
-    let freed_bytes =
-        if options.is_plan { would_free(&installed, &rest) } else { remove_all(&store, &installed)? };
+    let freed_bytes = match options.is_plan {
+        true => would_free_with_previous(&store, &installed, rest)?,
+        false => remove_all(&store, &installed)?,
+    };
     Ok(RemoveReport { removed, freed_bytes, is_plan: options.is_plan })
 }
 
@@ -76,6 +78,15 @@ fn check_not_needed(removed: &Installed, rest: &[Installed]) -> Result<()> {
             Err(Error::new(ErrorKind::Failed, message).with_hint(hint))
         }
     }
+}
+
+/// The version before goes with a package that is removed, and keeps its blobs otherwise.
+fn would_free_with_previous(store: &Store, removed: &[Installed], rest: Vec<Installed>) -> Result<u64> {
+    let installed = store.installed()?;
+    let goes =
+        |older: &Installed| removed.iter().any(|it| it.name() == older.name() && installed.contains(it));
+    let (going, staying): (Vec<Installed>, Vec<Installed>) = store.previous()?.into_iter().partition(goes);
+    Ok(would_free(&[removed, &going].concat(), &[rest, staying].concat()))
 }
 
 /// Blobs are shared: one counts only once, and only when nothing that stays needs it.

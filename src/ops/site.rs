@@ -14,6 +14,7 @@ pub(super) fn store(home: &Home) -> Store {
         packages: home.packages(),
         installed: home.installed(),
         fetched: home.fetched(),
+        previous: home.previous(),
     })
 }
 

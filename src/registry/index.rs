@@ -9,6 +9,7 @@ use crate::digest::Sha256;
 use crate::package::{FileEntry, Manifest, Name};
 
 use super::age::SignedDates;
+use super::resolve::newest;
 use super::tree::{self, CONFIG, Config, FORMAT, REVOKED, Revocation, RevokedFile};
 
 /// Files of one registry by name, as they lie.
@@ -104,6 +105,11 @@ impl VerifiedIndex {
         let start = self.manifests.partition_point(|manifest| manifest.package.name < *name);
         let end = self.manifests.partition_point(|manifest| manifest.package.name <= *name);
         &self.manifests[start..end]
+    }
+
+    /// The newest version of a package that was not taken back; a pre-release only when there is nothing else.
+    pub fn newest_of(&self, name: &Name) -> Option<&Manifest> {
+        newest(self, self.versions_of(name))
     }
 
     /// Says whether and why a version was taken back.

@@ -138,6 +138,7 @@ mod tests {
             packages: root.join("packages"),
             installed: root.join("installed"),
             fetched: root.join("fetched"),
+            previous: root.join("previous"),
         })
     }
 

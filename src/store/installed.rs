@@ -1,6 +1,5 @@
 //! Installed records: one small JSON file a package, written after everything it speaks of is in place.
 
-use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -94,8 +93,9 @@ impl Installed {
 }
 
 impl Store {
-    /// Gives the package's blobs their names and writes its record last. An older version is replaced, and
-    /// the blobs that only it needed are freed.
+    /// Gives the package's blobs their names and writes its record last: that is the commit. The version that it
+    /// replaces is kept for a way back (`previous`); the one before that is forgotten, with the blobs that only
+    /// it needed.
     ///
     /// # Errors
     /// `MissingBlob` when a file's bytes are not in the store; otherwise when the disk fails. The
@@ -104,14 +104,19 @@ impl Store {
         self.check_whole(installed)?;
         self.put_in_place(installed)?;
         let name = installed.name();
-        let replaced = [self.find(name).ok().flatten(), self.kept(name).ok().flatten()];
+        let is_other = |old: &Installed| self.package_folder(old) != self.package_folder(installed);
+        let replaced = self.find(name).ok().flatten().filter(is_other);
+        let kept = self.kept(name).ok().flatten();
+        if let Some(old) = &replaced {
+            self.keep_previous(old)?;
+        }
         write_record(&self.record_path(name), installed)?;
         disk::remove_file(&self.kept_path(name))?;
-        for old in replaced.into_iter().flatten() {
-            if self.package_folder(&old) != self.package_folder(installed) {
-                disk::remove_dir_all(&self.package_folder(&old))?;
-            }
-            self.free_replaced(&old);
+        if let Some(old) = &kept {
+            self.free_replaced(old);
+        }
+        if let Some(old) = &replaced {
+            self.forget_all_previous_but(old);
         }
         Ok(())
     }
@@ -190,10 +195,8 @@ impl Store {
     }
 
     /// Removes those blobs of a package that no record names any more. Returns the bytes freed.
-    fn free_blobs_of(&self, package: &Installed) -> Result<u64> {
-        let rest = [self.installed()?, self.fetched()?].concat();
-        let needed: HashSet<Sha256> =
-            rest.iter().flat_map(Installed::files).map(|file| file.sha256).collect();
+    pub(super) fn free_blobs_of(&self, package: &Installed) -> Result<u64> {
+        let needed = self.needed_blobs()?;
         let mut freed_bytes = 0;
         for file in package.files().iter().filter(|file| !needed.contains(&file.sha256)) {
             if let Some(blob) = self.blob_path(&file.sha256, file.size_bytes) {
@@ -239,7 +242,7 @@ impl Store {
         if path.is_file() { read_record(&path).map(Some) } else { Ok(None) }
     }
 
-    /// Forgets one installed or fetched package, then removes the blobs that nothing else needs. Returns
+    /// Forgets one installed or fetched package, and the versions before an installed one, then removes the blobs that nothing else needs. Returns
     /// the bytes freed.
     ///
     /// # Errors
@@ -249,6 +252,7 @@ impl Store {
         if self.find(name)?.as_ref() == Some(package) {
             disk::remove_file(&self.record_path(name))?;
             disk::remove_dir_all(&self.package_folder(package))?;
+            return Ok(self.forget_versions_before(name)? + self.free_blobs_of(package)?);
         } else if self.kept(name)?.as_ref() == Some(package) {
             disk::remove_file(&self.kept_path(name))?;
         } else {
@@ -260,10 +264,21 @@ impl Store {
     /// The folder that holds an installed package's files under their own names. It is named by what is in
     /// it, so that other bytes never appear behind a name before the record says so.
     pub fn package_folder(&self, installed: &Installed) -> PathBuf {
+        self.folders.packages.join(installed.name().as_str()).join(self.build_name(installed))
+    }
+
+    /// Version, build and content in one name.
+    pub(super) fn build_name(&self, installed: &Installed) -> String {
         let version = &installed.manifest.package.version;
-        let content = content_of(installed).short();
-        let folder = format!("{version}+{}-{content}", installed.variant);
-        self.folders.packages.join(installed.name().as_str()).join(folder)
+        format!("{version}+{}-{}", installed.variant, content_of(installed).short())
+    }
+
+    fn forget_versions_before(&self, name: &Name) -> Result<u64> {
+        let mut freed_bytes = 0;
+        for older in self.previous()?.iter().filter(|older| older.name() == name) {
+            freed_bytes += self.forget_previous(older)?;
+        }
+        Ok(freed_bytes)
     }
 
     fn record_path(&self, name: &Name) -> PathBuf {
@@ -295,13 +310,13 @@ fn is_same_file(blob: &Path, named: &Path, digest: &Sha256) -> bool {
     other.is_file() && Sha256::of_file(named).is_ok_and(|found| found == *digest)
 }
 
-fn write_record(path: &Path, installed: &Installed) -> Result<()> {
+pub(super) fn write_record(path: &Path, installed: &Installed) -> Result<()> {
     let json = serde_json::to_vec_pretty(installed)
         .map_err(|source| StoreError::DamagedRecord { path: path.to_owned(), source })?;
     Ok(disk::write_atomic(path, &json)?)
 }
 
-fn read_records(folder: &Path) -> Result<Vec<Installed>> {
+pub(super) fn read_records(folder: &Path) -> Result<Vec<Installed>> {
     let Ok(entries) = fs::read_dir(folder) else {
         return Ok(Vec::new());
     };

@@ -7,14 +7,18 @@
 //! packages/<name>/<version>+<variant>/…   hard links (or copies) that other programs can open
 //! installed/<name>.json                   the record, written last: the last write is the commit
 //! fetched/<name>.json                     the same for a package that is only kept, to be carried on
+//! previous/<name>@<version>….json         the record of the version before, for a way back
 //! ```
 
 mod blobs;
+mod cuts;
 mod error;
 mod hashing;
 mod installed;
+mod previous;
 mod verify;
 
+pub use cuts::CutBlob;
 pub use error::{Result, StoreError};
 pub use installed::{Installed, Origin};
 pub use hashing::{Grid, HashedFile, Watch, hash_whole};
@@ -35,6 +39,8 @@ pub struct Folders {
     pub installed: PathBuf,
     /// Records of packages that are kept, not installed.
     pub fetched: PathBuf,
+    /// Records of the versions that installed packages had before.
+    pub previous: PathBuf,
 }
 
 /// The store of one home. Opening it touches nothing; folders are made when something is kept.

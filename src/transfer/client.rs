@@ -12,6 +12,7 @@ use super::network::Network;
 use super::options::Options;
 use super::reply::{Ask, Next};
 use super::resume::stopped;
+use super::reuse::Reusable;
 use super::sources::{Sources, jitter};
 use super::staging::Keeper;
 use crate::digest::Sha256;
@@ -32,6 +33,8 @@ pub struct Wanted {
     pub sources: Vec<url::Url>,
     /// Its pieces, where the publisher gave them: then a wrong one costs 4 MiB and not the file.
     pub pieces: Option<PieceList>,
+    /// Pieces of it that other files on this machine should hold, in any order: they are not asked for.
+    pub reuse: Vec<Reusable>,
 }
 
 /// A file that came, whole and verified.
@@ -45,6 +48,8 @@ pub struct Fetched {
     pub wire_bytes: u64,
     /// How many bytes were already here from an earlier run.
     pub reused_bytes: u64,
+    /// How many bytes were copied from other files on this machine.
+    pub copied_bytes: u64,
     /// The address of the source that finished it, without user, password and query; `None` when nothing was missing.
     pub source: Option<String>,
     pub(super) _keeper: Keeper,

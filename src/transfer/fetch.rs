@@ -11,6 +11,7 @@ use super::network::Network;
 use super::options::Options;
 use super::part::Part;
 use super::resume::stopped;
+use super::reuse::reuse;
 use super::sources::{Sources, jitter};
 use super::staging::{Keeper, Paths};
 use crate::digest::Sha256;
@@ -39,8 +40,9 @@ pub(super) fn fetch(
     let task = monitor.start(&wanted.name, Some(wanted.size_bytes), Unit::Bytes);
     task.advance(reused_bytes);
     let attempt = Attempt { wanted, monitor, task: &*task, network };
-    let mut moved = Moved::default();
+    let (mut moved, mut copied_bytes) = (Moved::default(), 0);
     let filled = make_room(&part, wanted, folder).and_then(|()| {
+        copied_bytes = reuse(&mut part, &wanted.reuse, &*task, monitor)?;
         let sources = Sources::new(&usable(network, wanted), options, |address| part.was_wrong(address));
         fill(&attempt, &mut part, sources, &paths, &mut moved)
     });
@@ -53,7 +55,8 @@ pub(super) fn fetch(
         }
     };
     let staged = part.finish(&wanted.name, monitor)?;
-    Ok(Fetched { staged, wire_bytes: moved.wire_bytes, reused_bytes, source, _keeper: keeper })
+    let wire_bytes = moved.wire_bytes;
+    Ok(Fetched { staged, wire_bytes, reused_bytes, copied_bytes, source, _keeper: keeper })
 }
 
 /// Asks source after source until nothing is missing; returns the address of the last one.

@@ -14,6 +14,7 @@
 //!   part ways. The sha256 of the whole decides in the end.
 //! * **No piece of another's making**: a web page, a compressed body, a body of another length is refused
 //!   before one byte of it is written.
+//! * **What is here is not fetched**: a piece that another file on this machine holds is read, hashed and copied.
 //! * **Nothing is deleted because a check failed once**: a whole file with the wrong digest is kept as `.suspect`.
 //!
 //! # Files, in the staging folder
@@ -41,6 +42,7 @@ mod sources;
 mod journal;
 mod part;
 mod resume;
+mod reuse;
 mod staging;
 mod syncer;
 mod writer;
@@ -54,3 +56,4 @@ mod reply;
 pub use client::{Client, Fetched, Wanted};
 pub use error::{Mismatch, Result, TransferError};
 pub use options::Options;
+pub use reuse::Reusable;

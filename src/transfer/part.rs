@@ -13,7 +13,7 @@ use super::staging::Paths;
 use super::writer::Writer;
 use crate::digest::Sha256;
 use crate::disk::{DiskError, Staged, StagingFile, rename};
-use crate::package::PieceList;
+use crate::package::{Piece, PieceList};
 use crate::progress::Monitor;
 
 /// How often the digest of what a run has is written down, in bytes of the run: what a kill can cost.
@@ -95,6 +95,20 @@ impl Part {
     pub(super) fn kept_bytes(&self) -> u64 {
         let filled_bytes: u64 = self.runs.iter().map(|run| run.filled).sum();
         filled_bytes.saturating_sub(self.writer.unwritten_bytes())
+    }
+
+    /// True when this very piece is known here, and not whole yet.
+    pub(super) fn lacks(&self, piece: &Piece) -> bool {
+        let index = self.runs.partition_point(|run| run.end() <= piece.offset);
+        self.runs.get(index).is_some_and(|run| {
+            let is_it = (run.offset, run.length, run.expected) == (piece.offset, piece.length, piece.sha256);
+            is_it && !run.is_whole
+        })
+    }
+
+    /// Waits until all that was handed in is in the file.
+    pub(super) fn settle(&self) -> Result<()> {
+        self.writer.flush()
     }
 
     /// True where one digest covers all bytes, so that a range from elsewhere could spoil them.

@@ -190,6 +190,7 @@ fn a_download_that_an_older_version_broke_off_continues() {
             size_bytes: LATE_BYTES as u64,
             sources: vec![format!("{}/late.bin", server.url()).parse().unwrap()],
             pieces: None,
+            reuse: Vec::new(),
         };
         let client = localml::transfer::Client::new(localml::transfer::Options::default());
         let fetched = client.fetch(&wanted, &home.join("staging"), &localml::progress::Silent).unwrap();

@@ -49,6 +49,7 @@ impl Cafe {
             size_bytes: bytes.len() as u64,
             sources: vec![self.url(name)],
             pieces: None,
+            reuse: Vec::new(),
         }
     }
 

@@ -66,7 +66,8 @@ pub(super) fn outcome(report: &FetchReport) -> Outcome {
 pub(super) fn text(report: &FetchReport) -> String {
     let mut text: String = report.packages.iter().map(line).collect();
     let deed = if report.is_plan { "would fetch" } else { "fetched" };
-    text.push_str(&format!("{deed} {}", size(report.missing_bytes)));
+    let most = if report.is_plan && report.is_upper_bound { "at most " } else { "" };
+    text.push_str(&format!("{deed} {most}{}", size(report.missing_bytes)));
     if !report.is_plan && report.wire_bytes != report.missing_bytes {
         // Less after a resume or from a folder, more after a retry: what the data plan pays is said.
         text.push_str(&format!(" ({} over the network)", size(report.wire_bytes)));

@@ -4,14 +4,24 @@ use crate::cli::context::Context;
 use crate::cli::report::Outcome;
 use crate::cli::table::table;
 use crate::cli::terminal::size;
-use crate::ops::{Error, ListReport, ListedMembers, ListedPackage, list};
+use crate::ops::{Error, ListReport, ListedMembers, ListedPackage, OutdatedReport, list, outdated};
+
+use super::upgrade::{blocked, newer_versions};
 
 /// List installed packages
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  localml list --json")]
-pub(crate) struct Args {}
+#[command(after_help = "Example:\n  localml list --json\n  localml list --outdated")]
+pub(crate) struct Args {
+    /// Only those that have a newer version, with what it would cost; opens no network connection
+    #[arg(long)]
+    outdated: bool,
+}
 
-pub(super) fn run(_args: &Args, context: &Context) -> Result<Outcome, Error> {
+pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
+    if args.outdated {
+        context.output.show(&outdated(&context.home)?, outdated_text);
+        return Ok(Outcome::Done);
+    }
     context.output.show(&list(&context.home)?, text);
     Ok(Outcome::Done)
 }
@@ -28,6 +38,22 @@ fn text(report: &ListReport) -> String {
         text.push_str(&format!("\n`{}` was revoked: {}", revoked.name, revoked.advice()));
     }
     text.extend(report.remark.iter().map(|remark| format!("\n{remark}")));
+    text
+}
+
+fn outdated_text(report: &OutdatedReport) -> String {
+    let mut text = newer_versions(&report.packages) + &blocked(&report.blocked);
+    if report.packages.is_empty() {
+        text.push_str("nothing newer is known here; `localml update` asks the registries\n");
+    } else {
+        let most = if report.is_upper_bound { "at most " } else { "" };
+        let cost = size(report.missing_bytes);
+        text.push_str(&format!("all of them: {most}{cost}; `localml upgrade` brings them\n"));
+    }
+    if !report.unpublished.is_empty() {
+        let names: Vec<String> = report.unpublished.iter().map(ToString::to_string).collect();
+        text.push_str(&format!("nobody publishes {}\n", names.join(", ")));
+    }
     text
 }
 

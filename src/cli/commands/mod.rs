@@ -26,12 +26,14 @@ mod path;
 mod registry;
 mod remove;
 mod request;
+mod rollback;
 #[cfg(feature = "engine")]
 mod run;
 mod search;
 mod sites;
 mod stick;
 mod update;
+mod upgrade;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -61,6 +63,8 @@ pub(crate) enum Command {
     Info(info::Args),
     Fetch(fetch::Args),
     Install(install::Args),
+    Upgrade(upgrade::Args),
+    Rollback(rollback::Args),
     List(list::Args),
     Path(path::Args),
     Verify(verify::Args),
@@ -101,6 +105,8 @@ pub(crate) fn run(command: Option<&Command>, context: &Context) -> Result<Outcom
         Command::Info(args) => info::run(args, context),
         Command::Fetch(args) => fetch::run(args, context),
         Command::Install(args) => install::run(args, context),
+        Command::Upgrade(args) => upgrade::run(args, context),
+        Command::Rollback(args) => rollback::run(args, context),
         Command::List(args) => list::run(args, context),
         Command::Path(args) => path::run(args, context),
         Command::Verify(args) => verify::run(args, context),

@@ -152,6 +152,7 @@ fn held(home: &Path) -> Result<Held, String> {
         packages: at.packages(),
         installed: at.installed(),
         fetched: at.fetched(),
+        previous: at.previous(),
     });
     for blob in files_in(&at.blobs()) {
         let digest = Sha256::of_file(&blob).map_err(|error| error.to_string())?;

@@ -1,0 +1,94 @@
+//! `localml upgrade`.
+
+use crate::cli::context::Context;
+use crate::cli::report::Outcome;
+use crate::cli::table::table;
+use crate::cli::terminal::size;
+use crate::ops::{BlockedUpgrade, Error, FetchOptions, NewerVersion, UpgradeReport, upgrade};
+use crate::package::PackageRef;
+
+use super::install::set_up;
+
+/// Bring installed packages to their newest version
+///
+/// Every piece that lies here already, in whatever file, is reused. The old version works until the new one is
+/// verified, and is kept for `localml rollback`. `localml update` asks the registries first what there is.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  localml upgrade --plan\n  localml upgrade qwen2.5-0.5b-instruct")]
+pub(crate) struct Args {
+    /// The packages; every installed one when none is named
+    packages: Vec<PackageRef>,
+    /// Say what each would cost after reuse, and fetch no package
+    #[arg(long)]
+    plan: bool,
+    /// Take it even when this PC has too little memory for it
+    #[arg(long)]
+    anyway: bool,
+    /// Use a registry's index even when it is very old
+    #[arg(long)]
+    accept_stale: bool,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
+    let options = FetchOptions {
+        is_plan: args.plan,
+        is_offline: context.is_offline,
+        ignores_fit: args.anyway,
+        accepts_stale: args.accept_stale,
+    };
+    let report = upgrade(&context.home, &args.packages, &options, &context.terminal)?;
+    context.output.show(&report, text);
+    let is_well = report.blocked.is_empty() && report.fetch.missing.is_empty();
+    Ok(if is_well { Outcome::Done } else { Outcome::Problems })
+}
+
+fn text(report: &UpgradeReport) -> String {
+    let mut text = newer_versions(&report.upgrades);
+    let fetch = &report.fetch;
+    if report.upgrades.is_empty() && report.blocked.is_empty() {
+        text.push_str("everything is the newest that is known here\n");
+        text.push_str("`localml update` asks the registries for what is new");
+    } else if fetch.is_plan {
+        let most = if fetch.is_upper_bound { "at most " } else { "" };
+        let (cost, saved) = (size(fetch.missing_bytes), size(fetch.reused_bytes));
+        text.push_str(&format!("would fetch {most}{cost}; {saved} more lie here in other files\n"));
+    } else {
+        let (wire, saved) = (size(fetch.wire_bytes), size(fetch.reused_bytes));
+        text.push_str(&format!("{wire} over the network; {saved} were copied from files here\n"));
+    }
+    for name in &report.installed {
+        text.push_str(&format!("installed {name}\n"));
+    }
+    text.push_str(&blocked(&report.blocked));
+    text.extend(report.kits.iter().map(set_up));
+    text.extend(report.next.iter().map(|command| format!("next: {command}\n")));
+    text
+}
+
+/// The newer versions with their costs, for `upgrade` and `list --outdated`.
+pub(super) fn newer_versions(packages: &[NewerVersion]) -> String {
+    if packages.is_empty() {
+        return String::new();
+    }
+    let row = |package: &NewerVersion| {
+        let most = if package.is_upper_bound { "at most " } else { "" };
+        let revoked = package.revoked.as_ref().map(|reason| format!("installed one revoked: {reason}"));
+        vec![
+            package.name.to_string(),
+            package.installed.to_string(),
+            package.newest.to_string(),
+            package.variant.to_string(),
+            size(package.size_bytes),
+            format!("{most}{}", size(package.missing_bytes)),
+            revoked.unwrap_or_default(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = packages.iter().map(row).collect();
+    table(&["PACKAGE", "INSTALLED", "NEWEST", "VARIANT", "SIZE", "COSTS", ""], &rows)
+}
+
+/// The newer versions that cannot be had.
+pub(super) fn blocked(blocked: &[BlockedUpgrade]) -> String {
+    let line = |it: &BlockedUpgrade| format!("not for this PC: {} {}: {}\n", it.name, it.newest, it.reason);
+    blocked.iter().map(line).collect()
+}

@@ -1,0 +1,153 @@
+//! What of a wanted file lies here already, piece by piece, in whatever file: that need not be fetched.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use crate::digest::{Hasher, Sha256};
+use crate::gguf::Header;
+use crate::package::{Name, Piece, PieceList};
+use crate::progress::{Monitor, Unit};
+use crate::store::Store;
+use crate::transfer::{Client, Reusable};
+
+use super::choice::Choice;
+use super::error::Result;
+use super::fetch::{FetchReport, FetchedPackage, piece_list};
+
+/// How many files are remembered for one piece: where the first is damaged, the next may not be.
+const MAX_PLACES: usize = 3;
+
+/// The pieces of a wanted file that files here should hold. Reads piece lists, and no blob.
+///
+/// # Errors
+/// When a record is damaged.
+pub(super) fn pieces_here(store: &Store, wanted: &PieceList) -> Result<Vec<Reusable>> {
+    let mut by_digest: HashMap<Sha256, Vec<Piece>> = HashMap::new();
+    for piece in wanted.pieces() {
+        by_digest.entry(piece.sha256).or_default().push(*piece);
+    }
+    let mut num_places: HashMap<u64, usize> = HashMap::new();
+    let mut here = Vec::new();
+    for blob in store.cut_blobs()? {
+        for held in blob.pieces.pieces() {
+            let targets = by_digest.get(&held.sha256).into_iter().flatten();
+            for piece in targets.filter(|piece| piece.length == held.length) {
+                let num_places = num_places.entry(piece.offset).or_default();
+                if *num_places < MAX_PLACES {
+                    *num_places += 1;
+                    here.push(Reusable { piece: *piece, path: blob.path.clone(), at: held.offset });
+                }
+            }
+        }
+    }
+    Ok(here)
+}
+
+/// Looks once into what is here of a package whose publisher told no pieces, so that its newer version can reuse
+/// them. Ends early when the user stops.
+///
+/// # Errors
+/// When a record is damaged, or what was found cannot be kept.
+pub(super) fn cut_what_is_here(store: &Store, package: &Name, monitor: &dyn Monitor) -> Result<()> {
+    for (digest, path) in store.uncut_blobs_of(package)? {
+        // A blob that cannot be read has nothing to reuse; that it is damaged, `verify` says.
+        if let Some(list) = cut(&path, &digest, package, monitor) {
+            store.keep_cut(&digest, &list)?;
+        }
+    }
+    Ok(())
+}
+
+/// Says in a plan what need not be fetched. `client` brings piece lists that are not here yet, where an older
+/// version is; without it, or them, the plan is an upper bound.
+///
+/// # Errors
+/// As `pieces_here`, or when the user stopped.
+pub(super) fn plan(
+    report: &mut FetchReport,
+    choices: &[Choice],
+    store: &Store,
+    client: Option<&Client>,
+    monitor: &dyn Monitor,
+) -> Result<()> {
+    let mut counted: HashSet<Sha256> = HashSet::new();
+    for (choice, package) in choices.iter().zip(&mut report.packages) {
+        let is_older_here = store.find(choice.name())?.is_some() || store.kept(choice.name())?.is_some();
+        let mut reused_bytes = 0;
+        for (file, sources) in choice.missing(store) {
+            let known = match file.pieces {
+                Some(digest) => store.piece_list(&digest).ok().flatten(),
+                None => continue,
+            };
+            let list = match (known, client.filter(|_| is_older_here)) {
+                (None, Some(client)) => piece_list(store, client, file, sources, monitor)?,
+                (known, _) => known,
+            };
+            package.is_upper_bound |= list.is_none() && is_older_here;
+            let Some(list) = list else { continue };
+            if client.is_some() && is_older_here {
+                cut_what_is_here(store, choice.name(), monitor)?;
+            }
+            let bytes = total_bytes(&pieces_here(store, &list)?);
+            reused_bytes += bytes;
+            if counted.insert(file.sha256) {
+                report.missing_bytes -= bytes.min(report.missing_bytes);
+                report.reused_bytes += bytes;
+            }
+        }
+        note(package, reused_bytes);
+        report.is_upper_bound |= package.is_upper_bound;
+    }
+    report.saved_bytes += report.reused_bytes;
+    Ok(())
+}
+
+/// Counts what was copied instead of fetched.
+pub(super) fn note(package: &mut FetchedPackage, reused_bytes: u64) {
+    package.reused_bytes += reused_bytes;
+    package.missing_bytes = package.missing_bytes.saturating_sub(reused_bytes);
+}
+
+/// A GGUF's header; `None` where the file is none.
+///
+/// # Errors
+/// Says why a file that begins as GGUF is none.
+pub(super) fn gguf_header(path: &Path) -> std::result::Result<Option<Header>, String> {
+    let mut magic = [0; 4];
+    let mut file = File::open(path).map_err(|error| error.to_string())?;
+    if file.read_exact(&mut magic).is_err() || &magic != b"GGUF" {
+        return Ok(None);
+    }
+    let size_bytes = file.metadata().map_err(|error| error.to_string())?.len();
+    Header::read(&mut file, size_bytes).map(Some).map_err(|error| error.to_string())
+}
+
+/// The bytes of the wanted file that places are known for, each piece once.
+fn total_bytes(here: &[Reusable]) -> u64 {
+    let pieces: HashMap<u64, u64> = here.iter().map(|it| (it.piece.offset, it.piece.length)).collect();
+    pieces.values().sum()
+}
+
+/// Cuts a blob as its publisher would have; `None` when it is not what its name says, or the user stopped.
+fn cut(path: &Path, digest: &Sha256, package: &Name, monitor: &dyn Monitor) -> Option<PieceList> {
+    let header = gguf_header(path).ok().flatten();
+    let boundaries = header.map(|header| header.piece_boundaries()).unwrap_or_default();
+    let mut file = File::open(path).ok()?;
+    let size_bytes = file.metadata().ok()?.len();
+    let label = format!("looking into `{package}`");
+    let task = monitor.start(&label, Some(size_bytes), Unit::Bytes);
+    let (mut pieces, mut whole, mut buffer) = (Vec::new(), Hasher::new(), Vec::new());
+    for (offset, length) in PieceList::grid(size_bytes, &boundaries) {
+        if monitor.is_cancelled() {
+            return None;
+        }
+        buffer.resize(length as usize, 0);
+        file.read_exact(&mut buffer).ok()?;
+        whole.update(&buffer);
+        pieces.push(Piece { offset, length, sha256: Sha256::of(&buffer) });
+        task.advance(length);
+    }
+    PieceList::new(pieces).ok().filter(|_| whole.finish() == *digest)
+}
