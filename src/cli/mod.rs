@@ -2,6 +2,7 @@
 
 mod commands;
 mod context;
+mod line;
 mod output;
 mod report;
 mod table;

@@ -4,6 +4,7 @@
 //! so that a power cut leaves the old state or the new one, never a half.
 
 mod atomic;
+mod clone;
 mod error;
 mod flusher;
 mod lock;
@@ -14,6 +15,7 @@ pub use atomic::{
     create_dir_all, create_private_dir, link_or_copy, make_private_dir, remove_dir_all, remove_empty_dir,
     remove_file, rename, sync_dir, write_atomic, write_private,
 };
+pub use clone::{allocated_bytes, clone_file, read_at};
 pub use error::{DiskError, Result};
 pub use flusher::Flusher;
 pub use lock::Lock;

@@ -5,6 +5,8 @@
 //!   config.toml                  what a flag can say, said once
 //!   profile.toml                 how a kit set this site up, and what its keeper changed since
 //!   paces.json                   how fast known sticks are
+//!   line.json                    how fast the line was when it was last used
+//!   budget.json                  what a budget for the line has left
 //!   blobs/<sha256>               verified bytes, one plain file each
 //!   installed/<name>.json        one record a package, written last
 //!   fetched/<name>.json          one record a package whose bytes are here, but which is not installed
@@ -56,6 +58,16 @@ impl Home {
     /// How fast known sticks are.
     pub fn paces(&self) -> PathBuf {
         self.root.join("paces.json")
+    }
+
+    /// How fast the line was when it was last used.
+    pub fn line(&self) -> PathBuf {
+        self.root.join("line.json")
+    }
+
+    /// What a budget for the line has left.
+    pub fn budget(&self) -> PathBuf {
+        self.root.join("budget.json")
     }
 
     /// The lock that a command holds while it changes the store.

@@ -12,13 +12,14 @@ use crate::home::Home;
 use crate::package::{FileEntry, Name, PackageRef, PieceList, VariantId, Version};
 use crate::progress::Monitor;
 use crate::store::Store;
-use crate::transfer::{self, Client, Fetched, Wanted};
+use crate::transfer::{Client, Fetched, Wanted};
 
 use super::choice::{Choice, Chosen, Sources, Terms, choose, missing_bytes};
 use super::error::{Error, Result, While as _};
 use super::fitting::Fitting;
 use super::indexes;
 use super::kit::MissingMember;
+use super::line::{self, Line, LineOptions, LineReport};
 use super::reuse;
 use super::site;
 
@@ -33,8 +34,8 @@ const MAX_PIECE_LIST_BYTES: u64 = 16 * 1024 * 1024;
 pub struct FetchOptions {
     /// Only say what it would cost.
     pub is_plan: bool,
-    /// Open no network connection.
-    pub is_offline: bool,
+    /// What the line may cost, and where else to ask.
+    pub line: LineOptions,
     /// Fetch also what does not fit this machine's memory.
     pub ignores_fit: bool,
     /// Use an index that is very old.
@@ -60,6 +61,8 @@ pub struct FetchReport {
     pub is_upper_bound: bool,
     /// True when nothing was done yet.
     pub is_plan: bool,
+    /// What the line cost, and what it may still cost.
+    pub line: LineReport,
 }
 
 /// One package of a report.
@@ -120,14 +123,15 @@ pub(super) fn fetch_choices(
     let Chosen { choices, missing } = choose(packages, &indexes::load(home)?, &store, &terms)?;
     let mut report = FetchReport { missing, ..report_of(&choices, &store, options.is_plan) };
     if options.is_plan {
-        let client = Client::new(transfer::Options { is_offline: options.is_offline, ..Default::default() });
-        let client = Some(&client).filter(|_| !options.is_offline);
+        report.line = line::look(home, &options.line)?;
+        let line = Line::open(home, &LineOptions { budget_bytes: None, ..options.line.clone() })?;
+        let client = Some(line.client()).filter(|_| !options.line.is_offline);
         reuse::plan(&mut report, &choices, &store, client, monitor)?;
         return Ok(report);
     }
     check_room(home, &choices, &store)?;
-    let client = Client::new(transfer::Options { is_offline: options.is_offline, ..Default::default() });
-    let desk = Desk { home, store: &store, client: &client, monitor };
+    let line = Line::open(home, &options.line)?;
+    let desk = Desk { home, store: &store, client: line.client(), monitor };
     let packages = report.packages.iter_mut();
     for (choice, package) in choices.iter().zip(packages).filter(|(choice, _)| !choice.is_installed) {
         for (file, sources) in choice.missing(&store) {
@@ -141,6 +145,7 @@ pub(super) fn fetch_choices(
     }
     report.missing_bytes -= report.reused_bytes.min(report.missing_bytes);
     report.saved_bytes += report.reused_bytes;
+    report.line = line.report();
     Ok(report)
 }
 
@@ -171,6 +176,7 @@ pub(super) fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> Fet
         saved_bytes: all_bytes.saturating_sub(missing_bytes),
         missing: Vec::new(),
         is_plan,
+        line: LineReport::default(),
     }
 }
 
@@ -247,7 +253,7 @@ pub(super) fn piece_list(
     }
     let bytes = match client.get(url, MAX_PIECE_LIST_BYTES, monitor) {
         Ok(bytes) => bytes,
-        Err(error) if monitor.is_cancelled() => return Err(error.into()),
+        Err(error) if error.ends_the_run() => return Err(error.into()),
         // It only saves data later; the file itself does not need it.
         Err(_) => return Ok(None),
     };

@@ -23,6 +23,7 @@ use super::indexes;
 use super::line::Line;
 use super::loose::{self, Folder};
 use super::repair::WantedBlob;
+use super::reuse;
 
 /// What became of the wanted blobs.
 #[derive(Default)]
@@ -80,9 +81,10 @@ impl<'a> Bench<'a> {
         let mut mended = Mended::default();
         let mut folders = Vec::new();
         for folder in from {
-            match Stick::open(folder) {
-                Ok(stick) => self.take_from_stick(&stick.bundles()?, folder, wanted, &mut mended)?,
-                Err(_) => folders.push(Folder::open(folder)?),
+            // A stick may hold loose files beside its bundles.
+            folders.push(Folder::open(folder)?);
+            if let Ok(stick) = Stick::open(folder) {
+                self.take_from_stick(stick.bundles()?, folder, wanted, &mut mended)?;
             }
         }
         let indexes = indexes::load(self.home)?;
@@ -108,7 +110,7 @@ impl<'a> Bench<'a> {
     /// Fills gaps with the pieces that a stick's volumes hold.
     fn take_from_stick(
         &self,
-        bundles: &Bundles,
+        bundles: Bundles,
         folder: &Path,
         wanted: &BTreeMap<Sha256, WantedBlob<'_>>,
         mended: &mut Mended,
@@ -133,8 +135,7 @@ impl<'a> Bench<'a> {
             mended.outcomes.insert(digest, Ok(Some(source.clone())));
             Ok::<(), Error>(())
         };
-        // The bundles are read here alone; a stick without one of the blobs is no failure.
-        let intake = bundle::receive::<Error>(bundles.clone(), &authorised, &site, &mut deliver, self.monitor)?;
+        let intake = bundle::receive::<Error>(bundles, &authorised, &site, &mut deliver, self.monitor)?;
         for list in &intake.piece_lists {
             self.store.keep_piece_list(list)?;
         }
@@ -152,7 +153,7 @@ impl<'a> Bench<'a> {
     /// Fills the gaps that are left from folders and the network.
     fn fetch(&self, blob: &WantedBlob<'_>, sources: &Sources) -> Result<Fetched> {
         let client = self.line.client();
-        let known = self.store.pieces_of(blob.file);
+        let known = self.store.cut_of(blob.file);
         let pieces = match known {
             Some(list) => Some(list),
             None => fetch::piece_list(self.store, client, blob.file, sources, self.monitor)?,
@@ -165,6 +166,7 @@ impl<'a> Bench<'a> {
             digest: blob.file.sha256,
             size_bytes: blob.file.size_bytes,
             sources: sources.file.clone(),
+            reuse: pieces.as_ref().map_or(Ok(Vec::new()), |list| reuse::pieces_here(self.store, list))?,
             pieces,
         };
         Ok(client.fetch(&wanted, &self.home.stick_staging(), self.monitor)?)

@@ -21,6 +21,10 @@ mod indexes;
 mod kit;
 mod kit_import;
 mod letters;
+mod line;
+mod loose;
+mod mending;
+mod mirrors;
 mod outgoing;
 mod pace;
 mod profile;
@@ -55,6 +59,7 @@ mod overview;
 mod path;
 mod registry;
 mod remove;
+mod repair;
 mod request;
 mod rollback;
 #[cfg(feature = "engine")]
@@ -110,7 +115,9 @@ pub use install::{InstallReport, install};
 pub use kit::{MissingMember, SetUp};
 pub use kit_import::TrustedByKit;
 pub use letters::SentBundle;
+pub use line::{LineOptions, LineReport};
 pub use list::{ListReport, ListedMembers, ListedPackage, list};
+pub use mirrors::MirrorRules;
 pub use outdated::{BlockedUpgrade, NewerVersion, OutdatedReport, outdated};
 pub use overview::{NextCommand, OverviewReport, overview};
 pub use pace::{Pace, PaceSource, StickFacts};
@@ -122,6 +129,7 @@ pub use registry::{
     registry_check, registry_init, registry_rotate, registry_sign,
 };
 pub use remove::{RemoveOptions, RemoveReport, remove};
+pub use repair::{RepairOptions, RepairReport, RepairedFile, RepairedPackage, repair};
 pub use request::{RequestOptions, RequestReport, ShortRequestReport, request, request_short};
 pub use revoked::RevokedPackage;
 pub use rollback::{RollbackReport, RolledBack, rollback};

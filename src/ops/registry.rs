@@ -13,11 +13,11 @@ use crate::registry::{
     self, Addition, BuildOptions, Built, Fetch, FolderFetch, Initialised, Outcome, Quorum, RotateOptions,
     Rotated, SignOptions, Signed, fingerprint_of,
 };
-use crate::transfer::{Client, Options};
 
 use super::carried;
 use super::error::Result;
 use super::fetcher::{address, explained, fetcher};
+use super::line::{Line, LineOptions};
 use super::reuse::gguf_header;
 
 /// What `init` made.
@@ -81,8 +81,8 @@ pub struct AddOptions {
     pub address: String,
     /// What the publisher said its fingerprint is.
     pub fingerprint: Option<String>,
-    /// Refuses the network.
-    pub is_offline: bool,
+    /// What the line may cost, and where else to ask.
+    pub line: LineOptions,
 }
 
 /// Makes keys and the root of a new registry.
@@ -138,7 +138,7 @@ pub fn registry_add(home: &Home, options: &AddOptions, monitor: &dyn Monitor) ->
     let name = options.name.clone();
     let fingerprint = options.fingerprint.as_deref().map(registry::parse_fingerprint).transpose()?;
     let mut url = address(&options.address)?;
-    let client = Client::new(Options { is_offline: options.is_offline, ..Options::default() });
+    let line = Line::open(home, &options.line)?;
     let carried = match url.to_file_path() {
         Ok(folder) => carried::find(&folder, &name, fingerprint.as_ref())?,
         Err(()) => None,
@@ -148,7 +148,7 @@ pub fn registry_add(home: &Home, options: &AddOptions, monitor: &dyn Monitor) ->
             url = carried.address().unwrap_or(url);
             Box::new(carried)
         }
-        None => fetcher(&url, &client, monitor)?,
+        None => fetcher(&url, line.client(), monitor)?,
     };
     let folder = home.registries().join(name.as_str());
     let addition = Addition { name: name.clone(), url: url.clone(), fingerprint };

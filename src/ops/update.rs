@@ -9,10 +9,11 @@ use crate::home::Home;
 use crate::package::Name;
 use crate::progress::Monitor;
 use crate::registry::{self, Freshness, Known, Outcome, Trust, Updated, known};
-use crate::transfer::{Client, Options};
+use crate::transfer::Client;
 
 use super::error::{Error, Result};
 use super::fetcher::{explained, fetcher};
+use super::line::{Line, LineOptions};
 
 /// What to refresh.
 #[derive(Debug, Clone, Default)]
@@ -21,8 +22,8 @@ pub struct UpdateOptions {
     pub names: Vec<Name>,
     /// Fetches a damaged copy anew instead of continuing from it.
     pub is_repair: bool,
-    /// Refuses the network.
-    pub is_offline: bool,
+    /// What the line may cost, and where else to ask.
+    pub line: LineOptions,
 }
 
 /// What the refresh came to.
@@ -72,11 +73,11 @@ pub struct FailedRegistry {
 /// When the only registry cannot be refreshed, or one that was named is not known.
 pub fn update(home: &Home, options: &UpdateOptions, monitor: &dyn Monitor) -> Result<UpdateReport> {
     let chosen = choose(home, &options.names)?;
-    let client = Client::new(Options { is_offline: options.is_offline, ..Options::default() });
+    let line = Line::open(home, &options.line)?;
     let is_only = chosen.len() == 1;
     let mut report = UpdateReport { registries: Vec::new(), failures: Vec::new() };
     for registry in chosen {
-        match refresh(&registry, options, &client, monitor) {
+        match refresh(&registry, options, line.client(), monitor) {
             Ok(updated) => report.registries.push(described(registry.name, &updated)),
             Err(error) if is_only => return Err(error),
             Err(error) => report.failures.push(failed(registry.name, &error)),

@@ -81,7 +81,7 @@ impl Store {
         let in_use = lies(self.place_of(&file.sha256));
         let is_aside = in_use.is_none();
         let lying = in_use.or_else(|| lies(self.set_aside_place(&file.sha256)));
-        let pieces = lying.as_ref().and_then(|_| self.pieces_of(file));
+        let pieces = lying.as_ref().and_then(|_| self.cut_of(file));
         let is_told = file.pieces.is_some_and(|told| self.piece_list(&told).is_ok_and(|list| list.is_some()));
         Look { file, is_aside: is_aside && lying.is_some(), lying, pieces, is_told }
     }

@@ -6,12 +6,18 @@ use super::client::Wanted;
 use super::error::{TransferError, shown};
 use super::judge::{Failure, SNIFF_BYTES, Verdict, is_page_name, judge, looks_like_a_page, portal};
 use super::local;
-use super::network::Network;
+use super::network::{Network, out_of_budget};
 use super::part::{Part, Step};
 use super::reply::{Ask, Body, Chunk, Head, Next, Reply};
 use super::resume::stopped;
 use super::sources::Source;
 use crate::progress::{Monitor, Task};
+
+/// What request and answer take beside the body, at most, in bytes; the handshake too.
+const HEADS_BYTES: u64 = 16 * 1024;
+
+/// Less than this is not worth a request.
+const LEAST_BUDGET_BYTES: u64 = 2 * HEADS_BYTES;
 
 /// What an attempt works with.
 pub(super) struct Attempt<'a> {
@@ -54,7 +60,8 @@ impl Attempt<'_> {
     /// Fetches from `source` until the gap is filled or the source fails.
     pub(super) fn run(&self, part: &mut Part, source: &Source, moved: &mut Moved) -> Result<(), Failure> {
         let Some((start, end)) = part.next_gap() else { return Ok(()) };
-        let ask = self.ask_for(part, source, (start, end));
+        let ask = self.affordable(self.ask_for(part, source, (start, end)))?;
+        let end = ask.end.map_or(end, |affordable| affordable.min(end));
         let reply = open(self.network, &ask, self.monitor)?;
         let mut stream =
             Stream { body: reply.body, first: VecDeque::new(), is_http: source.url.scheme() != "file" };
@@ -79,6 +86,22 @@ impl Attempt<'_> {
             validator: part.validator_of(&source.address).cloned(),
             ..whole
         }
+    }
+
+    /// Asks for no more than the budget pays for.
+    fn affordable(&self, ask: Ask) -> Result<Ask, Failure> {
+        let toll = match self.network {
+            Some(network) if ask.url.scheme() != "file" => network.toll(),
+            _ => return Ok(ask),
+        };
+        toll.book_ahead().map_err(Failure::stop)?;
+        let Some(left_bytes) = toll.left_bytes() else { return Ok(ask) };
+        if left_bytes < LEAST_BUDGET_BYTES {
+            return Err(Failure::stop(out_of_budget(toll)));
+        }
+        let end = ask.end.unwrap_or(self.wanted.size_bytes);
+        let affordable = ask.start.saturating_add(left_bytes - HEADS_BYTES);
+        Ok(if affordable < end { Ask { end: Some(affordable), ..ask } } else { ask })
     }
 
     /// Where in the file the body begins, once it is known to be the file.
@@ -135,6 +158,7 @@ impl Attempt<'_> {
             }
             match stream.next(moved) {
                 Next::Chunk(chunk) => {
+                    self.pay_ahead()?;
                     let count = (chunk.bytes.len() as u64).min(until - position);
                     let here = Here { source, position, begin, is_whole };
                     self.accept(part, &here, chunk.slice(0..count as usize), moved)?;
@@ -146,6 +170,10 @@ impl Attempt<'_> {
             }
         }
         Ok(())
+    }
+
+    fn pay_ahead(&self) -> Result<(), Failure> {
+        self.network.map_or(Ok(()), |network| network.toll().book_ahead()).map_err(Failure::stop)
     }
 
     fn accept(

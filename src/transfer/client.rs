@@ -1,20 +1,24 @@
 //! The door of the room: what is wanted, who is asked, what came.
 
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::attempt::open;
 use super::error::{Result, TransferError, shown};
 use super::fetch::{fetch, wait};
 use super::judge::{Failure, is_page_name, is_page_type, looks_like_a_page, portal, refuse_status};
+use super::mirror::{all_sources, with_mirrors};
 use super::network::Network;
 use super::options::Options;
+use super::purse::Purse;
 use super::reply::{Ask, Next};
 use super::resume::stopped;
 use super::reuse::Reusable;
 use super::sources::{Sources, jitter};
 use super::staging::Keeper;
+use super::toll::Toll;
+use super::watch::Watch;
 use crate::digest::Sha256;
 use crate::disk::Staged;
 use crate::package::PieceList;
@@ -59,23 +63,51 @@ pub struct Fetched {
 pub struct Client {
     options: Options,
     network: OnceLock<Network>,
+    toll: Arc<Toll>,
 }
 
 impl Client {
     /// Takes the settings.
     pub fn new(options: Options) -> Self {
-        Self { options, network: OnceLock::new() }
+        Self { options, network: OnceLock::new(), toll: Toll::new(None) }
+    }
+
+    /// Pays for all that it fetches from this purse.
+    #[must_use]
+    pub fn with_purse(self, purse: Purse) -> Self {
+        Self { toll: Toll::new(Some(purse)), ..self }
+    }
+
+    /// What went over the line so far, in bytes, headers in.
+    pub fn spent_bytes(&self) -> u64 {
+        self.toll.spent_bytes()
+    }
+
+    /// What the budget has left, in bytes; `None` where there is none.
+    pub fn budget_left_bytes(&self) -> Option<u64> {
+        self.toll.left_bytes()
+    }
+
+    /// How fast bytes come, smoothed; `None` before the first half second of them.
+    pub fn bytes_per_second(&self) -> Option<f64> {
+        self.toll.bytes_per_second()
     }
 
     /// Fetches a file into `staging_dir`, continuing what an earlier run left there.
     ///
     /// # Errors
-    /// `Offline`, `InUse`, `Cancelled`, `WrongPieceList`, or `Fetch` with the cause. Except for `InUse` and the contradictory
+    /// `Offline`, `InUse`, `Cancelled`, `OutOfBudget`, `OutOfTime`, `WrongPieceList`, or `Fetch` with the cause. Except for `InUse` and the contradictory
     /// `WrongPieceList`, what was fetched is kept, and the same call goes on from there.
     pub fn fetch(&self, wanted: &Wanted, staging_dir: &Path, monitor: &dyn Monitor) -> Result<Fetched> {
+        let sources =
+            all_sources(&self.options.peers, &self.options.mirrors, &wanted.digest, &wanted.sources);
+        let wanted = &Wanted { sources, ..wanted.clone() };
         let needs_network = wanted.sources.iter().any(|url| url.scheme() != "file");
         let network = if needs_network { self.network()? } else { None };
-        fetch(network, &self.options, wanted, staging_dir, monitor)
+        let watch = Watch { monitor, deadline: self.options.deadline };
+        let fetched = fetch(network, &self.options, wanted, staging_dir, &watch);
+        self.toll.settle();
+        fetched.map_err(|error| watch.explain(error))
     }
 
     /// Fetches a small file into memory.
@@ -83,14 +115,19 @@ impl Client {
     /// # Errors
     /// As `fetch`, and `TooLarge` when it has more than `max_bytes`. `is_missing` tells that there is no such file.
     pub fn get(&self, url: &url::Url, max_bytes: u64, monitor: &dyn Monitor) -> Result<Vec<u8>> {
-        let network = if url.scheme() == "file" { None } else { self.network()? };
-        if network.is_none() && url.scheme() != "file" {
+        let urls = with_mirrors(&self.options.mirrors, std::slice::from_ref(url));
+        let needs_network = urls.iter().any(|url| url.scheme() != "file");
+        let network = if needs_network { self.network()? } else { None };
+        let urls: Vec<url::Url> =
+            urls.into_iter().filter(|url| network.is_some() || url.scheme() == "file").collect();
+        if urls.is_empty() {
             return Err(TransferError::Offline { name: shown(url) });
         }
-        self.get_with_patience(network, url, max_bytes, monitor).map_err(|error| match error {
-            TransferError::Cancelled { .. } => {
-                TransferError::Cancelled { name: shown(url), kept_bytes: 0, size_bytes: 0 }
-            }
+        let watch = Watch { monitor, deadline: self.options.deadline };
+        let got = self.get_with_patience(network, &urls, max_bytes, &watch);
+        self.toll.settle();
+        got.map_err(|error| match watch.explain(error) {
+            error if error.ends_the_run() => error.about(&shown(url), 0, 0),
             error => error,
         })
     }
@@ -98,12 +135,12 @@ impl Client {
     fn get_with_patience(
         &self,
         network: Option<&Network>,
-        url: &url::Url,
+        urls: &[url::Url],
         max_bytes: u64,
         monitor: &dyn Monitor,
     ) -> Result<Vec<u8>> {
-        let mut sources = Sources::new(std::slice::from_ref(url), &self.options, |_| false);
-        let mut last_error = TransferError::NoSource { name: shown(url) };
+        let mut sources = Sources::new(urls, &self.options, |_| false);
+        let mut last_error = TransferError::NoSource { name: urls.first().map(shown).unwrap_or_default() };
         while let Some((source, delay)) = sources.next(Instant::now()) {
             wait(delay, monitor)?;
             let failure = match get_once(network, &source.url, max_bytes, monitor) {
@@ -125,7 +162,7 @@ impl Client {
         if let Some(network) = self.network.get() {
             return Ok(Some(network));
         }
-        let network = Network::start(&self.options)?;
+        let network = Network::start(&self.options, &self.toll)?;
         Ok(Some(self.network.get_or_init(|| network)))
     }
 }

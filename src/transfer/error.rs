@@ -29,6 +29,36 @@ pub enum TransferError {
         /// How many bytes the file has.
         size_bytes: u64,
     },
+    /// The budget is spent.
+    #[error("the budget of {limit_bytes} bytes is spent; {kept_bytes} of {size_bytes} bytes of `{name}` are kept")]
+    OutOfBudget {
+        /// The file.
+        name: String,
+        /// The whole budget.
+        limit_bytes: u64,
+        /// How many verified bytes the next run begins with.
+        kept_bytes: u64,
+        /// How many bytes the file has.
+        size_bytes: u64,
+    },
+    /// The time is up.
+    #[error("the time is up; {kept_bytes} of {size_bytes} bytes of `{name}` are kept")]
+    OutOfTime {
+        /// The file.
+        name: String,
+        /// How many verified bytes the next run begins with.
+        kept_bytes: u64,
+        /// How many bytes the file has.
+        size_bytes: u64,
+    },
+    /// The file that keeps the budget cannot be understood.
+    #[error("`{}` does not say what the budget has left: {reason}", path.display())]
+    DamagedBudget {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A fetch ended early; `cause` says why.
     #[error("could not fetch `{name}` ({kept_bytes} of {size_bytes} bytes are kept)")]
     Fetch {
@@ -217,6 +247,29 @@ impl TransferError {
             _ => false,
         }
     }
+
+    /// True when no other source would help: the user, the budget or the clock said stop.
+    pub fn ends_the_run(&self) -> bool {
+        match self {
+            Self::Cancelled { .. } | Self::OutOfBudget { .. } | Self::OutOfTime { .. } => true,
+            Self::Fetch { cause, .. } => cause.ends_the_run(),
+            _ => false,
+        }
+    }
+
+    /// The same, about this file, of which so much is kept.
+    pub(super) fn about(self, name: &str, kept_bytes: u64, size_bytes: u64) -> Self {
+        let name = name.to_owned();
+        match self {
+            Self::Cancelled { .. } => Self::Cancelled { name, kept_bytes, size_bytes },
+            Self::OutOfTime { .. } => Self::OutOfTime { name, kept_bytes, size_bytes },
+            Self::OutOfBudget { limit_bytes, .. } => {
+                Self::OutOfBudget { name, limit_bytes, kept_bytes, size_bytes }
+            }
+            Self::Offline { .. } => Self::Offline { name },
+            cause => Self::Fetch { name, kept_bytes, size_bytes, cause: Box::new(cause) },
+        }
+    }
 }
 
 impl Explain for TransferError {
@@ -237,8 +290,9 @@ impl Explain for TransferError {
             | Self::TooLarge { .. }
             | Self::WrongPiece { .. }
             | Self::WrongPieceList { .. }
+            | Self::DamagedBudget { .. }
             | Self::Damaged { .. } => ErrorKind::Damaged,
-            Self::NoRoom { .. } => ErrorKind::NoRoom,
+            Self::NoRoom { .. } | Self::OutOfBudget { .. } | Self::OutOfTime { .. } => ErrorKind::NoRoom,
             Self::Scheme { .. } => ErrorKind::Usage,
             Self::Cancelled { .. } | Self::InUse { .. } | Self::NewerJournal { .. } => ErrorKind::Failed,
         }
@@ -250,6 +304,11 @@ impl Explain for TransferError {
             Self::Disk(error) => return error.hint(),
             Self::Offline { .. } => "leave out `--offline`, or bring the file with `localml import`",
             Self::Cancelled { .. } => "run the same command again; it continues where it stopped",
+            Self::OutOfBudget { .. } => {
+                "run the same command with `--new-budget`; it continues where it stopped"
+            }
+            Self::OutOfTime { .. } => AGAIN,
+            Self::DamagedBudget { .. } => "run the same command with `--new-budget` to begin another one",
             Self::InUse { .. } => "wait for the other one to end, then run the command again",
             Self::NoSource { .. } => "ask the publisher for a source, or bring it with `localml import`",
             Self::Scheme { .. } => "give an address that begins with http://, https:// or file://",

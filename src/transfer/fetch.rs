@@ -34,7 +34,7 @@ pub(super) fn fetch(
     let keeper = Keeper::take(&paths, &wanted.name)?;
     let identity = (wanted.digest, wanted.size_bytes);
     let mut part = Part::open(&paths, identity, wanted.pieces.as_ref(), monitor)
-        .map_err(|error| with_kept(error, wanted, 0))?;
+        .map_err(|error| error.about(&wanted.name, 0, wanted.size_bytes))?;
     let reused_bytes = part.kept_bytes();
 
     let task = monitor.start(&wanted.name, Some(wanted.size_bytes), Unit::Bytes);
@@ -51,7 +51,7 @@ pub(super) fn fetch(
         Err(error) => {
             // What cannot be synced now is still there unless the power goes.
             let _ = part.pause();
-            return Err(with_kept(error, wanted, part.kept_bytes()));
+            return Err(error.about(&wanted.name, part.kept_bytes(), wanted.size_bytes));
         }
     };
     let staged = part.finish(&wanted.name, monitor)?;
@@ -171,15 +171,5 @@ pub(super) fn wait(delay: Duration, monitor: &dyn Monitor) -> Result<()> {
             return Ok(());
         }
         std::thread::sleep(left.min(TICK));
-    }
-}
-
-/// Adds what is kept.
-fn with_kept(error: TransferError, wanted: &Wanted, kept_bytes: u64) -> TransferError {
-    let (name, size_bytes) = (wanted.name.clone(), wanted.size_bytes);
-    match error {
-        TransferError::Cancelled { .. } => TransferError::Cancelled { name, kept_bytes, size_bytes },
-        TransferError::Offline { .. } => TransferError::Offline { name },
-        cause => TransferError::Fetch { name, kept_bytes, size_bytes, cause: Box::new(cause) },
     }
 }

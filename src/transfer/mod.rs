@@ -39,6 +39,11 @@ mod attempt;
 mod fetch;
 mod sources;
 
+mod mirror;
+mod purse;
+mod toll;
+mod watch;
+
 mod journal;
 mod part;
 mod resume;
@@ -55,5 +60,7 @@ mod reply;
 
 pub use client::{Client, Fetched, Wanted};
 pub use error::{Mismatch, Result, TransferError};
+pub use mirror::{InvalidMirror, Mirror, folder_address};
 pub use options::Options;
+pub use purse::Purse;
 pub use reuse::Reusable;

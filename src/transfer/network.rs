@@ -13,6 +13,7 @@ use super::judge::Failure;
 use super::options::Options;
 use super::rate::Bucket;
 use super::reply::{Ask, Chunk, Event, Head, HttpBody, Validator};
+use super::toll::Toll;
 
 /// How many received bytes may wait for the caller; a kill loses them.
 const BUFFER_BYTES: usize = 2 * 1024 * 1024;
@@ -31,11 +32,12 @@ pub(super) struct Network {
     /// For this very machine, which no proxy can reach.
     loopback: OnceLock<reqwest::Client>,
     bucket: Option<Arc<Bucket>>,
+    toll: Arc<Toll>,
 }
 
 impl Network {
     /// Starts the thread; opens nothing.
-    pub(super) fn start(options: &Options) -> Result<Self> {
+    pub(super) fn start(options: &Options, toll: &Arc<Toll>) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -60,18 +62,30 @@ impl Network {
             outward: OnceLock::new(),
             loopback: OnceLock::new(),
             bucket,
+            toll: Arc::clone(toll),
         })
+    }
+
+    /// What counts, and pays.
+    pub(super) fn toll(&self) -> &Toll {
+        &self.toll
     }
 
     /// Sends a request; the answer comes through the returned body.
     pub(super) fn ask(&self, ask: &Ask) -> Result<HttpBody> {
         let client = self.client_for(&ask.url)?;
         let (sender, events) = std::sync::mpsc::channel();
+        self.toll.book_ahead()?;
+        if self.toll.left_bytes() == Some(0) {
+            return Err(out_of_budget(&self.toll));
+        }
         let exchange = Exchange {
-            request: request(client, ask),
+            client: client.clone(),
+            request: request(client, ask).build().map_err(|error| unusable(&error.without_url()))?,
             address: shown(&ask.url),
             silence: self.options.silence_timeout,
             bucket: self.bucket.clone(),
+            toll: Arc::clone(&self.toll),
             sender,
         };
         let task = self.handle.spawn(exchange.run());
@@ -148,10 +162,12 @@ fn request(client: &reqwest::Client, ask: &Ask) -> reqwest::RequestBuilder {
 
 /// One request and its answer, on the network thread.
 struct Exchange {
-    request: reqwest::RequestBuilder,
+    client: reqwest::Client,
+    request: reqwest::Request,
     address: String,
     silence: Duration,
     bucket: Option<Arc<Bucket>>,
+    toll: Arc<Toll>,
     sender: Sender<Event>,
 }
 
@@ -167,12 +183,19 @@ impl Exchange {
     }
 
     async fn converse(self) -> std::result::Result<(), Failure> {
-        let sent = tokio::time::timeout(self.silence, self.request.send()).await;
+        self.toll.request(self.request.url(), request_bytes(&self.request));
+        let is_direct = |response: &reqwest::Response, asked: &url::Url| response.url() == asked;
+        let asked = self.request.url().clone();
+        let sent = tokio::time::timeout(self.silence, self.client.execute(self.request)).await;
         let mut response = match sent {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(connection(&self.address, error)),
             Err(_) => return Err(silent(&self.address, self.silence)),
         };
+        let is_tls = response.url().scheme() == "https";
+        // Of the answers before a redirect nothing is left to count; each is about as large as the last one.
+        let num_heads = if is_direct(&response, &asked) { 1 } else { 2 };
+        self.toll.head(is_tls, num_heads * head_bytes(&response));
         if self.sender.send(Event::Head(head_of(&response))).is_err() {
             return Ok(());
         }
@@ -185,17 +208,51 @@ impl Exchange {
                 Ok(Err(error)) => return Err(connection(&self.address, error)),
                 Err(_) => return Err(silent(&self.address, self.silence)),
             };
+            let is_paid = self.toll.body(is_tls, bytes.len() as u64);
             let wait = self.bucket.as_ref().map(|bucket| bucket.take(bytes.len(), Instant::now()));
             let size = bytes.len().min(BUFFER_BYTES) as u32;
             let room = Arc::clone(&buffer).acquire_many_owned(size).await.ok();
             if self.sender.send(Event::Chunk(Chunk::new(bytes, room))).is_err() {
                 return Ok(());
             }
+            if !is_paid {
+                return Err(Failure::stop(out_of_budget(&self.toll)));
+            }
             if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
                 tokio::time::sleep(wait).await;
             }
         }
     }
+}
+
+/// The budget is spent; `fetch` fills in what is kept.
+pub(super) fn out_of_budget(toll: &Toll) -> TransferError {
+    TransferError::OutOfBudget {
+        name: String::new(),
+        limit_bytes: toll.limit_bytes().unwrap_or_default(),
+        kept_bytes: 0,
+        size_bytes: 0,
+    }
+}
+
+/// How long a request is as HTTP/1.1 writes it: its line, `Host`, `User-Agent`, `Accept`, and the headers it has.
+fn request_bytes(request: &reqwest::Request) -> u64 {
+    let url = request.url();
+    let target_bytes = url.path().len() + url.query().map_or(0, |query| query.len() + 1);
+    let host_bytes = url.host_str().map_or(0, str::len) + 6;
+    let line_bytes = "GET  HTTP/1.1\r\n".len() + target_bytes;
+    let own_bytes = "Host: \r\nUser-Agent: localml/0.0.0\r\nAccept: */*\r\n\r\n".len() + host_bytes;
+    (line_bytes + own_bytes) as u64 + lines_bytes(request.headers())
+}
+
+/// How long the head of an answer is as HTTP/1.1 writes it.
+fn head_bytes(response: &reqwest::Response) -> u64 {
+    let reason_bytes = response.status().canonical_reason().map_or(0, str::len);
+    ("HTTP/1.1 200 \r\n\r\n".len() + reason_bytes) as u64 + lines_bytes(response.headers())
+}
+
+fn lines_bytes(headers: &HeaderMap) -> u64 {
+    headers.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum()
 }
 
 fn connection(address: &str, error: reqwest::Error) -> Failure {

@@ -1,6 +1,8 @@
 //! How patient and how greedy a client is.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use super::mirror::Mirror;
 
 /// Settings of a client; the defaults suit a slow, failing line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +19,14 @@ pub struct Options {
     pub first_delay: Duration,
     /// The most bytes a second over all connections of this client; `None` means as many as come.
     pub limit_bytes_per_second: Option<u64>,
+    /// When all must be over; `None` means whenever it is done.
+    pub deadline: Option<Instant>,
+    /// Where published addresses are looked for first.
+    pub mirrors: Vec<Mirror>,
+    /// Addresses that end where a blob's digest begins; asked before all others.
+    pub peers: Vec<url::Url>,
+    /// How many connections one file may take; `None` lets the line decide.
+    pub num_connections: Option<u32>,
 }
 
 impl Default for Options {
@@ -28,6 +38,10 @@ impl Default for Options {
             max_retries: 5,
             first_delay: Duration::from_secs(1),
             limit_bytes_per_second: None,
+            deadline: None,
+            mirrors: Vec::new(),
+            peers: Vec::new(),
+            num_connections: None,
         }
     }
 }

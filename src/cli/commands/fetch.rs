@@ -1,6 +1,7 @@
 //! `localml fetch`.
 
 use crate::cli::context::Context;
+use crate::cli::line::LineArgs;
 use crate::cli::report::Outcome;
 use crate::cli::terminal::size;
 use crate::ops::{Error, FetchOptions, FetchReport, FetchedPackage, fetch};
@@ -34,21 +35,23 @@ pub(super) struct Wish {
     /// Use a registry's index even when it is very old
     #[arg(long)]
     accept_stale: bool,
+    #[command(flatten)]
+    line: LineArgs,
 }
 
 impl Wish {
-    pub(super) fn options(&self, context: &Context) -> FetchOptions {
-        FetchOptions {
+    pub(super) fn options(&self, context: &Context) -> Result<FetchOptions, Error> {
+        Ok(FetchOptions {
             is_plan: self.plan,
-            is_offline: context.is_offline,
+            line: self.line.options(context)?,
             ignores_fit: self.anyway,
             accepts_stale: self.accept_stale,
-        }
+        })
     }
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
-    let options = args.wish.options(context);
+    let options = args.wish.options(context)?;
     let report = fetch(&context.home, &args.wish.packages, &options, &context.terminal)?;
     context.output.show(&report, |report| {
         let end = "`localml install` makes them usable here, `localml export DIR` writes them to a stick";

@@ -25,6 +25,7 @@ mod list;
 mod path;
 mod registry;
 mod remove;
+mod repair;
 mod request;
 mod rollback;
 #[cfg(feature = "engine")]
@@ -68,6 +69,7 @@ pub(crate) enum Command {
     List(list::Args),
     Path(path::Args),
     Verify(verify::Args),
+    Repair(repair::Args),
     Remove(remove::Args),
     Request(request::Args),
     Export(export::Args),
@@ -110,6 +112,7 @@ pub(crate) fn run(command: Option<&Command>, context: &Context) -> Result<Outcom
         Command::List(args) => list::run(args, context),
         Command::Path(args) => path::run(args, context),
         Command::Verify(args) => verify::run(args, context),
+        Command::Repair(args) => repair::run(args, context),
         Command::Remove(args) => remove::run(args, context),
         Command::Request(args) => request::run(args, context),
         Command::Sites(args) => sites::run(args, context),

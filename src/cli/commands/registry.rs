@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use crate::cli::context::Context;
+use crate::cli::line::line_options;
 use crate::cli::output::Output;
 use crate::cli::report::Outcome;
 use crate::ops::{
@@ -151,7 +152,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
                 name: name.clone(),
                 address: address.clone(),
                 fingerprint: fingerprint.clone(),
-                is_offline: context.is_offline,
+                line: line_options(context)?,
             };
             output.show(&registry_add(&context.home, &options, &context.terminal)?, add_text);
         }

@@ -1,6 +1,7 @@
 //! `localml update`.
 
 use crate::cli::context::Context;
+use crate::cli::line::LineArgs;
 use crate::cli::report::Outcome;
 use crate::cli::terminal::size;
 use crate::error::ErrorKind;
@@ -17,13 +18,15 @@ pub(crate) struct Args {
     /// Fetch a damaged copy anew; never an older state than the one known here
     #[arg(long)]
     repair: bool,
+    #[command(flatten)]
+    line: LineArgs,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
     let options = UpdateOptions {
         names: args.registries.clone(),
         is_repair: args.repair,
-        is_offline: context.is_offline,
+        line: args.line.options(context)?,
     };
     let report = ops::update(&context.home, &options, &context.terminal)?;
     for registry in &report.registries {

@@ -1,6 +1,7 @@
 //! `localml upgrade`.
 
 use crate::cli::context::Context;
+use crate::cli::line::LineArgs;
 use crate::cli::report::Outcome;
 use crate::cli::table::table;
 use crate::cli::terminal::size;
@@ -27,12 +28,14 @@ pub(crate) struct Args {
     /// Use a registry's index even when it is very old
     #[arg(long)]
     accept_stale: bool,
+    #[command(flatten)]
+    line: LineArgs,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
     let options = FetchOptions {
         is_plan: args.plan,
-        is_offline: context.is_offline,
+        line: args.line.options(context)?,
         ignores_fit: args.anyway,
         accepts_stale: args.accept_stale,
     };

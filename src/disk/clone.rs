@@ -1,0 +1,68 @@
+//! Copies that share their room with the original where the file system can, and how much room a file takes.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::Path;
+
+use super::atomic::{create_dir_all, parent_of, sync_dir};
+use super::error::{On as _, Result};
+
+/// Copies a file to a new one that may be changed without changing the original. On btrfs, xfs and others of the kind
+/// the two share their room until one is written to.
+///
+/// # Errors
+/// When it cannot be read, or there is no room; half a copy may then be left.
+pub fn clone_file(from: &Path, to: &Path) -> Result<()> {
+    let folder = parent_of(to);
+    create_dir_all(&folder)?;
+    let mut source = File::open(from).on(from)?;
+    let mut copy = OpenOptions::new().write(true).create(true).truncate(true).open(to).on(to)?;
+    if rustix::fs::ioctl_ficlone(&copy, &source).is_err() {
+        io::copy(&mut source, &mut copy).on(to)?;
+    }
+    sync_dir(&folder)
+}
+
+/// Fills `buffer` from `offset` on; returns how many bytes there were.
+///
+/// # Errors
+/// When reading fails.
+pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// The room that a file takes on the disk; holes in it take none, and a file that is not there takes none.
+pub fn allocated_bytes(path: &Path) -> u64 {
+    fs::symlink_metadata(path).map_or(0, |metadata| metadata.blocks().saturating_mul(512))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clone_can_be_changed_and_the_original_stays() {
+        let folder = tempfile::tempdir().expect("a temp folder");
+        let (from, to) = (folder.path().join("from"), folder.path().join("deep/to"));
+        fs::write(&from, vec![7; 10_000]).expect("room");
+        clone_file(&from, &to).expect("room");
+        assert_eq!(fs::read(&to).expect("there"), vec![7; 10_000]);
+        fs::write(&to, b"other").expect("room");
+        clone_file(&from, &to).expect("over what lies there");
+        assert_eq!(fs::read(&to).expect("there").len(), 10_000);
+        assert_eq!(fs::read(&from).expect("there"), vec![7; 10_000]);
+        assert!(allocated_bytes(&from) >= 10_000 && allocated_bytes(&folder.path().join("absent")) == 0);
+        let mut buffer = [0; 8];
+        assert_eq!(read_at(&File::open(&from).expect("there"), &mut buffer, 9_996).expect("readable"), 4);
+    }
+}

@@ -1,0 +1,165 @@
+//! What passes the line: counted, timed, and paid for.
+//!
+//! Bodies are counted as they come; heads by their real length, as HTTP/1.1 would write them. What TLS adds is an
+//! estimate: 22 bytes a record of 16 KiB, and 6 KiB for the first request to each host. The packets' own headers (about 3 in 100)
+//! are not counted: no program can see them.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::error::Result;
+use super::purse::Purse;
+
+/// What TLS adds to a record, and how long records are, in bytes.
+const RECORD_EXTRA_BYTES: u64 = 22;
+const RECORD_BYTES: u64 = 16 * 1024;
+
+/// What it takes to shake hands, certificates in, in bytes.
+const HANDSHAKE_BYTES: u64 = 6 * 1024;
+
+/// How long bytes are gathered before they count as one measurement.
+const SPAN: Duration = Duration::from_millis(500);
+
+/// The weight of the newest measurement against all earlier ones.
+const NEWEST_WEIGHT: f64 = 0.2;
+
+/// Counts for one client.
+#[derive(Debug, Default)]
+pub(super) struct Toll {
+    spent_bytes: AtomicU64,
+    purse: Option<Purse>,
+    hosts: Mutex<BTreeSet<String>>,
+    meter: Mutex<Meter>,
+}
+
+impl Toll {
+    pub(super) fn new(purse: Option<Purse>) -> Arc<Self> {
+        Arc::new(Self { purse, ..Self::default() })
+    }
+
+    /// All bytes so far.
+    pub(super) fn spent_bytes(&self) -> u64 {
+        self.spent_bytes.load(Ordering::SeqCst)
+    }
+
+    /// What the budget has left; `None` where there is none.
+    pub(super) fn left_bytes(&self) -> Option<u64> {
+        self.purse.as_ref().map(Purse::left_bytes)
+    }
+
+    /// The whole budget.
+    pub(super) fn limit_bytes(&self) -> Option<u64> {
+        self.purse.as_ref().map(Purse::limit_bytes)
+    }
+
+    /// How fast bytes come while some do, smoothed; `None` before the first measurement.
+    pub(super) fn bytes_per_second(&self) -> Option<f64> {
+        self.meter.lock().unwrap_or_else(PoisonError::into_inner).bytes_per_second
+    }
+
+    /// Sees to it that what comes next is paid for in advance.
+    pub(super) fn book_ahead(&self) -> Result<()> {
+        self.purse.as_ref().map_or(Ok(()), Purse::book_ahead)
+    }
+
+    /// Gives back what was booked and not spent.
+    pub(super) fn settle(&self) {
+        // What cannot be given back is lost to the budget, not to the purse of its owner.
+        let _ = self.purse.as_ref().map(Purse::settle);
+    }
+
+    /// A request goes out, with so many bytes. False when the budget is spent.
+    pub(super) fn request(&self, url: &url::Url, count: u64) -> bool {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_tls = url.scheme() == "https";
+        let is_first = is_tls && hosts.insert(url.host_str().unwrap_or_default().to_owned());
+        let hello_bytes = if is_first { HANDSHAKE_BYTES } else { 0 };
+        self.pay(count + hello_bytes + framing_bytes(is_tls, count))
+    }
+
+    /// A head came. False when the budget is spent.
+    pub(super) fn head(&self, is_tls: bool, count: u64) -> bool {
+        self.meter.lock().unwrap_or_else(PoisonError::into_inner).begin(Instant::now());
+        self.pay(count + framing_bytes(is_tls, count))
+    }
+
+    /// Some of a body came. False when the budget is spent.
+    pub(super) fn body(&self, is_tls: bool, count: u64) -> bool {
+        self.meter.lock().unwrap_or_else(PoisonError::into_inner).add(count, Instant::now());
+        self.pay(count + if is_tls { count * RECORD_EXTRA_BYTES / RECORD_BYTES } else { 0 })
+    }
+
+    fn pay(&self, count: u64) -> bool {
+        self.spent_bytes.fetch_add(count, Ordering::SeqCst);
+        self.purse.as_ref().is_none_or(|purse| purse.spend(count))
+    }
+}
+
+fn framing_bytes(is_tls: bool, count: u64) -> u64 {
+    if is_tls { RECORD_EXTRA_BYTES * count.div_ceil(RECORD_BYTES) } else { 0 }
+}
+
+/// Bytes over time, in spans of half a second, the newest weighing most.
+#[derive(Debug, Default)]
+struct Meter {
+    since: Option<Instant>,
+    gathered_bytes: u64,
+    bytes_per_second: Option<f64>,
+}
+
+impl Meter {
+    /// A body begins: the pause before it says nothing about the line.
+    fn begin(&mut self, now: Instant) {
+        if self.gathered_bytes == 0 {
+            self.since = Some(now);
+        }
+    }
+
+    fn add(&mut self, count: u64, now: Instant) {
+        let since = *self.since.get_or_insert(now);
+        self.gathered_bytes += count;
+        let elapsed = now.saturating_duration_since(since);
+        if elapsed < SPAN {
+            return;
+        }
+        let newest = self.gathered_bytes as f64 / elapsed.as_secs_f64();
+        let smoothed = self
+            .bytes_per_second
+            .map_or(newest, |old| old * (1.0 - NEWEST_WEIGHT) + newest * NEWEST_WEIGHT);
+        (self.since, self.gathered_bytes, self.bytes_per_second) = (Some(now), 0, Some(smoothed));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_that_of_the_line_and_not_of_the_pauses() {
+        let start = Instant::now();
+        let mut meter = Meter::default();
+        meter.begin(start);
+        meter.add(500_000, start + Duration::from_millis(500));
+        assert_eq!(meter.bytes_per_second, Some(1_000_000.0));
+        // An hour passes between two files; then as before.
+        let later = start + Duration::from_secs(3600);
+        meter.begin(later);
+        meter.add(500_000, later + Duration::from_millis(500));
+        assert_eq!(meter.bytes_per_second, Some(1_000_000.0));
+        // Half as fast: 0.8 of the old and 0.2 of the new.
+        meter.add(250_000, later + Duration::from_secs(1));
+        assert_eq!(meter.bytes_per_second, Some(900_000.0));
+    }
+
+    #[test]
+    fn heads_and_handshakes_count() {
+        let toll = Toll::new(None);
+        let url: url::Url = "https://host/a".parse().expect("a URL");
+        assert!(toll.request(&url, 100) && toll.request(&url, 100));
+        assert!(toll.head(true, 300) && toll.body(true, 16 * 1024));
+        // Twice 100 + 22, a handshake, 300 + 22, and one record.
+        assert_eq!(toll.spent_bytes(), 244 + 6144 + 322 + 16_384 + 22);
+    }
+}
