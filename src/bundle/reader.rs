@@ -278,7 +278,7 @@ impl Reception<'_> {
                     let is_signed = self.authorised.signs(&blob.sha256, &list);
                     let proof = if is_signed { Proof::Pieces } else { Proof::Whole };
                     let part = Part::resume(self.site.staging, blob.sha256, list, proof)?;
-                    self.task.advance(blob.size_bytes - part.missing_bytes());
+                    self.task.skip(blob.size_bytes - part.missing_bytes());
                     wanted.insert(index, Wanted { blob, part, causes: Remarks::default() });
                 }
             }

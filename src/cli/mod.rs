@@ -3,9 +3,11 @@
 mod commands;
 mod context;
 mod line;
+mod meter;
 mod output;
 mod report;
 mod table;
+mod tasks;
 mod terminal;
 
 use std::process::ExitCode;

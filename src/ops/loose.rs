@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
-use crate::disk::{self, DiskError};
+use crate::disk::DiskError;
 use crate::error::ErrorKind;
 use crate::package::FileEntry;
 

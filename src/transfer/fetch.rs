@@ -38,7 +38,7 @@ pub(super) fn fetch(
     let reused_bytes = part.kept_bytes();
 
     let task = monitor.start(&wanted.name, Some(wanted.size_bytes), Unit::Bytes);
-    task.advance(reused_bytes);
+    task.skip(reused_bytes);
     let attempt = Attempt { wanted, monitor, task: &*task, network };
     let (mut moved, mut copied_bytes) = (Moved::default(), 0);
     let filled = make_room(&part, wanted, folder).and_then(|()| {

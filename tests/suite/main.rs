@@ -37,6 +37,8 @@ mod publish;
 #[cfg(feature = "index")]
 mod questions;
 mod readme;
+mod repair_drill;
+mod repairs;
 mod requests;
 mod revocation;
 mod rotation;
@@ -50,4 +52,5 @@ mod supply;
 mod transfer;
 mod trust;
 mod two_sticks;
+mod verifying;
 mod volumes;

@@ -138,9 +138,11 @@ fn a_damaged_blob_is_named_set_aside_and_mended_by_installing_again() {
     let (code, report) = sandbox.json("home", &["verify"]);
     let file = &report["packages"][0]["damaged_files"][0];
     assert_eq!((code, file["path"].as_str()), (Some(4), Some("map.bin")));
-    assert_eq!(file["damaged_runs"], serde_json::json!([[4 << 20, 4 << 20]]), "one piece of 4 MiB");
-    let run = sandbox.run("home", &["verify"]);
-    assert!(run.code == Some(4) && run.stdout.contains("`map.bin` is missing"), "{run:?}");
+    let second = serde_json::json!([{"offset": 4 << 20, "length": 4 << 20, "number": 1}]);
+    assert_eq!(file["damaged_pieces"], second, "one piece of 4 MiB");
+    let (code, again) = sandbox.json("home", &["verify"]);
+    let file = &again["packages"][0]["damaged_files"][0];
+    assert_eq!((code, &file["damaged_pieces"], &file["is_aside"]), (Some(4), &second, &true.into()));
     sandbox.ok("home", &["install", "book"]);
     sandbox.ok("home", &["verify"]);
     assert!(fs::read(map.trim()).unwrap() == noise(2, 9 << 20), "the name must mean the mended bytes");

@@ -676,6 +676,7 @@ fn child_that_fetches_what_its_parent_says() {
         size_bytes: words[2].parse().unwrap(),
         sources: vec![words[0].parse().unwrap()],
         pieces: None,
+        reuse: Vec::new(),
     };
     let fetched = Client::new(hurried()).fetch(&wanted, words[3].as_ref(), &Silent).unwrap();
     assert_eq!(fetched.staged.digest, wanted.digest);
