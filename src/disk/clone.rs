@@ -46,6 +46,31 @@ pub fn allocated_bytes(path: &Path) -> u64 {
     fs::symlink_metadata(path).map_or(0, |metadata| metadata.blocks().saturating_mul(512))
 }
 
+/// A file, and what of the disk it takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRoom {
+    /// The disk and the number of the file on it: its names have the same.
+    pub identity: (u64, u64),
+    /// How many names it has.
+    pub num_names: u64,
+    /// The room that it takes.
+    pub allocated_bytes: u64,
+}
+
+/// The files below a path: the path itself when it is one. Links are not followed; what cannot be read is passed over.
+pub fn files_below(path: &Path) -> Vec<FileRoom> {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return Vec::new() };
+    if metadata.is_dir() {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        return entries.flat_map(|entry| files_below(&entry.path())).collect();
+    }
+    vec![FileRoom {
+        identity: (metadata.dev(), metadata.ino()),
+        num_names: metadata.nlink(),
+        allocated_bytes: metadata.blocks().saturating_mul(512),
+    }]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,10 +12,10 @@ mod plain;
 mod staged;
 
 pub use atomic::{
-    create_dir_all, create_private_dir, link_or_copy, make_private_dir, remove_dir_all, remove_empty_dir,
+    create_dir_all, create_private_dir, link_or_copy, make_private_dir, remove_any, remove_dir_all, remove_empty_dir,
     remove_file, rename, sync_dir, write_atomic, write_private,
 };
-pub use clone::{allocated_bytes, clone_file, read_at};
+pub use clone::{FileRoom, allocated_bytes, clone_file, files_below, read_at};
 pub use error::{DiskError, Result};
 pub use flusher::Flusher;
 pub use lock::Lock;

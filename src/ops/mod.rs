@@ -20,6 +20,7 @@ mod identity;
 mod indexes;
 mod kit;
 mod kit_import;
+mod leftovers;
 mod letters;
 mod line;
 mod loose;
@@ -48,6 +49,7 @@ mod export;
 mod fetch;
 #[cfg(feature = "index")]
 mod find;
+mod gc;
 mod import;
 #[cfg(feature = "index")]
 mod index;
@@ -109,6 +111,7 @@ pub use berths::StickPart;
 pub use difference::{NotSent, RequiredFile};
 pub use export::{DamagedPackage, ExportOptions, ExportReport, ExportedPackage, Recipient, Signing, export};
 pub use fetch::{FetchOptions, FetchReport, FetchedPackage, fetch};
+pub use gc::{GcItem, GcKind, GcOptions, GcReport, gc};
 pub use import::{ImportOptions, ImportReport, IncompleteFile, IncompletePackage, LackingPackage, import};
 pub use info::{InfoReport, VariantInfo, info};
 pub use install::{InstallReport, install};

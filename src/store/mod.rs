@@ -13,6 +13,7 @@
 mod blobs;
 mod cuts;
 mod error;
+mod garbage;
 mod hashing;
 mod installed;
 mod previous;
@@ -21,6 +22,7 @@ mod verify;
 pub use cuts::CutBlob;
 pub use error::{Result, StoreError};
 pub use installed::{Installed, Origin};
+pub use garbage::{Unneeded, UnneededKind, is_left_over};
 pub use hashing::{Grid, HashedFile, Watch, hash_whole};
 pub use verify::{BlobHealth, DamagedPiece, Verdict};
 

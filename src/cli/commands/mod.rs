@@ -16,6 +16,7 @@ mod export;
 mod fetch;
 #[cfg(feature = "index")]
 mod find;
+mod gc;
 mod import;
 #[cfg(feature = "index")]
 mod index;
@@ -71,6 +72,7 @@ pub(crate) enum Command {
     Verify(verify::Args),
     Repair(repair::Args),
     Remove(remove::Args),
+    Gc(gc::Args),
     Request(request::Args),
     Export(export::Args),
     Import(import::Args),
@@ -114,6 +116,7 @@ pub(crate) fn run(command: Option<&Command>, context: &Context) -> Result<Outcom
         Command::Verify(args) => verify::run(args, context),
         Command::Repair(args) => repair::run(args, context),
         Command::Remove(args) => remove::run(args, context),
+        Command::Gc(args) => gc::run(args, context),
         Command::Request(args) => request::run(args, context),
         Command::Sites(args) => sites::run(args, context),
         Command::Export(args) => export::run(args, context),

@@ -1,7 +1,7 @@
 //! Damage to what a home holds, done from outside as a failing disk does it.
 
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::sandbox::Sandbox;
