@@ -1,5 +1,6 @@
 //! Words in, words out: arguments, environment, terminal, colour, exit codes, JSON.
 
+mod caches;
 mod commands;
 mod context;
 mod line;

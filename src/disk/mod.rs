@@ -15,7 +15,10 @@ pub use atomic::{
     create_dir_all, create_private_dir, link_or_copy, make_private_dir, remove_any, remove_dir_all, remove_empty_dir,
     remove_file, rename, sync_dir, write_atomic, write_private,
 };
-pub use clone::{FileRoom, allocated_bytes, clone_file, files_below, read_at};
+pub use clone::{
+    FileRoom, Identity, Sharing, allocated_bytes, clone_file, files_below, identity, is_same_disk, read_at,
+    share_file,
+};
 pub use error::{DiskError, Result};
 pub use flusher::Flusher;
 pub use lock::Lock;

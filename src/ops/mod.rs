@@ -39,6 +39,7 @@ mod site;
 mod stick_trust;
 
 mod adopt;
+mod adopt_scan;
 #[cfg(feature = "index")]
 mod ask;
 mod courier;
@@ -79,13 +80,17 @@ pub use crate::answer::{Citation, Confidence, Support};
 pub use crate::registry::Courier;
 pub use crate::store::DamagedPiece;
 pub use adopt::{AdoptOptions, AdoptReport, adopt};
+pub use adopt_scan::{
+    Deed, ScanOptions, ScanPlace, ScanReport, ScannedFile, ScannedPackage, ScannedPlace, adopt_scan,
+};
 #[cfg(feature = "index")]
 pub use ask::{Answer, AskEvent, AskOptions, AskReport, Suggestion, ask};
 #[cfg(feature = "index")]
 pub use bench::{BenchOptions, BenchReport, BenchRow, bench_retrieval};
 pub use checkup::DamagedFile;
 pub use courier::{
-    CourierListReport, CourierShowReport, CourierWithdrawReport, courier_list, courier_show, courier_withdraw,
+    CourierListReport, CourierShowReport, CourierWithdrawReport, DamagedCourier, courier_list, courier_show,
+    courier_withdraw,
 };
 pub use doctor::{Check, DoctorReport, Health, doctor};
 #[cfg(feature = "index")]

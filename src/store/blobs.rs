@@ -33,6 +33,21 @@ impl Store {
         Ok(place)
     }
 
+    /// As `adopt`, for a file that has another name elsewhere and belongs there: its mode stays as it is. Nothing in
+    /// the store ever writes into a blob, so the other name keeps its bytes.
+    ///
+    /// # Errors
+    /// As `adopt`.
+    pub fn adopt_shared(&self, staged: &Staged, promised: &Sha256) -> Result<PathBuf> {
+        let place = self.place_of(promised);
+        if staged.digest != *promised || self.blob_path(promised, staged.size_bytes).is_some() {
+            return self.adopt(staged, promised);
+        }
+        staged.move_shared_to(&place)?;
+        disk::remove_file(&self.set_aside_place(promised))?;
+        Ok(place)
+    }
+
     /// Where a blob lies, when it is here with its full length. A short or empty file counts as absent.
     pub fn blob_path(&self, digest: &Sha256, size_bytes: u64) -> Option<PathBuf> {
         let path = self.place_of(digest);

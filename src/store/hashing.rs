@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use crate::digest::{Hasher, Sha256};
@@ -13,6 +15,9 @@ const BUFFER_BYTES: usize = 256 * 1024;
 
 /// How much of a whole file is read at a time, in bytes: enough that a second thread pays.
 const BLOCK_BYTES: usize = 1024 * 1024;
+
+/// The most threads that hash at once: each has up to 1 MiB in memory, and no disk feeds more.
+pub(super) const MAX_THREADS: usize = 24;
 
 /// Who is told of bytes that were hashed, and may end the work.
 #[derive(Clone, Copy)]
@@ -64,6 +69,30 @@ pub fn hash_whole(path: &Path, grid: Grid<'_>, watch: &Watch<'_>) -> Option<Hash
     }
     let pieces = if pieces.len() > 1 { PieceList::new(pieces).ok() } else { None };
     Some(HashedFile { digest: whole.finish(), size_bytes, pieces })
+}
+
+/// Hashes several files, on as many threads as there are cores; `None` as in `hash_whole`.
+pub fn hash_files(paths: &[&Path], grid: Grid<'_>, watch: &Watch<'_>) -> Vec<Option<HashedFile>> {
+    let hashed: Mutex<Vec<Option<HashedFile>>> = Mutex::new(vec![None; paths.len()]);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(path) = paths.get(index) else { return };
+            let file = hash_whole(path, grid, watch);
+            if let Ok(mut hashed) = hashed.lock() {
+                hashed[index] = file;
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let num_cores = thread::available_parallelism().map_or(1, usize::from);
+        for _ in 1..num_cores.min(MAX_THREADS).min(paths.len()) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    hashed.into_inner().unwrap_or_default()
 }
 
 /// The digest and length of a run of a file; `None` when it cannot be read or nobody wants the rest.

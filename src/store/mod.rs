@@ -23,7 +23,7 @@ pub use cuts::CutBlob;
 pub use error::{Result, StoreError};
 pub use installed::{Installed, Origin};
 pub use garbage::{Unneeded, UnneededKind, is_left_over};
-pub use hashing::{Grid, HashedFile, Watch, hash_whole};
+pub use hashing::{Grid, HashedFile, Watch, hash_files, hash_whole};
 pub use verify::{BlobHealth, DamagedPiece, Verdict};
 
 use std::path::PathBuf;

@@ -13,13 +13,10 @@ use crate::digest::Sha256;
 use crate::package::{FileEntry, Piece, PieceList};
 
 use super::Store;
-use super::hashing::{Grid, Watch, hash_run, hash_whole};
+use super::hashing::{Grid, MAX_THREADS, Watch, hash_run, hash_whole};
 
 /// How many bytes of pieces one job hashes, so that cores share a large blob evenly.
 const JOB_BYTES: u64 = 64 * 1024 * 1024;
-
-/// The most threads that hash at once: each has up to 1 MiB in memory, and no disk feeds more.
-const MAX_THREADS: usize = 24;
 
 /// What was found of one file's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]

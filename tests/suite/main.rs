@@ -8,6 +8,7 @@
 
 mod support;
 
+mod adopting;
 #[cfg(all(feature = "engine", feature = "index"))]
 mod ask;
 mod catalog;
@@ -23,6 +24,7 @@ mod faults;
 mod faults_media;
 mod faults_rework;
 mod fuzzing;
+mod garbage;
 mod hostile;
 mod house_plan;
 mod kills;
