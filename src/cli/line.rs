@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime};
 use jiff::civil::Time;
 use jiff::{SignedDuration, ToSpan as _, Zoned};
 
-use crate::ops::{Error, LineOptions, MirrorRules};
+use crate::ops::{Error, LineOptions, LineReport, MirrorRules};
 
 use super::context::Context;
+use super::terminal::size;
 
 /// The most bytes, the most time, and where else to ask.
 #[derive(Debug, Clone, clap::Args)]
@@ -49,6 +50,34 @@ impl LineArgs {
             num_connections: self.connections,
             ..line_options(context)?
         })
+    }
+}
+
+/// What a line cost, or what is left of it, for people; empty where there is nothing to say.
+pub(super) fn story(line: &LineReport, missing_bytes: u64, is_plan: bool) -> String {
+    let mut text = String::new();
+    if is_plan && missing_bytes > 0 {
+        if let Some((seconds, rate)) = line.expected_seconds(missing_bytes).zip(line.bytes_per_second) {
+            text.push_str(&format!("about {} at {}/s\n", duration(seconds), size(rate)));
+        }
+    }
+    if let Some(left) = line.budget_left_bytes {
+        let spent = if is_plan { String::new() } else { format!("{} spent now, ", size(line.spent_bytes)) };
+        text.push_str(&format!("budget: {spent}{} left\n", size(left)));
+    }
+    if let Some(left) = line.seconds_left.filter(|_| is_plan) {
+        text.push_str(&format!("time: {} left\n", duration(left)));
+    }
+    text
+}
+
+/// Seconds as people say them: two units at most.
+pub(super) fn duration(seconds: u64) -> String {
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds} s"),
+        (0, minutes) => format!("{minutes} min"),
+        (hours, minutes) => format!("{hours} h {minutes} min"),
     }
 }
 

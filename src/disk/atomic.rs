@@ -23,6 +23,21 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     write_with_mode(path, bytes, 0o600)
 }
 
+/// Replaces a file in one step, but lets the system bring it to the medium in its own time: for what may be forgotten.
+///
+/// # Errors
+/// When any step fails.
+pub fn write_forgettable(path: &Path, bytes: &[u8]) -> Result<()> {
+    let parent = parent_of(path);
+    create_dir_all(&parent)?;
+    let temporary = parent.join(format!(".{}.{}.new", file_name(path), std::process::id()));
+    let written = fs::write(&temporary, bytes).on(&temporary).and_then(|()| fs::rename(&temporary, path).on(path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
 fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let parent = parent_of(path);
     create_dir_all(&parent)?;

@@ -12,8 +12,8 @@ mod plain;
 mod staged;
 
 pub use atomic::{
-    create_dir_all, create_private_dir, link_or_copy, make_private_dir, remove_any, remove_dir_all, remove_empty_dir,
-    remove_file, rename, sync_dir, write_atomic, write_private,
+    create_dir_all, create_private_dir, link_or_copy, make_private_dir, remove_any, remove_dir_all,
+    remove_empty_dir, remove_file, rename, sync_dir, write_atomic, write_forgettable, write_private,
 };
 pub use clone::{
     FileRoom, Identity, Sharing, allocated_bytes, clone_file, files_below, identity, is_same_disk, read_at,

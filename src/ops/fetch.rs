@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -12,7 +13,7 @@ use crate::home::Home;
 use crate::package::{FileEntry, Name, PackageRef, PieceList, VariantId, Version};
 use crate::progress::Monitor;
 use crate::store::Store;
-use crate::transfer::{Client, Fetched, Wanted};
+use crate::transfer::{Client, DroppedSource, Fetched, Wanted};
 
 use super::choice::{Choice, Chosen, Sources, Terms, choose, missing_bytes};
 use super::error::{Error, Result, While as _};
@@ -20,6 +21,7 @@ use super::fitting::Fitting;
 use super::indexes;
 use super::kit::MissingMember;
 use super::line::{self, Line, LineOptions, LineReport};
+use super::nearby;
 use super::reuse;
 use super::site;
 
@@ -36,6 +38,8 @@ pub struct FetchOptions {
     pub is_plan: bool,
     /// What the line may cost, and where else to ask.
     pub line: LineOptions,
+    /// Sticks and folders at hand: what they hold is taken from them first.
+    pub from: Vec<PathBuf>,
     /// Fetch also what does not fit this machine's memory.
     pub ignores_fit: bool,
     /// Use an index that is very old.
@@ -61,6 +65,8 @@ pub struct FetchReport {
     pub is_upper_bound: bool,
     /// True when nothing was done yet.
     pub is_plan: bool,
+    /// The sources that were left for what they sent.
+    pub dropped: Vec<DroppedSource>,
     /// What the line cost, and what it may still cost.
     pub line: LineReport,
 }
@@ -82,6 +88,8 @@ pub struct FetchedPackage {
     pub reused_bytes: u64,
     /// True when it may cost less than `missing_bytes`.
     pub is_upper_bound: bool,
+    /// False in a plan when budget or time will not do for it, after those before it.
+    pub fits: bool,
     /// Its licence.
     pub license: String,
     /// True when the licence forbids some uses.
@@ -117,20 +125,22 @@ pub(super) fn fetch_choices(
 ) -> Result<FetchReport> {
     let store = site::store(home);
     // Held from the choice to the last record, so that nobody removes in between what this counts on.
-    let _lock = if options.is_plan { None } else { Some(site::lock(home)?) };
+    let _lock = if options.is_plan { None } else { Some(site::lock_in_turn(home, monitor)?) };
     let fitting = Fitting::here(options.ignores_fit);
     let terms = Terms { fitting, accepts_stale: options.accepts_stale, monitor };
     let Chosen { choices, missing } = choose(packages, &indexes::load(home)?, &store, &terms)?;
     let mut report = FetchReport { missing, ..report_of(&choices, &store, options.is_plan) };
     if options.is_plan {
-        report.line = line::look(home, &options.line)?;
-        let line = Line::open(home, &LineOptions { budget_bytes: None, ..options.line.clone() })?;
-        let client = Some(line.client()).filter(|_| !options.line.is_offline);
+        let asking = reuse::line_for_plan(home, &options.line)?;
+        let client = asking.as_ref().map(Line::client);
         reuse::plan(&mut report, &choices, &store, client, monitor)?;
+        report.line = line::look(home, &options.line)?;
+        mark_what_fits(&mut report);
         return Ok(report);
     }
     check_room(home, &choices, &store)?;
-    let line = Line::open(home, &options.line)?;
+    nearby::take_from_sticks(home, &store, &choices, &options.from, monitor)?;
+    let line = Line::open(home, &with_folders(options))?;
     let desk = Desk { home, store: &store, client: line.client(), monitor };
     let packages = report.packages.iter_mut();
     for (choice, package) in choices.iter().zip(packages).filter(|(choice, _)| !choice.is_installed) {
@@ -139,6 +149,7 @@ pub(super) fn fetch_choices(
             let fetched = fetch_file(&desk, choice.name(), file, sources).while_doing(deed)?;
             report.wire_bytes += fetched.wire_bytes;
             report.reused_bytes += fetched.copied_bytes;
+            report.dropped.extend(fetched.dropped);
             reuse::note(package, fetched.copied_bytes);
         }
         arrive(&store, choice)?;
@@ -147,6 +158,22 @@ pub(super) fn fetch_choices(
     report.saved_bytes += report.reused_bytes;
     report.line = line.report();
     Ok(report)
+}
+
+/// Folders at hand are asked as neighbours are, before the network.
+fn with_folders(options: &FetchOptions) -> LineOptions {
+    let mut line = options.line.clone();
+    line.peers.splice(0..0, nearby::blob_folders(&options.from));
+    line
+}
+
+/// In a plan: which packages the budget and the time will do for, in the order in which they would be fetched.
+fn mark_what_fits(report: &mut FetchReport) {
+    let mut bytes = 0;
+    for package in &mut report.packages {
+        bytes += package.missing_bytes;
+        package.fits = report.line.is_enough_for(bytes);
+    }
 }
 
 pub(super) fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> FetchReport {
@@ -161,6 +188,7 @@ pub(super) fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> Fet
             missing_bytes: choice.missing(store).iter().map(|(file, _)| file.size_bytes).sum(),
             reused_bytes: 0,
             is_upper_bound: false,
+            fits: true,
             license: choice.manifest.package.license.clone(),
             is_restricted: choice.manifest.package.restricted,
             was_installed: choice.is_installed,
@@ -176,6 +204,7 @@ pub(super) fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> Fet
         saved_bytes: all_bytes.saturating_sub(missing_bytes),
         missing: Vec::new(),
         is_plan,
+        dropped: Vec::new(),
         line: LineReport::default(),
     }
 }
@@ -219,7 +248,9 @@ fn fetch_file(desk: &Desk<'_>, package: &Name, file: &FileEntry, sources: &Sourc
     let reuse = match &pieces {
         Some(list) => {
             reuse::cut_what_is_here(store, package, monitor)?;
-            reuse::pieces_here(store, list)?
+            let mut here = reuse::pieces_here(store, list)?;
+            here.extend(nearby::pieces_from_sticks(home, file, list));
+            here
         }
         None => Vec::new(),
     };

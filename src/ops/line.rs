@@ -17,6 +17,9 @@ const FORMAT: u32 = 1;
 /// Fewer bytes than this say nothing about a line's speed.
 const LEAST_BYTES: u64 = 1024 * 1024;
 
+/// Heads and TLS take about a byte in so many.
+const HEADS_SHARE: u64 = 500;
+
 /// What the line may cost, and where else to ask.
 #[derive(Debug, Clone, Default)]
 pub struct LineOptions {
@@ -51,6 +54,25 @@ pub struct LineReport {
     pub seconds_left: Option<u64>,
     /// How fast it is, measured now or remembered.
     pub bytes_per_second: Option<u64>,
+}
+
+impl LineReport {
+    /// How long so many bytes take, in seconds; `None` where the line's speed is not known.
+    pub fn expected_seconds(&self, bytes: u64) -> Option<u64> {
+        self.bytes_per_second.map(|rate| bytes.div_ceil(rate.max(1)))
+    }
+
+    /// True when budget and time will do for so many bytes of files. What takes how long on a line that was never used is not known.
+    pub(super) fn is_enough_for(&self, bytes: u64) -> bool {
+        let wire_bytes = bytes.saturating_add(bytes / HEADS_SHARE);
+        let has_money = self.budget_left_bytes.is_none_or(|left| wire_bytes <= left);
+        let seconds = self.expected_seconds(bytes);
+        let has_time = match (self.seconds_left, seconds) {
+            (Some(left), Some(seconds)) => seconds <= left,
+            _ => true,
+        };
+        has_money && has_time
+    }
 }
 
 /// The way out: one client, its purse and its deadline.
@@ -137,7 +159,7 @@ impl Drop for Line {
         let line = Remembered { format: FORMAT, bytes_per_second, measured_at: site::now() };
         // A plan without it only says less.
         if let Ok(bytes) = serde_json::to_vec(&line) {
-            let _ = disk::write_atomic(&self.home.line(), &bytes);
+            let _ = disk::write_forgettable(&self.home.line(), &bytes);
         }
     }
 }
@@ -204,6 +226,20 @@ mod tests {
         // Over already: the line is closed, not open for ever.
         let over = LineOptions { until: Some(SystemTime::UNIX_EPOCH), ..LineOptions::default() };
         assert!(deadline(&over).expect("an end") <= Instant::now());
+    }
+
+    #[test]
+    fn what_fits_is_known_by_money_and_by_time() {
+        let line = LineReport {
+            budget_left_bytes: Some(10_000_000),
+            seconds_left: Some(60),
+            bytes_per_second: Some(100_000),
+            ..LineReport::default()
+        };
+        // 100 kB/s for a minute are 6 MB.
+        assert!(line.is_enough_for(6_000_000) && !line.is_enough_for(6_100_000));
+        let unhurried = LineReport { seconds_left: None, ..line };
+        assert!(unhurried.is_enough_for(9_900_000) && !unhurried.is_enough_for(10_000_000));
     }
 
     #[test]

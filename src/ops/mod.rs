@@ -26,6 +26,7 @@ mod line;
 mod loose;
 mod mending;
 mod mirrors;
+mod nearby;
 mod outgoing;
 mod pace;
 mod profile;
@@ -79,6 +80,7 @@ mod verify;
 pub use crate::answer::{Citation, Confidence, Support};
 pub use crate::registry::Courier;
 pub use crate::store::DamagedPiece;
+pub use crate::transfer::DroppedSource;
 pub use adopt::{AdoptOptions, AdoptReport, adopt};
 pub use adopt_scan::{
     Deed, ScanOptions, ScanPlace, ScanReport, ScannedFile, ScannedPackage, ScannedPlace, adopt_scan,

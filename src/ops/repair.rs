@@ -100,7 +100,7 @@ impl RepairReport {
 /// came by then is kept, and the same command continues there.
 pub fn repair(home: &Home, options: &RepairOptions, monitor: &dyn Monitor) -> Result<RepairReport> {
     let store = site::store(home);
-    let _lock = if options.is_plan { None } else { Some(site::lock(home)?) };
+    let _lock = if options.is_plan { None } else { Some(site::lock_in_turn(home, monitor)?) };
     let meant = meant(&store, &options.packages)?;
     let checkup = check_up(&store, &meant, monitor);
     if !checkup.is_complete {

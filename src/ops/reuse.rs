@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::digest::{Hasher, Sha256};
 use crate::gguf::Header;
+use crate::home::Home;
 use crate::package::{Name, Piece, PieceList};
 use crate::progress::{Monitor, Unit};
 use crate::store::Store;
@@ -15,6 +16,7 @@ use crate::transfer::{Client, Reusable};
 use super::choice::Choice;
 use super::error::Result;
 use super::fetch::{FetchReport, FetchedPackage, piece_list};
+use super::line::{Line, LineOptions};
 
 /// How many files are remembered for one piece: where the first is damaged, the next may not be.
 const MAX_PLACES: usize = 3;
@@ -58,6 +60,17 @@ pub(super) fn cut_what_is_here(store: &Store, package: &Name, monitor: &dyn Moni
         }
     }
     Ok(())
+}
+
+/// The line on which a plan may ask for piece lists: none offline, and none on a budget, which a plan must not begin.
+///
+/// # Errors
+/// As `Line::open`.
+pub(super) fn line_for_plan(home: &Home, options: &LineOptions) -> Result<Option<Line>> {
+    match options.is_offline || options.budget_bytes.is_some() {
+        true => Ok(None),
+        false => Line::open(home, options).map(Some),
+    }
 }
 
 /// Says in a plan what need not be fetched. `client` brings piece lists that are not here yet, where an older

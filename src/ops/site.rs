@@ -1,7 +1,10 @@
 //! What most deeds need first: the store of this home, and the lock that lets one of them change it.
 
-use crate::disk::Lock;
+use std::time::Duration;
+
+use crate::disk::{DiskError, Lock};
 use crate::home::Home;
+use crate::progress::Monitor;
 use crate::store::{Folders, Store};
 
 use super::error::Result;
@@ -24,6 +27,30 @@ pub(super) fn store(home: &Home) -> Store {
 /// When another localml is changing it, or the home cannot be written.
 pub(super) fn lock(home: &Home) -> Result<Lock> {
     Ok(Lock::acquire(&home.lock())?)
+}
+
+/// How often a waiting command looks whether the other one has ended.
+const TICK: Duration = Duration::from_millis(100);
+
+/// As `lock`, but waits for a localml that is changing the home, and says so: two that fetch the same bytes
+/// would pay for them twice, and the second one finds what the first one brought.
+///
+/// # Errors
+/// As `lock`, once the user stops the waiting.
+pub(super) fn lock_in_turn(home: &Home, monitor: &dyn Monitor) -> Result<Lock> {
+    let mut is_told = false;
+    loop {
+        match Lock::acquire(&home.lock()) {
+            Err(DiskError::Locked { .. }) if !monitor.is_cancelled() => {
+                if !is_told {
+                    monitor.note("another localml is changing this home; waiting for it to end");
+                    is_told = true;
+                }
+                std::thread::sleep(TICK);
+            }
+            outcome => return Ok(outcome?),
+        }
+    }
 }
 
 /// This machine's clock, in seconds since 1970; 0 when it is set before that.

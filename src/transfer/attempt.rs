@@ -1,8 +1,9 @@
 //! One request to one source: judged by its head, compared where it overlaps, taken as far as it is right.
 
 use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::client::Wanted;
+use super::client::{DroppedSource, Wanted};
 use super::error::{TransferError, shown};
 use super::judge::{Failure, SNIFF_BYTES, Verdict, is_page_name, judge, looks_like_a_page, portal};
 use super::local;
@@ -10,7 +11,9 @@ use super::network::{Network, out_of_budget};
 use super::part::{Part, Step};
 use super::reply::{Ask, Body, Chunk, Head, Next, Reply};
 use super::resume::stopped;
-use super::sources::Source;
+use super::pace::Pace;
+use super::sources::{Source, Sources};
+use crate::package::MAX_PIECE_BYTES;
 use crate::progress::{Monitor, Task};
 
 /// What request and answer take beside the body, at most, in bytes; the handshake too.
@@ -20,12 +23,18 @@ const HEADS_BYTES: u64 = 16 * 1024;
 const LEAST_BUDGET_BYTES: u64 = 2 * HEADS_BYTES;
 
 /// What an attempt works with.
+#[derive(Clone, Copy)]
 pub(super) struct Attempt<'a> {
     pub(super) wanted: &'a Wanted,
     pub(super) monitor: &'a dyn Monitor,
     pub(super) task: &'a dyn Task,
     /// `None` when offline: only `file:` addresses are asked.
     pub(super) network: Option<&'a Network>,
+    pub(super) part: &'a Mutex<Part>,
+    /// Who was left in this fetch for what they sent.
+    pub(super) dropped: &'a Mutex<Vec<DroppedSource>>,
+    /// Which of the connections that share the file; 0 is the one that is always there.
+    pub(super) lane: usize,
 }
 
 /// What an attempt moved, whether it succeeded or not.
@@ -35,6 +44,16 @@ pub(super) struct Moved {
     pub(super) wire_bytes: u64,
     /// Bytes that are new in the part file.
     pub(super) new_bytes: u64,
+}
+
+impl Moved {
+    /// The sum of both.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            wire_bytes: self.wire_bytes + other.wire_bytes,
+            new_bytes: self.new_bytes + other.new_bytes,
+        }
+    }
 }
 
 /// Sends a request and waits for the head of its answer.
@@ -57,27 +76,62 @@ pub(super) fn open(network: Option<&Network>, ask: &Ask, monitor: &dyn Monitor) 
 }
 
 impl Attempt<'_> {
-    /// Fetches from `source` until the gap is filled or the source fails.
-    pub(super) fn run(&self, part: &mut Part, source: &Source, moved: &mut Moved) -> Result<(), Failure> {
-        let Some((start, end)) = part.next_gap() else { return Ok(()) };
-        let ask = self.affordable(self.ask_for(part, source, (start, end)))?;
+    /// The part file, for a moment.
+    pub(super) fn part(&self) -> MutexGuard<'_, Part> {
+        self.part.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The missing bytes that this lane shall work on; `None` when others work on all that is left.
+    pub(super) fn claim(&self) -> Option<(u64, u64)> {
+        self.part().claim(self.lane)
+    }
+
+    /// Writes down that a source is left for what it sent.
+    pub(super) fn drop_source(&self, address: &str, error: &TransferError) {
+        let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+        if dropped.iter().all(|source| source.address != address) {
+            dropped.push(DroppedSource::new(address, error));
+        }
+    }
+
+    /// Leaves the sources that another lane was disappointed by.
+    pub(super) fn leave_dropped(&self, sources: &mut Sources) {
+        let dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.leave(|address| dropped.iter().any(|source| source.address == address));
+    }
+
+    /// Fetches a gap from `source` until it is filled or the source fails.
+    pub(super) fn run(
+        &self,
+        source: &Source,
+        (start, end): (u64, u64),
+        moved: &mut Moved,
+    ) -> Result<(), Failure> {
+        let ask = self.affordable(self.ask_for(source, (start, end)))?;
         let end = ask.end.map_or(end, |affordable| affordable.min(end));
         let reply = open(self.network, &ask, self.monitor)?;
         let mut stream =
             Stream { body: reply.body, first: VecDeque::new(), is_http: source.url.scheme() != "file" };
         let position = self.position(&reply.head, &ask, &mut stream, moved)?;
-        self.note_change(part, source, &reply.head);
-        part.begin(start, &source.address, reply.head.validator.as_ref()).map_err(Failure::stop)?;
+        if self.lane > 0 && reply.head.status != 206 {
+            // Whoever sends the whole file has no place for a second connection.
+            return Err(Failure::leave(TransferError::BadRange { address: source.address.clone() }));
+        }
+        self.note_change(source, &reply.head);
+        self.part()
+            .begin(start, &source.address, reply.head.validator.as_ref())
+            .map_err(Failure::stop)?;
         let until = if reply.head.status == 206 { end } else { self.wanted.size_bytes };
-        self.take(part, source, &mut stream, (position, until, ask.is_whole()), moved)
+        self.take(source, &mut stream, (position, until, ask.is_whole()), moved)
     }
 
-    fn ask_for(&self, part: &Part, source: &Source, (start, end): (u64, u64)) -> Ask {
+    fn ask_for(&self, source: &Source, (start, end): (u64, u64)) -> Ask {
         let whole = Ask::whole(source.url.clone());
         let is_all = start == 0 && end == self.wanted.size_bytes;
         if is_all || !source.has_ranges {
             return whole;
         }
+        let part = self.part();
         // Pieces verify themselves; in a sole run the seam is looked at.
         let overlap_bytes = if part.is_one_run() { source.overlap_bytes.min(start) } else { 0 };
         Ask {
@@ -132,7 +186,8 @@ impl Attempt<'_> {
         }
     }
 
-    fn note_change(&self, part: &Part, source: &Source, head: &Head) {
+    fn note_change(&self, source: &Source, head: &Head) {
+        let part = self.part();
         let old = part.validator_of(&source.address);
         if head.status == 200 && old.is_some() && head.validator.is_some() && old != head.validator.as_ref() {
             self.monitor.warn(&format!(
@@ -145,14 +200,14 @@ impl Attempt<'_> {
     /// Hands the body to the part file.
     fn take(
         &self,
-        part: &mut Part,
         source: &Source,
         stream: &mut Stream,
         (mut position, until, is_whole): (u64, u64, bool),
         moved: &mut Moved,
     ) -> Result<(), Failure> {
         let begin = position;
-        while position < until && part.next_gap().is_some() {
+        let mut pace = Pace::new(source);
+        while position < self.still_wanted(until, is_whole) {
             if self.monitor.is_cancelled() {
                 return Err(Failure::stop(stopped()));
             }
@@ -161,15 +216,37 @@ impl Attempt<'_> {
                     self.pay_ahead()?;
                     let count = (chunk.bytes.len() as u64).min(until - position);
                     let here = Here { source, position, begin, is_whole };
-                    self.accept(part, &here, chunk.slice(0..count as usize), moved)?;
+                    pace.add(count);
+                    self.part().set_hurried(self.is_hurried(&pace, position - begin));
+                    self.accept(&here, chunk.slice(0..count as usize), moved)?;
                     position += count;
                 }
                 Next::Waiting => {}
                 Next::End => return Err(cut_short(source)),
                 Next::Failed(failure) => return Err(failure),
             }
+            pace.judge(source)?;
         }
         Ok(())
+    }
+
+    /// True on a line so fast that hashing holds it up, once a whole piece of this body was found right: then bytes are
+    /// cheaper than time. Never where bytes are counted.
+    fn is_hurried(&self, pace: &Pace, num_bytes: u64) -> bool {
+        let is_counted = self.network.is_some_and(|network| network.toll().limit_bytes().is_some());
+        self.lane == 0 && !is_counted && num_bytes >= 2 * MAX_PIECE_BYTES && pace.is_fast()
+    }
+
+    /// Where to stop reading: where the claim ends by now, or at once when nothing is missing.
+    fn still_wanted(&self, until: u64, is_whole: bool) -> u64 {
+        let part = self.part();
+        match part.claim_end(self.lane) {
+            _ if part.is_whole() => 0,
+            // The rest of a whole body is asked for by nobody else in this lane's stead.
+            _ if is_whole => until,
+            Some(end) => until.min(end),
+            None => until,
+        }
     }
 
     fn pay_ahead(&self) -> Result<(), Failure> {
@@ -178,14 +255,14 @@ impl Attempt<'_> {
 
     fn accept(
         &self,
-        part: &mut Part,
         here: &Here<'_>,
         mut chunk: Chunk,
         moved: &mut Moved,
     ) -> Result<(), Failure> {
         let mut position = here.position;
         loop {
-            match part.accept(position, &chunk).map_err(Failure::stop)? {
+            let step = self.part().accept(position, &chunk).map_err(Failure::stop)?;
+            match step {
                 Step::Taken { new_bytes } => {
                     moved.new_bytes += new_bytes;
                     self.task.advance(new_bytes);
@@ -194,7 +271,7 @@ impl Attempt<'_> {
                 // The whole file comes: up to here both are the same, from here on this one counts.
                 Step::Differs { offset } if here.is_whole => {
                     self.warn_of_difference(here.source, offset);
-                    part.rewind(offset, self.monitor).map_err(Failure::stop)?;
+                    self.part().rewind(offset, self.monitor).map_err(Failure::stop)?;
                     chunk = chunk.slice((offset - position) as usize..chunk.bytes.len());
                     position = offset;
                 }

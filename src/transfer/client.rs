@@ -5,8 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::attempt::open;
+use super::doubts::Doubts;
 use super::error::{Result, TransferError, shown};
-use super::fetch::{fetch, wait};
+use super::fetch::{Errand, wait_for};
 use super::judge::{Failure, is_page_name, is_page_type, looks_like_a_page, portal, refuse_status};
 use super::mirror::{all_sources, with_mirrors};
 use super::network::Network;
@@ -56,7 +57,18 @@ pub struct Fetched {
     pub copied_bytes: u64,
     /// The address of the source that finished it, without user, password and query; `None` when nothing was missing.
     pub source: Option<String>,
+    /// The sources that were left for what they sent.
+    pub dropped: Vec<DroppedSource>,
     pub(super) _keeper: Keeper,
+}
+
+/// A source that was left, and why.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct DroppedSource {
+    /// Its address, without user, password and query.
+    pub address: String,
+    /// What it did.
+    pub reason: String,
 }
 
 /// Fetches files. Building one opens and starts nothing; that happens at the first need of the network.
@@ -64,12 +76,13 @@ pub struct Client {
     options: Options,
     network: OnceLock<Network>,
     toll: Arc<Toll>,
+    doubts: Doubts,
 }
 
 impl Client {
     /// Takes the settings.
     pub fn new(options: Options) -> Self {
-        Self { options, network: OnceLock::new(), toll: Toll::new(None) }
+        Self { options, network: OnceLock::new(), toll: Toll::new(None), doubts: Doubts::default() }
     }
 
     /// Pays for all that it fetches from this purse.
@@ -105,7 +118,8 @@ impl Client {
         let needs_network = wanted.sources.iter().any(|url| url.scheme() != "file");
         let network = if needs_network { self.network()? } else { None };
         let watch = Watch { monitor, deadline: self.options.deadline };
-        let fetched = fetch(network, &self.options, wanted, staging_dir, &watch);
+        let errand = Errand { network, options: &self.options, doubts: &self.doubts, watch: &watch };
+        let fetched = errand.fetch(wanted, staging_dir);
         self.toll.settle();
         fetched.map_err(|error| watch.explain(error))
     }
@@ -139,14 +153,15 @@ impl Client {
         max_bytes: u64,
         monitor: &dyn Monitor,
     ) -> Result<Vec<u8>> {
-        let mut sources = Sources::new(urls, &self.options, |_| false);
+        let mut sources = Sources::new(urls, &self.options, |url, _| self.doubts.is_doubtful(url));
         let mut last_error = TransferError::NoSource { name: urls.first().map(shown).unwrap_or_default() };
         while let Some((source, delay)) = sources.next(Instant::now()) {
-            wait(delay, monitor)?;
+            wait_for(delay, monitor)?;
             let failure = match get_once(network, &source.url, max_bytes, monitor) {
                 Ok(bytes) => return Ok(bytes),
                 Err(failure) => failure,
             };
+            self.doubts.hear_of(&source.url, &failure, false);
             last_error = failure.error;
             if !sources.failed(failure.remedy, false, Instant::now(), jitter()) {
                 break;

@@ -122,6 +122,14 @@ pub enum TransferError {
         /// What the system said.
         reason: String,
     },
+    /// So little comes that another source is asked.
+    #[error("`{address}` sends only {bytes_per_second} bytes a second")]
+    Slow {
+        /// Who was asked.
+        address: String,
+        /// How fast it was.
+        bytes_per_second: u64,
+    },
     /// The connection stands, but nothing comes.
     #[error("`{address}` sent nothing for {seconds} s")]
     Silence {
@@ -283,6 +291,7 @@ impl Explain for TransferError {
             | Self::Status { .. }
             | Self::Connection { .. }
             | Self::Silence { .. }
+            | Self::Slow { .. }
             | Self::BadRange { .. }
             | Self::Encoded { .. } => ErrorKind::Network,
             Self::WrongLength { .. }
@@ -322,7 +331,7 @@ impl Explain for TransferError {
             Self::Connection { reason, .. } if reason.contains("certificate") => {
                 "check this PC's clock, and whether a browser on this network asks you to sign in"
             }
-            Self::Status { .. } | Self::Connection { .. } | Self::Silence { .. } => AGAIN,
+            Self::Status { .. } | Self::Connection { .. } | Self::Silence { .. } | Self::Slow { .. } => AGAIN,
             Self::WrongLength { .. } | Self::Changed { .. } => {
                 "the file at the source was replaced; try `localml update`, or another source"
             }

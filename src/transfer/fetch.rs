@@ -1,10 +1,13 @@
 //! The story of one fetch: lock, resume, ask source after source, finish; and what is kept when it ends early.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::attempt::{Attempt, Moved};
-use super::client::{Fetched, Wanted};
+use super::client::{DroppedSource, Fetched, Wanted};
+use super::crew::Crew;
+use super::doubts::Doubts;
 use super::error::{Result, TransferError};
 use super::judge::{Failure, Remedy};
 use super::network::Network;
@@ -14,6 +17,7 @@ use super::resume::stopped;
 use super::reuse::reuse;
 use super::sources::{Sources, jitter};
 use super::staging::{Keeper, Paths};
+use super::watch::Watch;
 use crate::digest::Sha256;
 use crate::disk::free_bytes;
 use crate::progress::{Monitor, Unit};
@@ -21,106 +25,161 @@ use crate::progress::{Monitor, Unit};
 /// How often a waiting fetch looks whether the user wants to stop.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Fetches `wanted` into `folder`; `network` is `None` when offline.
-pub(super) fn fetch(
-    network: Option<&Network>,
-    options: &Options,
-    wanted: &Wanted,
-    folder: &Path,
-    monitor: &dyn Monitor,
-) -> Result<Fetched> {
-    refuse_contradictions(wanted)?;
-    let paths = Paths::new(folder, wanted.digest);
-    let keeper = Keeper::take(&paths, &wanted.name)?;
-    let identity = (wanted.digest, wanted.size_bytes);
-    let mut part = Part::open(&paths, identity, wanted.pieces.as_ref(), monitor)
-        .map_err(|error| error.about(&wanted.name, 0, wanted.size_bytes))?;
-    let reused_bytes = part.kept_bytes();
+/// How long the first lane waits for the others to bring the last bytes before it looks again.
+const LAST_BYTES_TICK: Duration = Duration::from_millis(20);
 
-    let task = monitor.start(&wanted.name, Some(wanted.size_bytes), Unit::Bytes);
-    task.skip(reused_bytes);
-    let attempt = Attempt { wanted, monitor, task: &*task, network };
-    let (mut moved, mut copied_bytes) = (Moved::default(), 0);
-    let filled = make_room(&part, wanted, folder).and_then(|()| {
-        copied_bytes = reuse(&mut part, &wanted.reuse, &*task, monitor)?;
-        let sources = Sources::new(&usable(network, wanted), options, |address| part.was_wrong(address));
-        fill(&attempt, &mut part, sources, &paths, &mut moved)
-    });
-    let source = match filled {
-        Ok(source) => source,
-        Err(error) => {
-            // What cannot be synced now is still there unless the power goes.
-            let _ = part.pause();
-            return Err(error.about(&wanted.name, part.kept_bytes(), wanted.size_bytes));
-        }
-    };
-    let staged = part.finish(&wanted.name, monitor)?;
-    let wire_bytes = moved.wire_bytes;
-    Ok(Fetched { staged, wire_bytes, reused_bytes, copied_bytes, source, _keeper: keeper })
+/// What a fetch works with.
+pub(super) struct Errand<'a> {
+    /// `None` when offline.
+    pub(super) network: Option<&'a Network>,
+    pub(super) options: &'a Options,
+    /// What is known of sources from other files.
+    pub(super) doubts: &'a Doubts,
+    /// Looks at the clock too.
+    pub(super) watch: &'a Watch<'a>,
 }
 
-/// Asks source after source until nothing is missing; returns the address of the last one.
-fn fill(
-    attempt: &Attempt<'_>,
-    part: &mut Part,
-    mut sources: Sources,
-    paths: &Paths,
-    moved: &mut Moved,
-) -> Result<Option<String>> {
-    let wanted = attempt.wanted;
-    let mut last_source = None;
-    let mut last_error = None;
-    while part.next_gap().is_some() {
-        let Some((source, delay)) = sources.next(Instant::now()) else {
-            return Err(last_error.unwrap_or_else(|| nothing_to_ask(attempt)));
+impl Errand<'_> {
+    /// Fetches `wanted` into `folder`.
+    pub(super) fn fetch(&self, wanted: &Wanted, folder: &Path) -> Result<Fetched> {
+        refuse_contradictions(wanted)?;
+        let paths = Paths::new(folder, wanted.digest);
+        let keeper = Keeper::take(&paths, &wanted.name)?;
+        let identity = (wanted.digest, wanted.size_bytes);
+        // Reading back and finishing cost no line: only the user stops them.
+        let mut part = Part::open(&paths, identity, wanted.pieces.as_ref(), self.watch.monitor)
+            .map_err(|error| error.about(&wanted.name, 0, wanted.size_bytes))?;
+        let reused_bytes = part.kept_bytes();
+
+        let task = self.watch.start(&wanted.name, Some(wanted.size_bytes), Unit::Bytes);
+        task.skip(reused_bytes);
+        let copied = make_room(&part, wanted, folder)
+            .and_then(|()| reuse(&mut part, &wanted.reuse, &*task, self.watch.monitor));
+        let part = Mutex::new(part);
+        let dropped = Mutex::new(Vec::new());
+        let attempt = Attempt {
+            wanted,
+            monitor: self.watch,
+            task: &*task,
+            network: self.network,
+            part: &part,
+            dropped: &dropped,
+            lane: 0,
         };
-        wait(delay, attempt.monitor)?;
-        let before = moved.new_bytes;
-        let outcome = attempt.run(part, &source, moved);
-        let has_progressed = moved.new_bytes > before;
-        if has_progressed {
-            sources.progressed();
-        }
-        last_source = Some(source.address);
-        let Err(failure) = outcome else { continue };
-        if has_progressed {
-            // A long wait may follow, and the power may go in it.
-            part.pause()?;
-        }
-        let failure = if is_damage(part, &failure) {
-            set_aside(part, &mut sources, paths, wanted, failure)?
-        } else {
-            failure
+        let filled = copied.and_then(|copied_bytes| {
+            let crew = Crew::new(self.options, &usable(self.network, wanted), &attempt);
+            crew.work(|| self.fill(&attempt, &paths)).map(|filled| (copied_bytes, filled))
+        });
+        let mut part = part.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (copied_bytes, (source, moved)) = match filled {
+            Ok(filled) => filled,
+            Err(error) => {
+                // What cannot be synced now is still there unless the power goes.
+                let _ = part.pause();
+                return Err(error.about(&wanted.name, part.kept_bytes(), wanted.size_bytes));
+            }
         };
-        let goes_on = sources.failed(failure.remedy, has_progressed, Instant::now(), jitter());
-        if !goes_on {
-            return Err(failure.error);
-        }
-        if failure.remedy != (Remedy::Retry { after: None }) {
-            attempt.monitor.warn(&failure.error.to_string());
-        }
-        last_error = Some(failure.error);
+        let staged = part.finish(&wanted.name, self.watch.monitor)?;
+        let dropped = dropped.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let wire_bytes = moved.wire_bytes;
+        Ok(Fetched { staged, wire_bytes, reused_bytes, copied_bytes, source, dropped, _keeper: keeper })
     }
-    Ok(last_source)
+
+    /// Asks source after source until nothing is missing; returns the address of the last one.
+    fn fill(&self, attempt: &Attempt<'_>, paths: &Paths) -> Result<(Option<String>, Moved)> {
+        let wanted = attempt.wanted;
+        let mut sources = Sources::new(&usable(self.network, wanted), self.options, |url, address| {
+            attempt.part().was_wrong(address) || self.doubts.is_doubtful(url)
+        });
+        let mut moved = Moved::default();
+        let mut last_source = None;
+        let mut last_error = None;
+        while !self.is_done(attempt)? {
+            let Some(gap) = attempt.claim() else {
+                wait_for(LAST_BYTES_TICK, attempt.monitor)?;
+                continue;
+            };
+            attempt.leave_dropped(&mut sources);
+            let Some((source, delay)) = sources.next(Instant::now()) else {
+                return Err(last_error.unwrap_or_else(|| nothing_to_ask(attempt)));
+            };
+            wait_for(delay, attempt.monitor)?;
+            let before = moved.new_bytes;
+            let outcome = attempt.run(&source, gap, &mut moved);
+            let has_progressed = moved.new_bytes > before;
+            if has_progressed {
+                sources.progressed();
+            }
+            last_source = Some(source.address.clone());
+            let Err(failure) = outcome else { continue };
+            if has_progressed {
+                // A long wait may follow, and the power may go in it.
+                attempt.part().pause()?;
+            }
+            let failure = if is_damage(attempt, &failure) {
+                set_aside(attempt, &mut sources, paths, failure)?
+            } else {
+                failure
+            };
+            self.doubts.hear_of(&source.url, &failure, has_progressed);
+            let goes_on = sources.failed(failure.remedy, has_progressed, Instant::now(), jitter());
+            if !goes_on {
+                return Err(failure.error);
+            }
+            tell(attempt, &source.address, &failure, self.is_peer(&source.url));
+            last_error = Some(failure.error);
+        }
+        Ok((last_source, moved))
+    }
+
+    /// Nothing is missing, and what came too fast to be hashed piece by piece is right.
+    fn is_done(&self, attempt: &Attempt<'_>) -> Result<bool> {
+        let mut part = attempt.part();
+        if !part.is_whole() {
+            return Ok(false);
+        }
+        let is_right = part.settle_hurry(self.watch.monitor)?;
+        if !is_right {
+            self.watch.warn(&format!("some pieces of `{}` came wrong; they are fetched again", attempt.wanted.name));
+        }
+        Ok(is_right)
+    }
+
+    fn is_peer(&self, url: &url::Url) -> bool {
+        self.options.peers.iter().any(|peer| url.as_str().starts_with(peer.as_str()))
+    }
+}
+
+/// Says what became of a source, and writes down the one that is left for what it sent.
+fn tell(attempt: &Attempt<'_>, address: &str, failure: &Failure, is_peer: bool) {
+    let is_ordinary = failure.remedy == (Remedy::Retry { after: None });
+    // A neighbour need not have everything.
+    if is_ordinary || is_peer && failure.error.is_missing() {
+        return;
+    }
+    attempt.monitor.warn(&failure.error.to_string());
+    if failure.remedy == Remedy::Leave {
+        attempt.drop_source(address, &failure.error);
+    }
 }
 
 /// The whole file came, and it is not the one that was promised.
-fn is_damage(part: &Part, failure: &Failure) -> bool {
-    part.is_one_run() && matches!(failure.error, TransferError::WrongPiece { .. })
+fn is_damage(attempt: &Attempt<'_>, failure: &Failure) -> bool {
+    attempt.part().is_one_run() && matches!(failure.error, TransferError::WrongPiece { .. })
 }
 
 /// Keeps the wrong file aside, and leaves everyone who sent some of it.
 fn set_aside(
-    part: &mut Part,
+    attempt: &Attempt<'_>,
     sources: &mut Sources,
     paths: &Paths,
-    wanted: &Wanted,
     failure: Failure,
 ) -> Result<Failure> {
     let TransferError::WrongPiece { mismatch, .. } = failure.error else { return Ok(failure) };
+    let mut part = attempt.part();
     sources.leave(|address| part.has_bytes_from(address));
     part.set_aside()?;
-    let (name, suspect) = (wanted.name.clone(), paths.suspect.clone());
+    let (name, suspect) = (attempt.wanted.name.clone(), paths.suspect.clone());
     Ok(Failure::leave(TransferError::Damaged { name, mismatch, suspect }))
 }
 
@@ -140,7 +199,7 @@ fn refuse_contradictions(wanted: &Wanted) -> Result<()> {
 fn make_room(part: &Part, wanted: &Wanted, folder: &Path) -> Result<()> {
     let needed_bytes = part.needed_bytes()?;
     let free_bytes = free_bytes(folder)?;
-    if part.next_gap().is_none() || needed_bytes <= free_bytes {
+    if part.is_whole() || needed_bytes <= free_bytes {
         return Ok(());
     }
     let (name, folder) = (wanted.name.clone(), folder.to_owned());
@@ -160,7 +219,7 @@ fn nothing_to_ask(attempt: &Attempt<'_>) -> TransferError {
 }
 
 /// Waits, but not for a user who wants to stop.
-pub(super) fn wait(delay: Duration, monitor: &dyn Monitor) -> Result<()> {
+pub(super) fn wait_for(delay: Duration, monitor: &dyn Monitor) -> Result<()> {
     let until = Instant::now() + delay;
     loop {
         if monitor.is_cancelled() {
@@ -171,5 +230,11 @@ pub(super) fn wait(delay: Duration, monitor: &dyn Monitor) -> Result<()> {
             return Ok(());
         }
         std::thread::sleep(left.min(TICK));
+    }
+}
+
+impl DroppedSource {
+    pub(super) fn new(address: &str, error: &TransferError) -> Self {
+        Self { address: address.to_owned(), reason: error.to_string() }
     }
 }

@@ -25,6 +25,8 @@ pub(super) enum Remedy {
     Retry { after: Option<Duration> },
     /// Once more, asking for the whole file.
     WithoutRanges,
+    /// The others first; the same again when none of them is better.
+    Later,
     /// Nothing, in this run.
     Leave,
     /// Nothing at all: it is not the source's fault.
@@ -34,6 +36,10 @@ pub(super) enum Remedy {
 impl Failure {
     pub(super) fn retry(error: TransferError) -> Self {
         Self { error, remedy: Remedy::Retry { after: None } }
+    }
+
+    pub(super) fn too_slow(error: TransferError) -> Self {
+        Self { error, remedy: Remedy::Later }
     }
 
     pub(super) fn leave(error: TransferError) -> Self {

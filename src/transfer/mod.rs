@@ -3,7 +3,7 @@
 //! # What is promised
 //!
 //! * **Killed at any instant** (`kill -9`, Ctrl-C, the session closed): the next run fetches at most 4 MiB again. After every
-//!   1 MiB a line goes into the journal beside the part file, after the bytes it speaks of; 2 MiB more may be waiting in memory
+//!   256 KiB a line goes into the journal beside the part file, after the bytes it speaks of; 2 MiB more may be waiting in memory
 //!   (and some in the kernel's socket) when the disk is slower than the line.
 //! * **Power cut**: what came since the last sync is fetched again. Part file and journal are synced in the background every
 //!   2 seconds in which something comes, and at once when a connection breaks or a fetch ends early.
@@ -12,6 +12,9 @@
 //! * **Nothing is mixed.** A range is asked for with `If-Range`, and overlaps what is there by 1 KiB, which is compared. A
 //!   server that sends the whole file instead has it compared byte for byte up to where the part file ends, or to where the two
 //!   part ways. The sha256 of the whole decides in the end.
+//! * **Pieces are hashed as they come**, so that who sends a wrong one is left after it. Only on a line of 100 MB a second and more,
+//!   where no budget counts, the pieces behind the first ones of a body are left to the digest of the whole; where that is wrong,
+//!   each is hashed then, and the wrong ones are fetched again.
 //! * **No piece of another's making**: a web page, a compressed body, a body of another length is refused
 //!   before one byte of it is written.
 //! * **What is here is not fetched**: a piece that another file on this machine holds is read, hashed and copied.
@@ -36,7 +39,10 @@ mod error;
 mod options;
 
 mod attempt;
+mod crew;
+mod doubts;
 mod fetch;
+mod gaps;
 mod sources;
 
 mod mirror;
@@ -55,10 +61,11 @@ mod writer;
 mod judge;
 mod local;
 mod network;
+mod pace;
 mod rate;
 mod reply;
 
-pub use client::{Client, Fetched, Wanted};
+pub use client::{Client, DroppedSource, Fetched, Wanted};
 pub use error::{Mismatch, Result, TransferError};
 pub use mirror::{InvalidMirror, Mirror, folder_address};
 pub use options::Options;

@@ -15,7 +15,7 @@ use super::rate::Bucket;
 use super::reply::{Ask, Chunk, Event, Head, HttpBody, Validator};
 use super::toll::Toll;
 
-/// How many received bytes may wait for the caller; a kill loses them.
+/// How many received bytes of all connections may wait for the caller; a kill loses them.
 const BUFFER_BYTES: usize = 2 * 1024 * 1024;
 
 /// How many redirects are followed.
@@ -33,6 +33,8 @@ pub(super) struct Network {
     loopback: OnceLock<reqwest::Client>,
     bucket: Option<Arc<Bucket>>,
     toll: Arc<Toll>,
+    /// Room for what was received and is not written yet.
+    buffer: Arc<Semaphore>,
 }
 
 impl Network {
@@ -63,6 +65,7 @@ impl Network {
             loopback: OnceLock::new(),
             bucket,
             toll: Arc::clone(toll),
+            buffer: Arc::new(Semaphore::new(BUFFER_BYTES)),
         })
     }
 
@@ -86,6 +89,7 @@ impl Network {
             silence: self.options.silence_timeout,
             bucket: self.bucket.clone(),
             toll: Arc::clone(&self.toll),
+            buffer: Arc::clone(&self.buffer),
             sender,
         };
         let task = self.handle.spawn(exchange.run());
@@ -168,6 +172,7 @@ struct Exchange {
     silence: Duration,
     bucket: Option<Arc<Bucket>>,
     toll: Arc<Toll>,
+    buffer: Arc<Semaphore>,
     sender: Sender<Event>,
 }
 
@@ -184,7 +189,6 @@ impl Exchange {
 
     async fn converse(self) -> std::result::Result<(), Failure> {
         self.toll.request(self.request.url(), request_bytes(&self.request));
-        let is_direct = |response: &reqwest::Response, asked: &url::Url| response.url() == asked;
         let asked = self.request.url().clone();
         let sent = tokio::time::timeout(self.silence, self.client.execute(self.request)).await;
         let mut response = match sent {
@@ -194,12 +198,11 @@ impl Exchange {
         };
         let is_tls = response.url().scheme() == "https";
         // Of the answers before a redirect nothing is left to count; each is about as large as the last one.
-        let num_heads = if is_direct(&response, &asked) { 1 } else { 2 };
+        let num_heads = if *response.url() == asked { 1 } else { 2 };
         self.toll.head(is_tls, num_heads * head_bytes(&response));
         if self.sender.send(Event::Head(head_of(&response))).is_err() {
             return Ok(());
         }
-        let buffer = Arc::new(Semaphore::new(BUFFER_BYTES));
         loop {
             let bytes = match tokio::time::timeout(self.silence, response.chunk()).await {
                 Ok(Ok(Some(bytes))) if bytes.is_empty() => continue,
@@ -211,7 +214,7 @@ impl Exchange {
             let is_paid = self.toll.body(is_tls, bytes.len() as u64);
             let wait = self.bucket.as_ref().map(|bucket| bucket.take(bytes.len(), Instant::now()));
             let size = bytes.len().min(BUFFER_BYTES) as u32;
-            let room = Arc::clone(&buffer).acquire_many_owned(size).await.ok();
+            let room = Arc::clone(&self.buffer).acquire_many_owned(size).await.ok();
             if self.sender.send(Event::Chunk(Chunk::new(bytes, room))).is_err() {
                 return Ok(());
             }

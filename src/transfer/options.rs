@@ -17,6 +17,10 @@ pub struct Options {
     pub max_retries: u32,
     /// Delay before the first retry; each later one is twice as long, up to 30 s, minus a random part of up to half.
     pub first_delay: Duration,
+    /// A source slower than this, in bytes a second, makes way for one that was not asked yet; 0 waits for any.
+    pub slow_bytes_per_second: u64,
+    /// How long a source is watched before it counts as slow.
+    pub slow_span: Duration,
     /// The most bytes a second over all connections of this client; `None` means as many as come.
     pub limit_bytes_per_second: Option<u64>,
     /// When all must be over; `None` means whenever it is done.
@@ -37,6 +41,8 @@ impl Default for Options {
             silence_timeout: Duration::from_secs(60),
             max_retries: 5,
             first_delay: Duration::from_secs(1),
+            slow_bytes_per_second: 16 * 1024,
+            slow_span: Duration::from_secs(10),
             limit_bytes_per_second: None,
             deadline: None,
             mirrors: Vec::new(),

@@ -6,18 +6,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::error::{Mismatch, Result, TransferError};
+use super::gaps::Claims;
 use super::journal::{Journal, Record, read};
 use super::reply::{Chunk, Validator};
-use super::resume::{Run, check, rewind, stopped};
+use super::resume::{Run, check, prove, rewind, stopped};
 use super::staging::Paths;
 use super::writer::Writer;
 use crate::digest::Sha256;
 use crate::disk::{DiskError, Staged, StagingFile, rename};
 use crate::package::{Piece, PieceList};
-use crate::progress::Monitor;
+use crate::progress::{Monitor, Silent};
 
 /// How often the digest of what a run has is written down, in bytes of the run: what a kill can cost.
-const MARK_BYTES: u64 = 1024 * 1024;
+const MARK_BYTES: u64 = 256 * 1024;
 
 /// How often a sync is asked for: what came since is what a power cut can cost.
 const SYNC_EVERY: Duration = Duration::from_secs(2);
@@ -37,6 +38,11 @@ pub(super) struct Part {
     origins: Vec<(String, Option<Validator>)>,
     /// Who once sent a whole file with the wrong digest.
     wrong: BTreeSet<String>,
+    /// Pieces may be left to the digest of the whole, for now and at all.
+    is_hurried: bool,
+    may_hurry: bool,
+    /// Which lane works on which of the missing bytes.
+    claims: Claims,
 }
 
 /// What became of the bytes handed in.
@@ -73,22 +79,48 @@ impl Part {
         let writer = Writer::start(&file, journal, runs.len() > 1)?;
         let last_sync = Instant::now();
         let paths = paths.clone();
-        let mut part = Self { paths, digest, size_bytes, file, writer, last_sync, runs, origins, wrong };
+        let mut part = Self {
+            paths,
+            digest,
+            size_bytes,
+            file,
+            writer,
+            last_sync,
+            runs,
+            origins,
+            wrong,
+            claims: Claims::default(),
+            is_hurried: false,
+            may_hurry: true,
+        };
         part.catch_up(monitor)?;
         Ok(part)
     }
 
-    /// The first missing byte, and where the missing bytes end.
-    pub(super) fn next_gap(&self) -> Option<(u64, u64)> {
-        let first = self.runs.iter().position(|run| !run.is_whole)?;
-        let mut end = self.runs[first].end();
-        for run in &self.runs[first + 1..] {
-            if run.is_whole || run.filled > 0 {
-                break;
-            }
-            end = run.end();
-        }
-        Some((self.runs[first].position(), end))
+    /// True when no byte is missing.
+    pub(super) fn is_whole(&self) -> bool {
+        // Runs are mostly filled in order: the last one is the most likely to be open.
+        self.runs.iter().rev().all(|run| run.is_whole)
+    }
+
+    /// Gives a lane the first missing bytes that nobody works on, or half of what another one has before it.
+    pub(super) fn claim(&mut self, lane: usize) -> Option<(u64, u64)> {
+        self.claims.claim(lane, &self.runs)
+    }
+
+    /// Where a lane's claim ends now: another one may have taken over its second half.
+    pub(super) fn claim_end(&self, lane: usize) -> Option<u64> {
+        self.claims.end_of(lane)
+    }
+
+    /// A lane works on nothing any more.
+    pub(super) fn release(&mut self, lane: usize) {
+        self.claims.release(lane);
+    }
+
+    /// How many bytes are missing.
+    pub(super) fn missing_bytes(&self) -> u64 {
+        self.runs.iter().map(|run| run.length - run.filled).sum()
     }
 
     /// How many bytes are there and verified, or hashed on arrival.
@@ -189,6 +221,36 @@ impl Part {
         Ok(Step::Taken { new_bytes })
     }
 
+    /// Says that bytes come faster than they can be hashed twice: pieces that begin from now on are not hashed one by one, and
+    /// stand or fall with the whole.
+    pub(super) fn set_hurried(&mut self, is_hurried: bool) {
+        self.is_hurried = is_hurried && self.may_hurry && !self.is_one_run();
+    }
+
+    /// Asks the digest of the whole about the pieces that came too fast. Where it is wrong, each of them is hashed, and
+    /// those that are wrong are given up; false when there are any.
+    pub(super) fn settle_hurry(&mut self, monitor: &dyn Monitor) -> Result<bool> {
+        if self.runs.iter().all(|run| !run.is_unproven) {
+            return Ok(true);
+        }
+        self.catch_up(monitor)?;
+        if self.writer.digest()? == self.digest {
+            self.runs.iter_mut().for_each(|run| run.is_unproven = false);
+            return Ok(true);
+        }
+        (self.may_hurry, self.is_hurried) = (false, false);
+        let mut is_right = true;
+        for run in self.runs.iter_mut().filter(|run| run.is_unproven) {
+            prove(&self.file, run, monitor)?;
+            if run.digest() != run.expected {
+                is_right = false;
+                run.reset();
+                self.writer.leave(run.offset)?;
+            }
+        }
+        Ok(is_right)
+    }
+
     /// Gives up the bytes of the run from `position` on, so that others can take their place.
     pub(super) fn rewind(&mut self, position: u64, monitor: &dyn Monitor) -> Result<()> {
         self.writer.flush()?;
@@ -216,8 +278,12 @@ impl Part {
 
     /// Writes down all that is there, and brings it to the medium.
     pub(super) fn pause(&mut self) -> Result<()> {
+        self.writer.flush()?;
         for index in 0..self.runs.len() {
-            let run = &self.runs[index];
+            let run = &mut self.runs[index];
+            if run.is_unproven && !run.is_whole {
+                prove(&self.file, run, &Silent)?;
+            }
             let is_written_down = run.marks.last().is_some_and(|mark| mark.0 == run.filled);
             if run.filled > 0 && run.filled < run.length && !is_written_down {
                 self.mark(index)?;
@@ -244,10 +310,14 @@ impl Part {
     fn fill(&mut self, index: usize, chunk: Chunk) -> Result<Option<Step>> {
         let is_one_run = self.is_one_run();
         let run = &mut self.runs[index];
+        if run.filled == 0 {
+            run.is_unproven = self.is_hurried;
+        }
         self.writer.write(run.position(), chunk.clone(), run.filled == 0)?;
-        run.hasher.update(&chunk.bytes);
-        run.filled += chunk.bytes.len() as u64;
-        if run.filled == run.length {
+        run.take(&chunk.bytes);
+        if run.is_unproven {
+            run.is_whole = run.filled == run.length;
+        } else if run.filled == run.length {
             let (offset, length) = (run.offset, run.length);
             let mismatch = Mismatch { expected: run.expected, actual: run.digest() };
             if mismatch.actual != mismatch.expected {
@@ -260,7 +330,7 @@ impl Part {
             run.is_whole = true;
         }
         let is_due = self.last_sync.elapsed() >= SYNC_EVERY;
-        if is_due || run.is_whole || run.filled.is_multiple_of(MARK_BYTES) {
+        if !run.is_unproven && (is_due || run.is_whole || run.filled.is_multiple_of(MARK_BYTES)) {
             self.mark(index)?;
         }
         if is_due {
@@ -312,6 +382,9 @@ impl Part {
 
 /// The length of a run at which its digest is written down next.
 fn next_mark(run: &Run) -> u64 {
+    if run.is_unproven {
+        return run.length;
+    }
     run.length.min((run.filled / MARK_BYTES + 1) * MARK_BYTES)
 }
 

@@ -21,14 +21,25 @@ pub(super) struct Run {
     pub(super) hasher: Hasher,
     /// Lengths at which the digest was written down, rising, with the digest of so many bytes.
     pub(super) marks: Vec<(u64, Sha256)>,
-    /// All bytes are there and have the expected digest.
+    /// All bytes are there and have the expected digest, or that is left to the digest of the whole file.
     pub(super) is_whole: bool,
+    /// Came too fast to be hashed by itself: `hasher` knows nothing of it.
+    pub(super) is_unproven: bool,
 }
 
 impl Run {
     pub(super) fn new(offset: u64, length: u64, expected: Sha256) -> Self {
         let is_whole = length == 0 && expected == Sha256::of(b"");
-        Self { offset, length, expected, filled: 0, hasher: Hasher::new(), marks: Vec::new(), is_whole }
+        Self {
+            offset,
+            length,
+            expected,
+            filled: 0,
+            hasher: Hasher::new(),
+            marks: Vec::new(),
+            is_whole,
+            is_unproven: false,
+        }
     }
 
     /// Forgets its bytes.
@@ -43,6 +54,14 @@ impl Run {
     /// The first byte that is missing.
     pub(super) fn position(&self) -> u64 {
         self.offset + self.filled
+    }
+
+    /// Takes note of bytes that are now there.
+    pub(super) fn take(&mut self, bytes: &[u8]) {
+        if !self.is_unproven {
+            self.hasher.update(bytes);
+        }
+        self.filled += bytes.len() as u64;
     }
 
     /// The digest of what is there.
@@ -76,6 +95,14 @@ pub(super) fn rewind(file: &StagingFile, run: &mut Run, length: u64, monitor: &d
     let mut hasher = Hasher::new();
     hash(file, &mut hasher, run.offset, run.offset + length, monitor)?;
     (run.filled, run.hasher, run.marks) = (length, hasher, marks);
+    Ok(())
+}
+
+/// Hashes what is there of a run that came too fast for it.
+pub(super) fn prove(file: &StagingFile, run: &mut Run, monitor: &dyn Monitor) -> Result<()> {
+    let mut hasher = Hasher::new();
+    hash(file, &mut hasher, run.offset, run.position(), monitor)?;
+    (run.hasher, run.is_unproven) = (hasher, false);
     Ok(())
 }
 

@@ -24,6 +24,14 @@ pub(super) struct Source {
     pub(super) overlap_bytes: u64,
     /// Not to be asked again in this run.
     pub(super) is_left: bool,
+    /// Another one is there that was not found slow.
+    pub(super) has_rival: bool,
+    /// How many bytes it must bring in each span, while it has a rival.
+    pub(super) least_bytes: u64,
+    /// How long it is watched before it is judged.
+    pub(super) span: Duration,
+    /// It was found slow.
+    is_slow: bool,
     not_before: Option<Instant>,
 }
 
@@ -40,7 +48,14 @@ pub(super) struct Sources {
 
 impl Sources {
     /// Takes them in order of preference; those that `is_doubtful` names go last.
-    pub(super) fn new(urls: &[url::Url], options: &Options, is_doubtful: impl Fn(&str) -> bool) -> Self {
+    pub(super) fn new(
+        urls: &[url::Url],
+        options: &Options,
+        is_doubtful: impl Fn(&url::Url, &str) -> bool,
+    ) -> Self {
+        // Who wants less than a slow source gives is not to be disappointed by it.
+        let limit = options.limit_bytes_per_second.unwrap_or(u64::MAX) / 2;
+        let least_bytes = (options.slow_bytes_per_second.min(limit) as f64 * options.slow_span.as_secs_f64()) as u64;
         let mut entries: Vec<Source> = urls
             .iter()
             .map(|url| Source {
@@ -49,10 +64,14 @@ impl Sources {
                 has_ranges: true,
                 overlap_bytes: OVERLAP_BYTES,
                 is_left: false,
+                has_rival: false,
+                least_bytes,
+                span: options.slow_span,
+                is_slow: false,
                 not_before: None,
             })
             .collect();
-        entries.sort_by_key(|source| is_doubtful(&source.address));
+        entries.sort_by_cached_key(|source| is_doubtful(&source.url, &source.address));
         Self {
             entries,
             current: 0,
@@ -72,10 +91,12 @@ impl Sources {
             let until = self.entries[*at].not_before.max(self.not_before);
             until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
         };
-        let at = live.min_by_key(wait)?;
+        let at = live.min_by_key(|at| (self.entries[*at].is_slow, wait(at)))?;
         let delay = wait(&at);
         self.current = at;
-        Some((self.entries[at].clone(), delay))
+        let is_rival = |&other: &usize| other != at && !self.entries[other].is_left && !self.entries[other].is_slow;
+        let has_rival = (0..count).any(|other| is_rival(&other));
+        Some((Source { has_rival, ..self.entries[at].clone() }, delay))
     }
 
     /// The current source brought something new: patience begins afresh.
@@ -92,6 +113,7 @@ impl Sources {
         let source = &mut self.entries[self.current];
         match remedy {
             Remedy::Stop => return false,
+            Remedy::Later => source.is_slow = true,
             Remedy::WithoutRanges if source.has_ranges => source.has_ranges = false,
             Remedy::Leave | Remedy::WithoutRanges => source.is_left = true,
             Remedy::Retry { after } => {
@@ -149,7 +171,7 @@ mod tests {
         let urls: Vec<url::Url> =
             names.iter().map(|name| format!("http://{name}/").parse().expect("a URL")).collect();
         let options = Options { max_retries: 2, first_delay: Duration::from_secs(1), ..Options::default() };
-        Sources::new(&urls, &options, |address| address.contains("doubtful"))
+        Sources::new(&urls, &options, |_, address| address.contains("doubtful"))
     }
 
     fn turn(sources: &mut Sources, now: Instant) -> (String, u64) {
@@ -209,6 +231,19 @@ mod tests {
     fn a_doubtful_source_comes_last() {
         let mut sources = sources(&["doubtful", "b"]);
         assert_eq!(turn(&mut sources, Instant::now()).0, "http://b/");
+    }
+
+    #[test]
+    fn a_slow_source_makes_way_for_the_others_and_comes_back_when_they_fail() {
+        let now = Instant::now();
+        let mut sources = sources(&["a", "b"]);
+        assert!(sources.next(now).expect("live").0.has_rival);
+        assert!(sources.failed(Remedy::Later, true, now, 0.0));
+        let (second, _) = sources.next(now).expect("live");
+        // The first one is known to be slow: the second one is not measured against it.
+        assert_eq!((second.address.as_str(), second.has_rival), ("http://b/", false));
+        assert!(sources.failed(Remedy::Leave, false, now, 0.0));
+        assert_eq!(turn(&mut sources, now), ("http://a/".into(), 0));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::support::http_server::HttpServer;
 use crate::support::publisher::Publisher;
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::skipped::skip;
@@ -130,6 +131,28 @@ fn a_clock_at_1970_or_2099_is_named_and_ages_nothing() {
     let said = site.ok_at(0, &["import", "stick"]);
     assert!(!said.contains("clock") && !said.contains("expired"), "{said}");
     assert_eq!(site.run_at(0, &["update"]).code, Some(0));
+}
+
+#[test]
+fn a_fetch_with_a_budget_and_an_end_works_at_1970_and_2099() {
+    let Some(site) = Site::new() else { return };
+    let server = HttpServer::serve(&site.sandbox.path("publisher/ngo/registry"));
+    let root = fs::read(site.sandbox.path("publisher/ngo/registry/1.root.json")).unwrap();
+    let fingerprint = localml::digest::Sha256::of(&root).to_string();
+    for (index, shift) in [1000 - now(), IN_2099 - now()].into_iter().enumerate() {
+        let run = |args: &[&str]| {
+            let mut command = site.sandbox.command(&format!("net{index}"));
+            command.env("LD_PRELOAD", &site.library).env("SHIFT_SECONDS", shift.to_string());
+            Run::from(command.args(args).output().unwrap())
+        };
+        let added = run(&["registry", "add", "ngo", &server.url(), "--fingerprint", &fingerprint]);
+        assert_eq!(added.code, Some(0), "{added:?}");
+        let limits = ["--budget", "1MB", "--within", "10m", "--until", "23:59"];
+        let fetched = run(&[&["fetch", "book", "note"], &limits[..]].concat());
+        assert_eq!(fetched.code, Some(0), "{fetched:?}");
+        assert!(fetched.stderr.contains("the clock of this computer shows"), "{fetched:?}");
+        assert_eq!(run(&["verify"]).code, Some(0));
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod fault_rules;
 mod faults;
 mod faults_media;
 mod faults_rework;
+mod fetch_kills;
 mod fuzzing;
 mod garbage;
 mod hostile;
@@ -31,6 +32,7 @@ mod kills;
 mod kits;
 #[cfg(feature = "index")]
 mod knowledge;
+mod lines;
 mod lost_stick;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
 mod meaning;
@@ -52,6 +54,8 @@ mod sites;
 mod stick;
 mod supply;
 mod transfer;
+mod transfer_limits;
+mod transfer_sources;
 mod trust;
 mod two_sticks;
 mod verifying;

@@ -1,7 +1,9 @@
 //! `localml fetch`.
 
+use std::path::PathBuf;
+
 use crate::cli::context::Context;
-use crate::cli::line::LineArgs;
+use crate::cli::line::{LineArgs, story};
 use crate::cli::report::Outcome;
 use crate::cli::terminal::size;
 use crate::ops::{Error, FetchOptions, FetchReport, FetchedPackage, fetch};
@@ -13,7 +15,7 @@ use crate::package::PackageRef;
 /// same and also makes the package usable on this PC.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  localml fetch qwen2.5-0.5b-instruct --plan\n  localml fetch qwen2.5-0.5b-instruct"
+    after_help = "Example:\n  localml fetch qwen2.5-0.5b-instruct --plan\n  localml fetch qwen2.5-0.5b-instruct --budget 600MB --within 45m"
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -35,6 +37,9 @@ pub(super) struct Wish {
     /// Use a registry's index even when it is very old
     #[arg(long)]
     accept_stale: bool,
+    /// A stick or a folder at hand: what it holds is taken from it, and only the rest fetched
+    #[arg(long, value_name = "DIR")]
+    from: Vec<PathBuf>,
     #[command(flatten)]
     line: LineArgs,
 }
@@ -44,6 +49,7 @@ impl Wish {
         Ok(FetchOptions {
             is_plan: self.plan,
             line: self.line.options(context)?,
+            from: self.from.clone(),
             ignores_fit: self.anyway,
             accepts_stale: self.accept_stale,
         })
@@ -76,6 +82,13 @@ pub(super) fn text(report: &FetchReport) -> String {
         text.push_str(&format!(" ({} over the network)", size(report.wire_bytes)));
     }
     text.push_str(&format!(", {} were here already\n", size(report.saved_bytes)));
+    text.push_str(&story(&report.line, report.missing_bytes, report.is_plan));
+    for package in report.packages.iter().filter(|package| !package.fits) {
+        text.push_str(&format!("will not fit: {} {}\n", package.name, package.version));
+    }
+    for source in &report.dropped {
+        text.push_str(&format!("left `{}`: {}\n", source.address, source.reason));
+    }
     for member in &report.missing {
         let (kit, package) = (&member.kit, &member.member);
         text.push_str(&format!(

@@ -36,6 +36,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
     let options = FetchOptions {
         is_plan: args.plan,
         line: args.line.options(context)?,
+        from: Vec::new(),
         ignores_fit: args.anyway,
         accepts_stale: args.accept_stale,
     };

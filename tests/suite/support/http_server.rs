@@ -51,8 +51,10 @@ pub(crate) enum Fault {
     Status(u16),
     /// Answers 503 with `Retry-After` in seconds.
     Busy(u64),
-    /// Sends at most this many bytes a second.
+    /// Sends at most this many bytes a second on each connection.
     Throttle(u64),
+    /// As `Throttle`, and cuts the connection after the second number of bytes.
+    ThrottleAndCut(u64, u64),
 }
 
 /// One request as it came, and what was answered.
@@ -79,6 +81,7 @@ struct Shared {
     is_stopping: AtomicBool,
     num_connections: AtomicU64,
     bytes_sent: AtomicU64,
+    head_bytes: AtomicU64,
     log: Mutex<Vec<Request>>,
     faults: Mutex<HashMap<String, Fault>>,
     next_faults: Mutex<HashMap<String, VecDeque<Fault>>>,
@@ -132,6 +135,11 @@ impl HttpServer {
         self.shared.bytes_sent.load(Ordering::SeqCst)
     }
 
+    /// How many bytes of heads and bodies went either way. What the other side never read counts too.
+    pub(crate) fn wire_bytes(&self) -> u64 {
+        self.bytes_sent() + self.shared.head_bytes.load(Ordering::SeqCst)
+    }
+
     /// Every request so far, in the order of their answers.
     pub(crate) fn log(&self) -> Vec<Request> {
         self.shared.log.lock().unwrap().clone()
@@ -181,7 +189,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 fn converse(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream.try_clone()?);
-    while let Some((method, path, headers)) = read_request(&mut reader)? {
+    while let Some((method, path, headers)) = read_request(&mut reader, shared)? {
         let asked = Asked { method, path, headers };
         let mut answer = decide(&asked, shared);
         shared.log.lock().unwrap().push(Request {
@@ -206,19 +214,27 @@ struct Asked {
 
 type RawRequest = (String, String, HashMap<String, String>);
 
-fn read_request(reader: &mut BufReader<TcpStream>) -> io::Result<Option<RawRequest>> {
+fn read_request(reader: &mut BufReader<TcpStream>, shared: &Shared) -> io::Result<Option<RawRequest>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);
     }
+    let mut head_bytes = line.len();
     let mut words = line.split_whitespace();
     let (Some(method), Some(target)) = (words.next(), words.next()) else { return Ok(None) };
+    // A proxy is asked with the whole address; this one serves every host from its own folder.
+    let target = match target.strip_prefix("http://") {
+        Some(rest) => rest.find('/').map_or("/", |at| &rest[at..]),
+        None => target,
+    };
     let path = decoded(target.split('?').next().unwrap_or_default());
     let method = method.to_owned();
     let mut headers = HashMap::new();
     loop {
         let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 || line.trim().is_empty() {
+        head_bytes += reader.read_line(&mut line)?;
+        if line.trim().is_empty() {
+            shared.head_bytes.fetch_add(head_bytes as u64, Ordering::SeqCst);
             return Ok(Some((method, path, headers)));
         }
         if let Some((name, value)) = line.split_once(':') {
@@ -370,11 +386,12 @@ fn send(stream: &TcpStream, answer: &mut Answer, is_head: bool, shared: &Shared)
     head += "\r\n";
     let mut out = stream;
     out.write_all(head.as_bytes())?;
+    shared.head_bytes.fetch_add(head.len() as u64, Ordering::SeqCst);
     if is_head {
         return Ok(answer.has_length);
     }
     let stop_at = match answer.fault {
-        Some(Fault::CutAfter(count) | Fault::StallAfter(count)) => count.min(answer.length),
+        Some(Fault::CutAfter(count) | Fault::StallAfter(count) | Fault::ThrottleAndCut(_, count)) => count.min(answer.length),
         _ => answer.length,
     };
     send_body(stream, answer, stop_at, shared)?;
@@ -382,7 +399,7 @@ fn send(stream: &TcpStream, answer: &mut Answer, is_head: bool, shared: &Shared)
         wait_for_stop(stream, shared);
         return Ok(false);
     }
-    if matches!(answer.fault, Some(Fault::CutAfter(_))) {
+    if matches!(answer.fault, Some(Fault::CutAfter(_) | Fault::ThrottleAndCut(..))) {
         return Ok(false);
     }
     for _ in 0..answer.padding {
@@ -403,7 +420,7 @@ fn send_body(stream: &TcpStream, answer: &mut Answer, stop_at: u64, shared: &Sha
     };
     file.seek(SeekFrom::Start(from))?;
     let slice_bytes = match answer.fault {
-        Some(Fault::Throttle(bytes_per_second)) => (bytes_per_second / 50).max(1),
+        Some(Fault::Throttle(bytes_per_second) | Fault::ThrottleAndCut(bytes_per_second, _)) => (bytes_per_second / 50).max(1),
         _ => SLICE_BYTES,
     };
     let mut sent = 0;
@@ -419,7 +436,7 @@ fn send_body(stream: &TcpStream, answer: &mut Answer, stop_at: u64, shared: &Sha
         }
         sent += count;
         shared.bytes_sent.fetch_add(count, Ordering::SeqCst);
-        if matches!(answer.fault, Some(Fault::Throttle(_))) {
+        if matches!(answer.fault, Some(Fault::Throttle(_) | Fault::ThrottleAndCut(..))) {
             thread::sleep(Duration::from_millis(20));
         }
     }

@@ -1,6 +1,7 @@
 //! What tests share: a sandboxed home, the real program, a loopback registry, tiny models.
 #![allow(dead_code, reason = "each subject needs some of it, none all of it")]
 
+pub(crate) mod cafe;
 pub(crate) mod damage;
 pub(crate) mod documents;
 pub(crate) mod drill;

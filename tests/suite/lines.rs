@@ -1,0 +1,255 @@
+//! The real program on a line that costs: plans, limits, mirrors, proxies, and machines that lack something.
+
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::fault_drive::{Faults, Rules};
+use crate::support::fault_fs::FaultFs;
+use crate::support::http_server::{Fault, HttpServer};
+use crate::support::noise::noise;
+use crate::support::publisher::Publisher;
+use crate::support::sandbox::{Run, Sandbox};
+use crate::support::skipped::skip;
+
+const MIB: usize = 1024 * 1024;
+
+/// Two packages of a registry on loopback: a small one and one of 6 MiB.
+struct Cafe {
+    sandbox: Sandbox,
+    server: HttpServer,
+}
+
+impl Cafe {
+    fn new() -> Self {
+        let sandbox = Sandbox::new();
+        let publisher = Publisher::new(&sandbox, "ngo");
+        publisher.add("book", "1.0.0", &[("chapter.md", b"# A chapter\n")]);
+        publisher.add("model", "1.0.0", &[("weights.bin", &noise(3, 6 * MIB))]);
+        publisher.publish();
+        let server = HttpServer::serve(&publisher.registry());
+        publisher.introduce("home", &server.url());
+        Self { sandbox, server }
+    }
+
+    fn fetch(&self, args: &[&str]) -> Command {
+        let mut command = self.sandbox.command("home");
+        command.arg("fetch").args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn json(&self, args: &[&str]) -> (Option<i32>, Value) {
+        self.sandbox.json("home", &[&["fetch"], args].concat())
+    }
+
+    /// The path on the server of the large file.
+    fn weights(&self) -> String {
+        "files/model/1.0.0/weights.bin".to_owned()
+    }
+}
+
+fn run(mut command: Command) -> Run {
+    Run::from(command.output().unwrap())
+}
+
+#[test]
+fn a_plan_says_what_fits_the_budget_and_begins_none() {
+    let cafe = Cafe::new();
+    let (code, plan) = cafe.json(&["book", "model", "--plan", "--budget", "3MB"]);
+    assert_eq!(code, Some(0));
+    let fits: Vec<bool> =
+        plan["packages"].as_array().unwrap().iter().map(|package| package["fits"].as_bool().unwrap()).collect();
+    assert_eq!(fits, [true, false]);
+    assert_eq!(plan["line"]["budget_left_bytes"], 3_000_000);
+    assert!(!cafe.sandbox.path("home/budget.json").exists());
+    let said = run(cafe.fetch(&["book", "model", "--plan", "--budget", "3MB"])).stdout;
+    assert!(said.contains("budget: 3.00 MB left\nwill not fit: model 1.0.0\n"), "{said}");
+}
+
+#[test]
+fn a_spent_budget_keeps_what_came_and_the_next_one_finishes() {
+    let cafe = Cafe::new();
+    let before = cafe.server.wire_bytes();
+    let said = run(cafe.fetch(&["book", "model", "--budget", "3MB"])).failed_with(6);
+    assert!(said.contains("the budget of 3000000 bytes is spent; 29"), "{said}");
+    assert!(said.contains("bytes of `weights.bin` are kept"), "{said}");
+    assert!(said.contains("run the same command with `--new-budget`"), "{said}");
+    assert!(cafe.server.wire_bytes() - before <= 3_000_000);
+    // What was whole by then is here.
+    assert!(cafe.sandbox.ok("home", &["list"]).contains("book"));
+    let (code, report) = cafe.json(&["model", "--budget", "9MB", "--new-budget"]);
+    assert_eq!(code, Some(0));
+    let spent_bytes = report["line"]["spent_bytes"].as_u64().unwrap();
+    assert!(spent_bytes < 3_400_000, "{spent_bytes}");
+    assert_eq!(report["line"]["budget_left_bytes"].as_u64().unwrap(), 9_000_000 - spent_bytes);
+}
+
+#[test]
+fn a_damaged_budget_is_an_error_and_not_a_full_purse() {
+    let cafe = Cafe::new();
+    cafe.sandbox.write("home/budget.json", "{\"format\":1,\"limit");
+    let said = run(cafe.fetch(&["book", "--budget", "3MB"])).failed_with(4);
+    assert!(said.contains("does not say what the budget has left"), "{said}");
+    assert_eq!(run(cafe.fetch(&["book", "--budget", "3MB", "--new-budget"])).code, Some(0));
+}
+
+#[test]
+fn when_the_time_is_up_the_same_command_goes_on() {
+    let cafe = Cafe::new();
+    cafe.server.queue_fault(&cafe.weights(), Fault::StallAfter(2 * MIB as u64));
+    let said = run(cafe.fetch(&["model", "--within", "2s"])).failed_with(6);
+    assert!(said.contains("the time is up; 2097152 of 6291456 bytes of `weights.bin` are kept"), "{said}");
+    let (code, report) = cafe.json(&["model", "--within", "10m"]);
+    assert_eq!(code, Some(0));
+    assert_eq!(report["wire_bytes"], 4 * MIB + 1024);
+}
+
+#[test]
+fn an_interrupt_ends_it_and_says_what_is_kept() {
+    let cafe = Cafe::new();
+    cafe.server.queue_fault(&cafe.weights(), Fault::StallAfter(2 * MIB as u64));
+    let child = cafe.fetch(&["model"]).spawn().unwrap();
+    let begin = Instant::now();
+    while cafe.server.bytes_sent() < 2 * MIB as u64 && begin.elapsed() < Duration::from_secs(20) {
+        thread::sleep(Duration::from_millis(5));
+    }
+    thread::sleep(Duration::from_millis(300));
+    let process = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    let said = Run::from(child.wait_with_output().unwrap()).failed_with(1);
+    assert!(said.contains("stopped; 2097152 of 6291456 bytes of `weights.bin` are kept"), "{said}");
+}
+
+#[test]
+fn limits_that_make_no_sense_are_refused() {
+    let cafe = Cafe::new();
+    for args in [
+        ["book", "--limit-rate", "fast"],
+        ["book", "--budget", "0"],
+        ["book", "--within", "-5m"],
+        ["book", "--until", "25:00"],
+        ["book", "--connections", "0"],
+    ] {
+        run(cafe.fetch(&args)).failed_with(2);
+    }
+    run(cafe.fetch(&["book", "--new-budget"])).failed_with(2);
+}
+
+#[test]
+fn mirrors_and_neighbours_come_from_the_environment_and_the_config_file() {
+    let cafe = Cafe::new();
+    let mirror = HttpServer::serve(&cafe.sandbox.path("publisher/ngo/registry"));
+    let before = cafe.server.requests();
+    let mut command = cafe.fetch(&["book"]);
+    command.env("LOCALML_MIRROR", format!("{}/={}/", cafe.server.url(), mirror.url()));
+    assert_eq!(run(command).code, Some(0));
+    assert!(mirror.requests() > 0);
+    assert_eq!(cafe.server.requests(), before);
+
+    // A folder of blobs, named by their digests, in the config file; then nonsense in the environment.
+    let blobs = cafe.sandbox.path("home/blobs");
+    cafe.sandbox.write("other/config.toml", format!("peers = [\"file://{}\"]\n", blobs.display()));
+    let publisher = cafe.sandbox.path("publisher/ngo/registry/1.root.json");
+    let fingerprint = localml::digest::Sha256::of(&std::fs::read(publisher).unwrap()).to_string();
+    cafe.sandbox.ok("other", &["registry", "add", "ngo", &cafe.server.url(), "--fingerprint", &fingerprint]);
+    let (code, report) = cafe.sandbox.json("other", &["fetch", "book"]);
+    assert_eq!((code, report["wire_bytes"].as_u64()), (Some(0), Some(0)));
+
+    let mut command = cafe.fetch(&["model"]);
+    command.env("LOCALML_MIRROR", "nonsense");
+    let said = run(command).failed_with(2);
+    assert!(said.contains("`nonsense` is not a rule") && said.contains("LOCALML_MIRROR"), "{said}");
+}
+
+#[test]
+fn a_mirror_with_another_file_stands_in_the_report() {
+    let cafe = Cafe::new();
+    let path = cafe.weights();
+    cafe.sandbox.write(format!("false/{path}"), noise(4, 6 * MIB));
+    let mirror = HttpServer::serve(&cafe.sandbox.path("false"));
+    let mut command = cafe.fetch(&["model", "--json"]);
+    let files = format!("{}/files/={}/files/", cafe.server.url(), mirror.url());
+    command.env("LOCALML_MIRROR", files);
+    let ended = run(command);
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(report["dropped"][0]["address"], format!("{}/{path}", mirror.url()));
+    assert!(ended.stderr.contains("sent a wrong piece of `weights.bin`"), "{}", ended.stderr);
+    assert_eq!(mirror.requests(), 1);
+}
+
+#[test]
+fn a_proxy_is_used_for_every_host_but_this_one() {
+    let cafe = Cafe::new();
+    // The server plays the proxy: it is asked with whole addresses, and serves any host from its folder.
+    let mut add = cafe.sandbox.command("far");
+    let root = cafe.sandbox.path("publisher/ngo/registry/1.root.json");
+    let fingerprint = localml::digest::Sha256::of(&std::fs::read(root).unwrap()).to_string();
+    let far = "http://registry.cafe.example/";
+    add.args(["registry", "add", "ngo", far, "--fingerprint", &fingerprint]).env("http_proxy", cafe.server.url());
+    assert_eq!(run(add).code, Some(0));
+    let fetch = || {
+        let mut command = cafe.sandbox.command("far");
+        command.args(["fetch", "model"]).env("http_proxy", cafe.server.url());
+        command
+    };
+    cafe.server.queue_fault(&cafe.weights(), Fault::Status(407));
+    let said = run(fetch()).failed_with(5);
+    assert!(said.contains("answered 407") && said.contains("a proxy before it"), "{said}");
+    cafe.server.queue_fault(&cafe.weights(), Fault::Html);
+    let said = run(fetch()).failed_with(5);
+    assert!(said.contains("a web page instead of `weights.bin`"), "{said}");
+    cafe.server.queue_fault(&cafe.weights(), Fault::CutAfter(MIB as u64));
+    assert_eq!(run(fetch()).code, Some(0));
+}
+
+#[test]
+fn without_ca_certificates_a_lan_still_works() {
+    let cafe = Cafe::new();
+    let (empty, folder) = (cafe.sandbox.write("empty.pem", b""), cafe.sandbox.path("certificates"));
+    std::fs::create_dir(&folder).unwrap();
+    let mut command = cafe.fetch(&["book"]);
+    command.env("SSL_CERT_FILE", empty).env("SSL_CERT_DIR", folder);
+    let ended = run(command);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+#[test]
+fn a_disk_that_fills_up_in_the_middle_loses_nothing() {
+    let Some(drive) = FaultFs::new(Rules::Journalled, 256 << 20) else { return };
+    let cafe = Cafe::new();
+    drive.load(&cafe.sandbox.path("home"));
+    let fetch = || {
+        let mut command = cafe.fetch(&["model"]);
+        command.env("LOCALML_HOME", drive.path());
+        command
+    };
+    drive.arm(Faults { room_left_bytes: Some(3 * MIB as u64), ..Faults::default() });
+    let said = run(fetch()).failed_with(6);
+    assert!(said.contains("free some space"), "{said}");
+    drive.arm(Faults::default());
+    let before = cafe.server.bytes_sent();
+    let ended = run(fetch());
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let sent_bytes = cafe.server.bytes_sent() - before;
+    assert!(sent_bytes < 4 * MIB as u64, "{sent_bytes} bytes again");
+}
+
+#[test]
+fn a_store_that_takes_no_writes_is_named() {
+    let Some(drive) = FaultFs::new(Rules::Journalled, 256 << 20) else { return };
+    let cafe = Cafe::new();
+    drive.load(&cafe.sandbox.path("home"));
+    let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(drive.path()).status();
+    if !remounted.is_ok_and(|status| status.success()) {
+        return skip("a store that takes no writes: `mount -o remount,ro` is not allowed here");
+    }
+    let before = cafe.server.requests();
+    let mut command = cafe.fetch(&["book"]);
+    command.env("LOCALML_HOME", drive.path());
+    let said = run(command).failed_with(1);
+    assert!(said.contains(drive.path().to_str().unwrap()) && said.contains("ead-only"), "{said}");
+    // Nothing was paid for what could not be kept.
+    assert_eq!(cafe.server.requests(), before);
+}

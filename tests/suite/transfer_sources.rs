@@ -1,0 +1,208 @@
+//! Where else to ask: neighbours, mirrors, several at once; the slow, the silent and the false are left.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use localml::package::MAX_PIECE_BYTES;
+use localml::progress::{Monitor, Silent, Task, Unit};
+use localml::transfer::{Client, Options, Wanted};
+
+use super::support::cafe::{Cafe, MIB, hurried, noise, pieces_of};
+use super::support::http_server::{Fault, HttpServer};
+
+/// Hears warnings.
+#[derive(Default)]
+struct Ear {
+    warnings: Mutex<Vec<String>>,
+}
+
+impl Monitor for Ear {
+    fn start(&self, label: &str, total: Option<u64>, unit: Unit) -> Box<dyn Task + '_> {
+        Silent.start(label, total, unit)
+    }
+
+    fn note(&self, _text: &str) {}
+
+    fn warn(&self, text: &str) {
+        self.warnings.lock().unwrap().push(text.into());
+    }
+}
+
+/// A file with its piece list.
+fn in_pieces(cafe: &Cafe, name: &str, size_bytes: usize) -> Wanted {
+    let bytes = noise(size_bytes, 1);
+    Wanted { pieces: Some(pieces_of(&bytes)), ..cafe.wanted(name, &bytes) }
+}
+
+/// A second server with a folder of its own.
+fn second_server(cafe: &Cafe) -> HttpServer {
+    cafe.sandbox.write("second/empty", b"");
+    HttpServer::serve(&cafe.sandbox.path("second"))
+}
+
+#[test]
+fn a_neighbour_that_has_the_blob_spares_the_line() {
+    let cafe = Cafe::new();
+    let (wanted, lacked) = (cafe.serve("model.gguf", 50_000), cafe.wanted("other", b"other bytes"));
+    cafe.sandbox.write(format!("second/{}", wanted.digest), noise(50_000, 1));
+    let neighbour = second_server(&cafe);
+    let peers = vec![format!("{}/", neighbour.url()).parse().unwrap()];
+    let client = Client::new(Options { peers, ..hurried() });
+    let ear = Ear::default();
+    let fetched = client.fetch(&wanted, &cafe.staging(), &ear).unwrap();
+    assert_eq!(fetched.source, Some(format!("{}/{}", neighbour.url(), wanted.digest)));
+    assert_eq!(cafe.server.requests(), 0);
+    // What it lacks comes from where it was published, and is not worth a word.
+    client.fetch(&lacked, &cafe.staging(), &ear).unwrap();
+    assert_eq!(cafe.server.requests(), 1);
+    assert!(ear.warnings.lock().unwrap().is_empty(), "{:?}", ear.warnings);
+}
+
+#[test]
+fn a_folder_of_blobs_is_a_neighbour_even_offline() {
+    let cafe = Cafe::new();
+    let wanted = cafe.serve("model.gguf", 50_000);
+    cafe.sandbox.write(format!("blobs/{}", wanted.digest), noise(50_000, 1));
+    let folder = url::Url::from_directory_path(cafe.sandbox.path("blobs")).unwrap();
+    let client = Client::new(Options { peers: vec![folder], is_offline: true, ..hurried() });
+    let fetched = client.fetch(&wanted, &cafe.staging(), &Silent).unwrap();
+    assert_eq!((fetched.wire_bytes, cafe.server.requests()), (0, 0));
+}
+
+#[test]
+fn a_mirror_is_asked_first_and_the_publisher_when_it_fails() {
+    let cafe = Cafe::new();
+    let wanted = cafe.serve("org/model.gguf", 50_000);
+    cafe.sandbox.write("second/copy/org/model.gguf", noise(50_000, 1));
+    cafe.sandbox.write("second/copy/index.json", b"{}");
+    let mirror = second_server(&cafe);
+    let rule = format!("{}/={}/copy/", cafe.server.url(), mirror.url());
+    let client = Client::new(Options { mirrors: vec![rule.parse().unwrap()], ..hurried() });
+    drop(client.fetch(&wanted, &cafe.staging(), &Silent).unwrap());
+    assert_eq!(client.get(&cafe.url("index.json"), 10, &Silent).unwrap(), b"{}");
+    assert_eq!((mirror.requests(), cafe.server.requests()), (2, 0));
+
+    let unmirrored = cafe.wanted("org/another", b"another");
+    let fetched = client.fetch(&unmirrored, &cafe.staging(), &Silent).unwrap();
+    assert_eq!(fetched.source, Some(format!("{}/org/another", cafe.server.url())));
+}
+
+#[test]
+fn a_mirror_with_another_file_is_dropped_after_one_piece_and_named() {
+    let cafe = Cafe::new();
+    let wanted = in_pieces(&cafe, "model.gguf", 24 * MIB);
+    cafe.sandbox.write("second/model.gguf", noise(24 * MIB, 2));
+    let mirror = second_server(&cafe);
+    let rule = format!("{}/={}/", cafe.server.url(), mirror.url());
+    let client = Client::new(Options { mirrors: vec![rule.parse().unwrap()], ..hurried() });
+    let ear = Ear::default();
+    let fetched = client.fetch(&wanted, &cafe.staging(), &ear).unwrap();
+    let address = format!("{}/model.gguf", mirror.url());
+    assert_eq!(fetched.dropped.len(), 1);
+    assert_eq!(fetched.dropped[0].address, address);
+    assert!(fetched.dropped[0].reason.contains("sent a wrong piece"), "{}", fetched.dropped[0].reason);
+    assert!(ear.warnings.lock().unwrap().iter().any(|text| text.contains(&address)));
+    assert_eq!(mirror.requests(), 1);
+    // One piece, and what was under way when it turned out to be wrong.
+    let in_vain = fetched.wire_bytes - wanted.size_bytes;
+    assert!(in_vain <= MAX_PIECE_BYTES + MIB as u64, "{in_vain} bytes in vain");
+
+    // For the next file it comes last.
+    let next = cafe.wanted("next", b"the next file");
+    cafe.sandbox.write("second/next", b"the next file");
+    client.fetch(&next, &cafe.staging(), &Silent).unwrap();
+    assert_eq!(mirror.requests(), 1);
+}
+
+#[test]
+fn a_slow_source_makes_way_for_another() {
+    let cafe = Cafe::with(Options {
+        slow_bytes_per_second: 4 * MIB as u64,
+        slow_span: Duration::from_millis(200),
+        ..hurried()
+    });
+    let mut wanted = in_pieces(&cafe, "model.gguf", 12 * MIB);
+    cafe.sandbox.write("second/model.gguf", noise(12 * MIB, 1));
+    let second = second_server(&cafe);
+    wanted.sources.push(format!("{}/model.gguf", second.url()).parse().unwrap());
+    cafe.server.set_fault("model.gguf", Fault::Throttle(400_000));
+    let fetched = cafe.fetch_well(&wanted);
+    assert_eq!(fetched.source, Some(format!("{}/model.gguf", second.url())));
+    assert_eq!((cafe.server.requests(), second.requests()), (1, 1));
+}
+
+#[test]
+fn the_only_source_is_waited_for_however_slow() {
+    let cafe = Cafe::with(Options {
+        slow_bytes_per_second: u64::MAX / 4,
+        slow_span: Duration::from_millis(20),
+        ..hurried()
+    });
+    let wanted = cafe.serve("model.gguf", MIB);
+    cafe.server.set_fault("model.gguf", Fault::Throttle(4 * MIB as u64));
+    cafe.fetch_well(&wanted);
+    assert_eq!(cafe.server.requests(), 1);
+}
+
+#[test]
+fn several_connections_share_a_file_and_fetch_nothing_twice() {
+    let cafe = Cafe::with(Options { num_connections: Some(4), ..hurried() });
+    let wanted = in_pieces(&cafe, "model.gguf", 72 * MIB);
+    cafe.server.set_fault("model.gguf", Fault::Throttle(20 * MIB as u64));
+    let fetched = cafe.fetch_well(&wanted);
+    assert!(cafe.server.connections() >= 4, "{} connections", cafe.server.connections());
+    let in_vain = fetched.wire_bytes.saturating_sub(wanted.size_bytes);
+    assert!(in_vain <= wanted.size_bytes / 20, "{in_vain} bytes in vain");
+}
+
+#[test]
+fn several_connections_ask_several_sources() {
+    let cafe = Cafe::with(Options { num_connections: Some(2), ..hurried() });
+    let mut wanted = in_pieces(&cafe, "model.gguf", 48 * MIB);
+    cafe.sandbox.write("second/model.gguf", noise(48 * MIB, 1));
+    let second = second_server(&cafe);
+    wanted.sources.push(format!("{}/model.gguf", second.url()).parse().unwrap());
+    for server in [&cafe.server, &second] {
+        server.set_fault("model.gguf", Fault::Throttle(30 * MIB as u64));
+    }
+    cafe.fetch_well(&wanted);
+    assert!(cafe.server.bytes_sent() > 8 * MIB as u64 && second.bytes_sent() > 8 * MIB as u64);
+}
+
+#[test]
+fn a_server_that_wants_one_connection_only_gets_one() {
+    let cafe = Cafe::with(Options { num_connections: Some(4), ..hurried() });
+    let wanted = in_pieces(&cafe, "model.gguf", 40 * MIB);
+    cafe.server.queue_fault("model.gguf", Fault::Throttle(40 * MIB as u64));
+    for _ in 0..3 {
+        cafe.server.queue_fault("model.gguf", Fault::Busy(60));
+    }
+    let fetched = cafe.fetch_well(&wanted);
+    assert!(fetched.dropped.is_empty(), "{:?}", fetched.dropped);
+}
+
+#[test]
+fn connections_that_break_are_taken_over_by_the_first() {
+    let cafe = Cafe::with(Options { num_connections: Some(3), ..hurried() });
+    let wanted = in_pieces(&cafe, "model.gguf", 48 * MIB);
+    cafe.server.set_fault("model.gguf", Fault::ThrottleAndCut(60 * MIB as u64, 5 * MIB as u64));
+    let fetched = cafe.fetch_well(&wanted);
+    let in_vain = fetched.wire_bytes.saturating_sub(wanted.size_bytes);
+    assert!(in_vain <= wanted.size_bytes / 20, "{in_vain} bytes in vain");
+}
+
+#[test]
+fn servers_without_ranges_are_left_to_one_connection() {
+    let cafe = Cafe::with(Options { num_connections: Some(4), ..hurried() });
+    let wanted = in_pieces(&cafe, "model.gguf", 32 * MIB);
+    cafe.server.set_fault("model.gguf", Fault::IgnoreRanges);
+    cafe.fetch_well(&wanted);
+}
+
+#[test]
+fn a_fast_line_keeps_one_connection() {
+    let cafe = Cafe::new();
+    let wanted = in_pieces(&cafe, "model.gguf", 40 * MIB);
+    cafe.fetch_well(&wanted);
+    assert_eq!((cafe.server.connections(), cafe.server.requests()), (1, 1));
+}
