@@ -24,6 +24,7 @@ use super::line::Line;
 use super::loose::{self, Folder};
 use super::repair::WantedBlob;
 use super::reuse;
+use super::tally::Tally;
 
 /// What became of the wanted blobs.
 #[derive(Default)]
@@ -88,12 +89,16 @@ impl<'a> Bench<'a> {
             }
         }
         let indexes = indexes::load(self.home)?;
+        let left = wanted.values().filter(|blob| !mended.outcomes.contains_key(&blob.file.sha256));
+        let lengths: Vec<u64> = left.map(|blob| blob.file.size_bytes).collect();
+        let spent = || self.line.spent_bytes();
+        let tally = Tally::begin(self.monitor, lengths.into_iter(), 0, &spent);
         for (digest, blob) in wanted {
             if mended.outcomes.contains_key(digest) {
                 continue;
             }
             let sources = sources(blob, &indexes, &folders)?;
-            let outcome = match self.fetch(blob, &sources) {
+            let outcome = match self.fetch(blob, &sources, &tally) {
                 Ok(fetched) => {
                     mended.wire_bytes += fetched.wire_bytes;
                     self.switch(&fetched.staged)?;
@@ -151,7 +156,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Fills the gaps that are left from folders and the network.
-    fn fetch(&self, blob: &WantedBlob<'_>, sources: &Sources) -> Result<Fetched> {
+    fn fetch(&self, blob: &WantedBlob<'_>, sources: &Sources, tally: &Tally<'_>) -> Result<Fetched> {
         let client = self.line.client();
         let known = self.store.cut_of(blob.file);
         let pieces = match known {
@@ -169,7 +174,7 @@ impl<'a> Bench<'a> {
             reuse: pieces.as_ref().map_or(Ok(Vec::new()), |list| reuse::pieces_here(self.store, list))?,
             pieces,
         };
-        Ok(client.fetch(&wanted, &self.home.stick_staging(), self.monitor)?)
+        Ok(client.fetch(&wanted, &self.home.stick_staging(), tally)?)
     }
 
     /// Copies the pieces that are right into staging, where they are not yet.

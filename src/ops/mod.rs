@@ -38,6 +38,7 @@ mod runtime;
 mod sift;
 mod site;
 mod stick_trust;
+mod tally;
 
 mod adopt;
 mod adopt_scan;
