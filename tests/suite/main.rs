@@ -37,6 +37,7 @@ mod lost_stick;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
 mod meaning;
 mod pace;
+mod progress;
 mod publish;
 #[cfg(feature = "index")]
 mod questions;
