@@ -120,6 +120,8 @@ pub fn remember(staging: &Path, digest: &Sha256, list: &PieceList) -> Result<()>
 /// # Errors
 /// When it cannot be removed.
 pub fn forget(staging: &Path, digest: &Sha256) -> Result<()> {
+    // What a repair over the network noted of the part means nothing without it.
+    disk::remove_file(&staging.join(format!("{digest}.journal")))?;
     Ok(disk::remove_file(&list_path(staging, digest))?)
 }
 
