@@ -10,7 +10,7 @@ use crate::digest::Sha256;
 use crate::disk::{self, Staged, StagingFile};
 use crate::error::ErrorKind;
 use crate::home::Home;
-use crate::package::{FileEntry, PieceList};
+use crate::package::{FileEntry, Manifest, PieceList};
 use crate::progress::{Monitor, Unit};
 use crate::registry::VerifiedIndex;
 use crate::store::{Origin, Store};
@@ -221,6 +221,12 @@ fn fits(list: &PieceList, file: &FileEntry) -> bool {
     list.size_bytes() == file.size_bytes
 }
 
+/// The files of these package versions that have a digest.
+fn entries_of(manifests: &[Manifest], sha256: Sha256) -> impl Iterator<Item = &FileEntry> {
+    let files = manifests.iter().flat_map(|manifest| &manifest.variants).flat_map(|variant| &variant.files);
+    files.filter(move |entry| entry.sha256 == sha256)
+}
+
 /// Where a blob may be had: files of its length in the folders, then whatever an index known here says.
 fn sources(blob: &WantedBlob<'_>, indexes: &[VerifiedIndex], folders: &[Folder]) -> Result<Sources> {
     let mut file: Vec<Url> = Vec::new();
@@ -234,10 +240,17 @@ fn sources(blob: &WantedBlob<'_>, indexes: &[VerifiedIndex], folders: &[Folder])
             Origin::Catalog | Origin::Unsigned | Origin::Courier { .. } => index.base().is_none(),
         };
         let own = vouches.then_some(blob.file).into_iter();
-        let all = index.manifests().iter().flat_map(|manifest| &manifest.variants).flat_map(|variant| &variant.files);
-        for entry in own.chain(all.filter(|entry| entry.sha256 == blob.file.sha256)) {
+        let same = entries_of(index.versions_of(blob.package.name()), blob.file.sha256);
+        for entry in own.chain(same) {
             file.extend(index.sources_of(entry));
             piece_list = piece_list.or_else(|| index.piece_list_of(entry));
+        }
+    }
+    if file.is_empty() {
+        // Another package may consist of the same bytes.
+        for index in indexes {
+            let same = entries_of(index.manifests(), blob.file.sha256);
+            file.extend(same.flat_map(|entry| index.sources_of(entry)));
         }
     }
     let mut seen = std::collections::HashSet::new();
