@@ -22,7 +22,7 @@ pub use clone::{
 pub use error::{DiskError, Result};
 pub use flusher::Flusher;
 pub use lock::Lock;
-pub use plain::{is_plain_dir, open_plain, sync_filesystem};
+pub use plain::{is_plain_dir, link_unsynced, open_plain, sync_filesystem, write_unsynced};
 pub use staged::{Staged, StagingFile};
 
 use std::fs::File;

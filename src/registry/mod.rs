@@ -9,9 +9,11 @@ mod error;
 mod tree;
 
 mod index;
+mod packed;
 mod resolve;
 mod revocation;
 mod search;
+mod summary;
 
 mod catalog;
 
@@ -53,4 +55,5 @@ pub use record::{Known, address_in_record, known};
 pub use resolve::{Resolved, resolve};
 pub use revocation::{Revoked, Subject, revoked};
 pub use search::{Found, search};
+pub use summary::{Summaries, Summary, summaries};
 pub use tree::Revocation;

@@ -32,6 +32,7 @@ mod kills;
 mod kits;
 #[cfg(feature = "index")]
 mod knowledge;
+mod large_catalog;
 mod lines;
 mod lost_stick;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
@@ -59,5 +60,6 @@ mod transfer_limits;
 mod transfer_sources;
 mod trust;
 mod two_sticks;
+mod upgrades;
 mod verifying;
 mod volumes;
