@@ -142,7 +142,8 @@ mod tests {
         let file = tally.start("a", Some(10), Unit::Bytes);
         file.skip(4);
         file.advance(6);
-        drop((file, tally));
+        drop(file);
+        drop(tally);
         let expected = [
             "start in all Some(30)",
             "start a Some(10)",
