@@ -20,7 +20,7 @@ use super::record::CommittedFile;
 /// How much is read at a time, in bytes.
 const READ_BYTES: usize = 4 * 1024 * 1024;
 
-/// Reads a volume from the medium and compares every byte with what it must be.
+/// Reads a volume from the medium and compares every byte with what it must be. Returns its digest.
 ///
 /// # Errors
 /// `ReadBack` when a byte differs or cannot be read; `Cancelled`.
@@ -30,12 +30,12 @@ pub(super) fn check_volume(
     volume: &VolumeEntry,
     monitor: &dyn Monitor,
     task: &dyn Task,
-) -> Result<()> {
+) -> Result<Sha256> {
     let path = description.id.path_of(&volume.name);
     let wrong = || BundleError::ReadBack { file: path.clone() };
     let file = disk::open_plain(&root.join(&path))?;
     disk::drop_cached_pages(&file);
-    let (mut at, mut buffers) = (0, Buffers::new());
+    let (mut at, mut buffers, whole) = (0, Buffers::new(), Background::start());
     for &Run { blob, first, count } in &volume.holds {
         let blob = &description.blobs[blob];
         for (index, piece) in blob.pieces.iter().enumerate().skip(first).take(count) {
@@ -44,6 +44,7 @@ pub(super) fn check_volume(
             }
             let name = EntryName { blob: blob.sha256, piece: index, is_compressed: piece.stored.is_some() };
             let bytes = read(&file, &mut buffers, at, entry_bytes(piece.stored_bytes())).ok_or_else(wrong)?;
+            whole.update(&bytes);
             if !is_right(&name, piece, &bytes) {
                 return Err(wrong());
             }
@@ -51,10 +52,11 @@ pub(super) fn check_volume(
             task.advance(bytes.len() as u64);
         }
     }
-    if ends_at(&file, &mut buffers, at, volume.size_bytes) { Ok(()) } else { Err(wrong()) }
+    whole.update(&trailer(&file, &mut buffers, at, volume.size_bytes).ok_or_else(wrong)?);
+    Ok(whole.finish())
 }
 
-/// Reads a parity volume from the medium and compares every byte; `volume` counts from 0.
+/// Reads a parity volume from the medium and compares every byte; `volume` counts from 0. Returns its digest.
 ///
 /// # Errors
 /// `ReadBack` when a byte differs or cannot be read; `Cancelled`.
@@ -64,19 +66,20 @@ pub(super) fn check_parity(
     (parity, volume): (&Parity, usize),
     monitor: &dyn Monitor,
     task: &dyn Task,
-) -> Result<()> {
+) -> Result<Sha256> {
     let listed = &parity.volumes[volume];
     let path = description.id.path_of(&listed.name);
     let wrong = || BundleError::ReadBack { file: path.clone() };
     let file = disk::open_plain(&root.join(&path))?;
     disk::drop_cached_pages(&file);
-    let (mut at, mut buffers) = (0, Buffers::new());
+    let (mut at, mut buffers, whole) = (0, Buffers::new(), Background::start());
     for (index, expected) in listed.pieces.iter().enumerate() {
         if monitor.is_cancelled() {
             return Err(BundleError::Cancelled);
         }
         let length = parity.piece_bytes(index);
         let bytes = read(&file, &mut buffers, at, entry_bytes(length)).ok_or_else(wrong)?;
+        whole.update(&bytes);
         let (header, rest) = bytes.split_at(BLOCK_BYTES as usize);
         let (piece, padding) = rest.split_at(usize::try_from(length).unwrap_or_default());
         let is_right = Sha256::of(piece) == *expected && padding.iter().all(|&byte| byte == 0);
@@ -86,7 +89,8 @@ pub(super) fn check_parity(
         at += bytes.len() as u64;
         task.advance(bytes.len() as u64);
     }
-    if ends_at(&file, &mut buffers, at, listed.size_bytes) { Ok(()) } else { Err(wrong()) }
+    whole.update(&trailer(&file, &mut buffers, at, listed.size_bytes).ok_or_else(wrong)?);
+    Ok(whole.finish())
 }
 
 /// Reads a file from the medium and compares its length and digest; false when it differs or is not there.
@@ -123,11 +127,11 @@ pub(super) fn is_whole(
     Ok(whole.finish() == expected.sha256)
 }
 
-/// True when two blocks of zeros end a volume here.
-fn ends_at(file: &File, buffers: &mut Buffers, at: u64, size_bytes: u64) -> bool {
-    let trailer = read(file, buffers, at, TRAILER_BYTES);
-    let is_zeros = trailer.is_some_and(|trailer| trailer.iter().all(|&byte| byte == 0));
-    is_zeros && file.metadata().is_ok_and(|metadata| metadata.len() == size_bytes)
+/// The two blocks of zeros that must end a volume here.
+fn trailer(file: &File, buffers: &mut Buffers, at: u64, size_bytes: u64) -> Option<Arc<Vec<u8>>> {
+    let trailer = read(file, buffers, at, TRAILER_BYTES)?;
+    let is_zeros = trailer.iter().all(|&byte| byte == 0);
+    (is_zeros && file.metadata().is_ok_and(|metadata| metadata.len() == size_bytes)).then_some(trailer)
 }
 
 fn read(file: &File, buffers: &mut Buffers, at: u64, length: u64) -> Option<Arc<Vec<u8>>> {

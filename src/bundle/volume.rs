@@ -48,7 +48,7 @@ impl<'a> Copier<'a> {
         Self { monitor, task, buffers: Buffers::new(), current: None }
     }
 
-    /// Writes one volume, and puts the digests of its pieces into `blobs`. Returns the digest of the volume.
+    /// Writes one volume, and puts the digests of its pieces into `blobs`. Returns what `Target::finish` does.
     ///
     /// # Errors
     /// `BlobDamaged` when a blob is not what its name says; `Cancelled`; when the stick fails.
@@ -58,7 +58,7 @@ impl<'a> Copier<'a> {
         volume: &VolumeEntry,
         blobs: &mut [BlobEntry],
         sources: &[OutgoingBlob],
-    ) -> Result<Sha256> {
+    ) -> Result<Option<Sha256>> {
         let (sender, receiver) = mpsc::sync_channel(NUM_WAITING);
         thread::scope(|scope| {
             let writer = scope.spawn(move || put_all(target, &receiver));
@@ -192,7 +192,7 @@ enum Message {
 }
 
 /// Writes entries until the last word; without it, nothing is ended or cut.
-fn put_all(mut target: Target, receiver: &Receiver<Message>) -> Result<Sha256> {
+fn put_all(mut target: Target, receiver: &Receiver<Message>) -> Result<Option<Sha256>> {
     for message in receiver {
         match message {
             Message::Entry(name, bytes) => target.put_entry(&name, &bytes)?,
@@ -203,22 +203,19 @@ fn put_all(mut target: Target, receiver: &Receiver<Message>) -> Result<Sha256> {
     Err(BundleError::Cancelled)
 }
 
-/// Where the bytes of a volume go. They are hashed on the way.
-pub(super) struct Target {
-    /// The file on the stick; none when the volume lies on another one, and only its digest is wanted.
-    sink: Option<Sink>,
-    hasher: Hasher,
+/// Where the bytes of a volume go.
+pub(super) enum Target {
+    /// To the stick. Their digest is found when they are read back: hashing them here as well would cost as much
+    /// again, and tell less.
+    Stick(Sink),
+    /// Nowhere: the volume lies on another stick, and only its digest is wanted.
+    Nowhere(Hasher),
 }
 
 impl Target {
-    /// Writes to the stick.
-    pub(super) fn stick(sink: Sink) -> Self {
-        Self { sink: Some(sink), hasher: Hasher::new() }
-    }
-
     /// Writes nowhere.
     pub(super) fn nowhere() -> Self {
-        Self { sink: None, hasher: Hasher::new() }
+        Self::Nowhere(Hasher::new())
     }
 
     /// Takes the next bytes.
@@ -226,10 +223,12 @@ impl Target {
     /// # Errors
     /// When the stick fails.
     pub(super) fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        self.hasher.update(bytes);
-        match &mut self.sink {
-            Some(sink) => sink.put(bytes),
-            None => Ok(()),
+        match self {
+            Self::Stick(sink) => sink.put(bytes),
+            Self::Nowhere(hasher) => {
+                hasher.update(bytes);
+                Ok(())
+            }
         }
     }
 
@@ -248,16 +247,16 @@ impl Target {
         self.pad(length)
     }
 
-    /// Writes the end of a tar file, brings all to the medium, and says what the whole hashes to.
+    /// Writes the end of a tar file and brings all to the medium; what went nowhere gets its digest.
     ///
     /// # Errors
     /// When the stick fails.
-    pub(super) fn finish(mut self) -> Result<Sha256> {
+    pub(super) fn finish(mut self) -> Result<Option<Sha256>> {
         self.put(&[0; TRAILER_BYTES as usize])?;
-        if let Some(sink) = self.sink {
-            sink.finish()?;
+        match self {
+            Self::Stick(sink) => sink.finish().map(|()| None),
+            Self::Nowhere(hasher) => Ok(Some(hasher.finish())),
         }
-        Ok(self.hasher.finish())
     }
 }
 

@@ -189,11 +189,8 @@ fn write_volumes(stick: &Stick, plan: &mut Plan, monitor: &dyn Monitor) -> Resul
     for index in 0..plan.description.volumes.len() {
         let volume = plan.description.volumes[index].clone();
         if plan.takes(&volume.name) {
-            let target = Target::stick(Sink::new(open_plain_for_writing(&folder.join(&volume.name))?)?);
-            let blobs = &mut plan.description.blobs;
-            let sha256 = copier.write_volume(target, &volume, blobs, &plan.sources)?;
-            plan.description.volumes[index].sha256 = sha256;
-            set_digest(&mut plan.record, &plan.description.id.path_of(&volume.name), sha256);
+            let target = Target::Stick(Sink::new(open_plain_for_writing(&folder.join(&volume.name))?)?);
+            copier.write_volume(target, &volume, &mut plan.description.blobs, &plan.sources)?;
         }
     }
     check_empty_blobs(plan)?;
@@ -227,7 +224,7 @@ fn write_parity(folder: &Path, plan: &mut Plan, (monitor, task): (&dyn Monitor, 
     for (number, volume) in parity.volumes.iter().enumerate() {
         if plan.takes(&volume.name) {
             let sink = Sink::new(open_plain_for_writing(&folder.join(&volume.name))?)?;
-            targets.push(ParityTarget::new(number, Target::stick(sink)));
+            targets.push(ParityTarget::new(number, Target::Stick(sink)));
         } else if volume.sha256 == nothing() {
             targets.push(ParityTarget::new(number, Target::nowhere()));
         }
@@ -239,8 +236,7 @@ fn write_parity(folder: &Path, plan: &mut Plan, (monitor, task): (&dyn Monitor, 
     for encoded in encode(&encoding, &parity, targets)? {
         let volume = &mut parity.volumes[encoded.volume];
         volume.pieces = encoded.pieces;
-        volume.sha256 = encoded.sha256;
-        set_digest(&mut plan.record, &plan.description.id.path_of(&volume.name), encoded.sha256);
+        volume.sha256 = encoded.sha256.unwrap_or(volume.sha256);
     }
     plan.description.parity = Some(parity);
     Ok(())
@@ -258,20 +254,28 @@ fn check_empty_blobs(plan: &Plan) -> Result<()> {
     }
 }
 
-/// Reads every volume of this stick from the medium and compares every byte.
-fn read_back(stick: &Stick, plan: &Plan, monitor: &dyn Monitor) -> Result<()> {
+/// Reads every volume of this stick from the medium, compares every byte, and notes what each hashes to.
+fn read_back(stick: &Stick, plan: &mut Plan, monitor: &dyn Monitor) -> Result<()> {
     let task = monitor.start("reading back", Some(share_bytes(plan)), Unit::Bytes);
-    let (root, description) = (stick.root(), &plan.description);
-    for volume in description.volumes.iter().filter(|volume| plan.takes(&volume.name)) {
-        readback::check_volume(root, description, volume, monitor, &*task)?;
-    }
-    if let Some(parity) = &description.parity {
-        for (index, volume) in parity.volumes.iter().enumerate() {
-            if plan.takes(&volume.name) {
-                readback::check_parity(root, description, (parity, index), monitor, &*task)?;
-            }
+    let root = stick.root();
+    for index in 0..plan.description.volumes.len() {
+        let volume = &plan.description.volumes[index];
+        if plan.takes(&volume.name) {
+            let sha256 = readback::check_volume(root, &plan.description, volume, monitor, &*task)?;
+            set_digest(&mut plan.record, &plan.description.id.path_of(&volume.name), sha256);
+            plan.description.volumes[index].sha256 = sha256;
         }
     }
+    let Some(mut parity) = plan.description.parity.take() else { return Ok(()) };
+    for index in 0..parity.volumes.len() {
+        if plan.takes(&parity.volumes[index].name) {
+            let place = (&parity, index);
+            let sha256 = readback::check_parity(root, &plan.description, place, monitor, &*task)?;
+            set_digest(&mut plan.record, &plan.description.id.path_of(&parity.volumes[index].name), sha256);
+            parity.volumes[index].sha256 = sha256;
+        }
+    }
+    plan.description.parity = Some(parity);
     Ok(())
 }
 
@@ -287,7 +291,7 @@ fn hash_the_others(plan: &mut Plan, monitor: &dyn Monitor) -> Result<()> {
         if volume.sha256 == nothing() && !plan.takes(&volume.name) {
             let target = Target::nowhere();
             let sha256 = copier.write_volume(target, &volume, &mut plan.description.blobs, &plan.sources)?;
-            plan.description.volumes[index].sha256 = sha256;
+            plan.description.volumes[index].sha256 = sha256.unwrap_or(volume.sha256);
         }
     }
     Ok(())

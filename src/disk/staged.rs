@@ -9,6 +9,10 @@ use crate::digest::Sha256;
 use super::atomic::{create_dir_all, parent_of, sync_dir};
 use super::error::{On as _, Result};
 
+/// How much is handed to the kernel at a time, in bytes. ext4 looks for a page as large as what it is given, and
+/// clears it first: writing 512 MiB in calls of 4 MiB took 0.9 s of its time, in calls of 256 KiB 0.15 s.
+const WRITE_BYTES: usize = 256 * 1024;
+
 /// A whole file whose digest was computed from its bytes, not yet in its place.
 #[derive(Debug)]
 pub struct Staged {
@@ -99,7 +103,12 @@ impl StagingFile {
     /// # Errors
     /// When writing fails, for example because the disk is full.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
-        self.file.write_all_at(bytes, offset).on(&self.path)
+        let mut at = offset;
+        for slice in bytes.chunks(WRITE_BYTES) {
+            self.file.write_all_at(slice, at).on(&self.path)?;
+            at += slice.len() as u64;
+        }
+        Ok(())
     }
 
     /// Reads up to `buffer.len()` bytes at `offset`; returns how many there were.

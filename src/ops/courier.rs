@@ -103,7 +103,8 @@ pub fn courier_withdraw(home: &Home, name: &Name) -> Result<CourierWithdrawRepor
     Ok(CourierWithdrawReport { name: name.clone(), packages })
 }
 
-/// Signs those packages of an export that no publisher signed. Nothing is signed when there are none.
+/// Signs those packages of an export that no publisher signed. Nothing is signed when there are none. Who signs
+/// is told unless that is not known yet: a plan before the first signing.
 ///
 /// # Errors
 /// When another name was asked for than the key here has, or the key cannot be read or written.
@@ -112,7 +113,7 @@ pub(super) fn sign(
     name: Option<&Name>,
     chosen: &[&Installed],
     is_plan: bool,
-) -> Result<Option<(CourierShowReport, TrustFile)>> {
+) -> Result<Option<(Option<CourierShowReport>, TrustFile)>> {
     let packages: Vec<VouchedPackage> = chosen
         .iter()
         .filter(|installed| !installed.origin.is_published())
@@ -121,7 +122,10 @@ pub(super) fn sign(
     if packages.is_empty() {
         return Ok(None);
     }
-    let key = match CourierKey::open(&home.courier())? {
+    let known = CourierKey::open(&home.courier())?;
+    // A plan keeps no key: the fingerprint of one made for it would never be seen again.
+    let is_shown = known.is_some() || !is_plan;
+    let key = match known {
         Some(key) if name.is_some_and(|name| name != key.name()) => {
             let message = format!("this home's courier is called `{}`", key.name());
             let hint =
@@ -136,7 +140,7 @@ pub(super) fn sign(
     }
     let file = format!("{FOLDER}{}.SIG", short_fingerprint(&key.fingerprint()).to_uppercase());
     let name = file.parse().map_err(|error| Error::new(ErrorKind::Failed, format!("{error}")))?;
-    Ok(Some((shown(&key), TrustFile { name, bytes: key.sign(packages) })))
+    Ok(Some((is_shown.then(|| shown(&key)), TrustFile { name, bytes: key.sign(packages) })))
 }
 
 fn shown(key: &CourierKey) -> CourierShowReport {

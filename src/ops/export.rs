@@ -220,7 +220,10 @@ fn sign(
         return Ok(None);
     };
     trust.push(statement);
-    Ok(Some(courier))
+    if courier.is_none() {
+        monitor.note("the first signing makes this home's own key");
+    }
+    Ok(courier)
 }
 
 fn everyone(chosen: Vec<Installed>) -> Vec<Parcel> {

@@ -193,6 +193,7 @@ fn the_plan_counts_a_signature_that_is_not_there_yet() {
     fs::create_dir(sandbox.path("stick")).unwrap();
     let (code, plan) = sandbox.json("cafe", &["export", "stick", "--sign", "--plan"]);
     assert!(code == Some(0) && !sandbox.path("cafe/courier").exists(), "a plan makes no key: {plan}");
+    assert!(plan["courier"].is_null(), "a fingerprint that will not be the real one is not shown: {plan}");
     let (_, report) = sandbox.json("cafe", &["export", "stick", "--sign"]);
     assert_eq!(report["size_bytes"], plan["size_bytes"]);
     let name = report["courier"]["name"].as_str().unwrap().to_owned();

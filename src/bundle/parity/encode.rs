@@ -43,8 +43,8 @@ pub(in crate::bundle) struct Encoded {
     pub(in crate::bundle) volume: usize,
     /// The digests of its pieces.
     pub(in crate::bundle) pieces: Vec<Sha256>,
-    /// The digest of the whole volume.
-    pub(in crate::bundle) sha256: Sha256,
+    /// The digest of the whole volume; that of one on this stick is found when it is read back.
+    pub(in crate::bundle) sha256: Option<Sha256>,
 }
 
 impl ParityTarget {

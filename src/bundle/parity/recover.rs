@@ -42,6 +42,8 @@ pub(in crate::bundle) struct Recovery<'a> {
     found: HashMap<Missing, Option<Place>>,
     found_parity: HashMap<(usize, usize), Option<Place>>,
     files: HashMap<PathBuf, Option<File>>,
+    /// The block that was made good last, by shard and place: many small pieces may lie in one.
+    last_block: Option<((usize, u64), Vec<u8>)>,
 }
 
 /// Where the plain bytes of a piece begin, or its stored ones when they are compressed.
@@ -66,6 +68,7 @@ impl<'a> Recovery<'a> {
             found: HashMap::new(),
             found_parity: HashMap::new(),
             files: HashMap::new(),
+            last_block: None,
         })
     }
 
@@ -118,7 +121,7 @@ impl<'a> Recovery<'a> {
         let mut at = piece.at / block * block;
         while at < end {
             let length = block.min(self.parity.shard_bytes - at);
-            let Some(restored) = self.block(volume, at, length)? else { return Ok(None) };
+            let Some(restored) = self.known_block(volume, at, length)? else { return Ok(None) };
             let from = piece.at.max(at) - at;
             let to = end.min(at + length) - at;
             let part = usize::try_from(from).unwrap_or_default()..usize::try_from(to).unwrap_or_default();
@@ -126,6 +129,15 @@ impl<'a> Recovery<'a> {
             at += length;
         }
         Ok((Sha256::of(&bytes) == self.entry(piece).sha256).then_some(bytes))
+    }
+
+    /// One block of a lost shard; the one made good last is at hand.
+    fn known_block(&mut self, volume: usize, at: u64, length: u64) -> Result<Option<&[u8]>> {
+        let place = (volume, at);
+        if self.last_block.as_ref().is_none_or(|(last, _)| *last != place) {
+            self.last_block = self.block(volume, at, length)?.map(|block| (place, block));
+        }
+        Ok(self.last_block.as_ref().map(|(_, block)| block.as_slice()))
     }
 
     /// One block of a lost shard.
