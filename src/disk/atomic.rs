@@ -23,7 +23,8 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     write_with_mode(path, bytes, 0o600)
 }
 
-/// Replaces a file in one step, but lets the system bring it to the medium in its own time: for what may be forgotten.
+/// Replaces a file in one step, but lets the system bring it to the medium in its own time: for what may be forgotten or
+/// generated again. For many files, `sync_filesystem` after the last one waits for all.
 ///
 /// # Errors
 /// When any step fails.
@@ -31,7 +32,8 @@ pub fn write_forgettable(path: &Path, bytes: &[u8]) -> Result<()> {
     let parent = parent_of(path);
     create_dir_all(&parent)?;
     let temporary = parent.join(format!(".{}.{}.new", file_name(path), std::process::id()));
-    let written = fs::write(&temporary, bytes).on(&temporary).and_then(|()| fs::rename(&temporary, path).on(path));
+    let written =
+        fs::write(&temporary, bytes).on(&temporary).and_then(|()| fs::rename(&temporary, path).on(path));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }

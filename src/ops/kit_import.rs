@@ -83,7 +83,9 @@ pub(super) fn update_trust(
         }
         let wanted = kit.profile.iter().flat_map(|profile| &profile.registries);
         if came_by_kit(index.name()) {
-            wanted.filter(|wanted| is_unknown(&known, wanted)).for_each(|wanted| refuse(wanted, kit, index, monitor));
+            wanted
+                .filter(|wanted| is_unknown(&known, wanted))
+                .for_each(|wanted| refuse(wanted, kit, index, monitor));
             continue;
         }
         for wanted in wanted {
@@ -128,7 +130,8 @@ fn is_unknown(known: &[Known], wanted: &ProfileRegistry) -> bool {
 
 /// Says whom the keeper alone can let in.
 fn refuse(wanted: &ProfileRegistry, kit: &Manifest, index: &VerifiedIndex, monitor: &dyn Monitor) {
-    let (kit, through, ProfileRegistry { name, fingerprint, url }) = (&kit.package.name, index.name(), wanted);
+    let (kit, through, ProfileRegistry { name, fingerprint, url }) =
+        (&kit.package.name, index.name(), wanted);
     monitor.warn(&format!(
         "`{kit}` vouches for the registry `{name}`, but `{through}` came by a kit itself; if you trust `{name}`:          `localml registry add {name} {url} --fingerprint {fingerprint}`"
     ));

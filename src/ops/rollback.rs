@@ -86,7 +86,8 @@ fn way_back(store: &Store, package: &PackageRef, words: &Words) -> Result<(Insta
         && let Some(revoked) = words.against(before)
     {
         let version = &before.manifest.package.version;
-        let message = format!("`{}` {version} was revoked by its publisher: {}", package.name, revoked.reason);
+        let message =
+            format!("`{}` {version} was revoked by its publisher: {}", package.name, revoked.reason);
         let hint = format!("`localml rollback {}@{version}` takes it all the same", package.name);
         return Err(Error::new(ErrorKind::Untrusted, message).with_hint(hint));
     }

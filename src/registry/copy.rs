@@ -290,7 +290,8 @@ fn advance(
     };
     let metadata = fetch_metadata(folder, &registry, known, fetch)?;
     let mut fetched_bytes: u64 = metadata.values().map(|bytes| bytes.len() as u64).sum();
-    let mut files: Files = known.clone().into_iter().filter(|(name, _)| is_root(name)).collect();
+    let roots = known.iter().filter(|(name, _)| is_root(name));
+    let mut files: Files = roots.map(|(name, bytes)| (name.clone(), bytes.clone())).collect();
     files.extend(metadata);
     fetched_bytes += fetch_index(&registry, known, &mut files, fetch)?;
     let facts = signed::verify(&record.fingerprint, &files).map_err(untrusted)?;
@@ -357,11 +358,12 @@ fn fetch_index(registry: &str, known: &Files, files: &mut Files, fetch: &dyn Fet
         if entry.1 > MAX_INDEX_BYTES || total_bytes > MAX_TOTAL_BYTES {
             return Err(untrusted(Fault::new(name, format!("is too large: {} bytes", entry.1))));
         }
-        if config.is_packed && !is_known(entry, known) {
-            if let Some(packed_bytes) = bring_packed(entry, files, fetch) {
-                fetched_bytes += packed_bytes;
-                continue;
-            }
+        if config.is_packed
+            && !is_known(entry, known)
+            && let Some(packed_bytes) = bring_packed(entry, files, fetch)
+        {
+            fetched_bytes += packed_bytes;
+            continue;
         }
         fetched_bytes += bring(registry, entry, known, files, fetch)?;
     }

@@ -223,7 +223,11 @@ fn key_of(manifest: &Manifest) -> (&Name, &Version) {
 
 /// The lines that are not empty, with their numbers, from 1.
 fn lines_of(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    bytes.split(|&byte| byte == b'\n').enumerate().map(|(at, line)| (at + 1, line)).filter(|it| !it.1.is_empty())
+    bytes
+        .split(|&byte| byte == b'\n')
+        .enumerate()
+        .map(|(at, line)| (at + 1, line))
+        .filter(|it| !it.1.is_empty())
 }
 
 pub(super) fn bytes_of<'a>(files: &'a Files, name: &str) -> Result<&'a [u8], Fault> {

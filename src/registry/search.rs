@@ -44,11 +44,9 @@ pub fn search(registries: &[Summaries], words: &[String]) -> Vec<Found> {
     let words: Vec<Word> = words.iter().map(|word| Word::new(word)).collect();
     let mut found: Vec<Found> = Vec::new();
     for summaries in registries {
-        let lines = summaries.lines().filter(|line| words.iter().all(|word| word.is_in(line)));
-        let summaries_found = lines.filter_map(|line| line.summary());
-        found.extend(
-            summaries_found.map(|summary| Found { registry: summaries.registry().clone(), summary }),
-        );
+        let fitting = summaries.filtered(|line| words.iter().all(|word| word.is_in(line)));
+        let registry = summaries.registry();
+        found.extend(fitting.into_iter().map(|summary| Found { registry: registry.clone(), summary }));
     }
     found.sort_by(|left, right| left.summary.name.cmp(&right.summary.name));
     found.dedup_by(|later, earlier| {
@@ -72,7 +70,7 @@ impl Word {
     }
 
     fn is_in(&self, line: &Line<'_>) -> bool {
-        line.words.contains(&self.text) || line.languages.split(' ').any(|language| language == self.code)
+        line.has(&self.text) || line.speaks(&self.code)
     }
 }
 
@@ -108,10 +106,14 @@ mod tests {
             assert_eq!(found(&all, words), ["r"], "{words:?}");
         }
         assert!(found(&all, &["whisper", "french"]).is_empty());
-        // What only the summary's own form has is no word of the package.
-        assert!(found(&all, &["num_variants"]).is_empty());
-        // A tab in a title changes no column, and the title stays what it was.
-        assert_eq!(search(&all, &[])[0].summary.title, "Whisper\ttiny");
+        // The version is no word to search for.
+        assert!(found(&all, &["1.0.0"]).is_empty());
+        // A tab in a title changes no column.
+        let summary = &search(&all, &[])[0].summary;
+        assert_eq!(
+            (summary.title.as_str(), summary.size_bytes, summary.num_variants),
+            ("Whisper tiny", 3, 1)
+        );
     }
 
     #[test]

@@ -3,16 +3,16 @@
 //! ```text
 //! registries/<name>/summaries.txt
 //!   localml summaries 1 <sha256 of targets.json> <sha256 of all that follows>
-//!   <its words in lower case> TAB <its languages> TAB <the summary as JSON>        one line a package, by name
+//!   name TAB title TAB kind TAB licence TAB note TAB languages TAB …          one line a package, by name
 //! ```
 //! It is made from an index that was verified, and holds for exactly that one: `targets.json` names every other
-//! file by its digest. A file that is absent, torn, changed or of another state is made anew.
+//! file by its digest. A file that is absent, torn, changed or of another state is made anew. It is as short as
+//! can be, since all of it is read and hashed at every search: 15 MB for 100,000 packages.
 
 use std::fs;
 use std::path::Path;
 
 use semver::Version;
-use serde::{Deserialize, Serialize};
 
 use crate::digest::{Hasher, Sha256};
 use crate::disk;
@@ -29,8 +29,11 @@ use super::tree::TARGETS;
 const FILE: &str = "summaries.txt";
 const FIRST_WORDS: &str = "localml summaries 1";
 
+/// How many columns at the beginning of a line are words to search in.
+const NUM_WORD_COLUMNS: usize = 5;
+
 /// What a list of packages says of one: its newest version that was not taken back.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
     /// Its name.
     pub name: Name,
@@ -38,25 +41,22 @@ pub struct Summary {
     pub version: Version,
     /// What it is for.
     pub kind: Kind,
-    /// One line for people.
+    /// One line for people, without control characters.
     pub title: String,
     /// Its licence.
     pub license: String,
     /// True when the licence forbids some uses.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub restricted: bool,
     /// ISO 639-1 codes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub languages: Vec<String>,
     /// The bytes of its smallest build; a kit has none of its own.
     pub size_bytes: u64,
     /// How many builds there are.
     pub num_variants: usize,
     /// The packages of a kit.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<PackageRef>,
-    /// One digest over version, members and files: the same bytes under one name are one package.
-    pub content: Sha256,
+    /// Half a digest over version, members and files: the same bytes under one name are one package.
+    pub content: String,
 }
 
 /// The summaries of one registry.
@@ -68,9 +68,9 @@ pub struct Summaries {
 
 /// One line of them, not parsed yet.
 pub(super) struct Line<'a> {
-    pub(super) words: &'a str,
-    pub(super) languages: &'a str,
-    json: &'a str,
+    /// In lower case, with tabs between the columns.
+    lower: &'a str,
+    text: &'a str,
 }
 
 impl Summaries {
@@ -94,19 +94,26 @@ impl Summaries {
         &self.registry
     }
 
-    pub(super) fn lines(&self) -> impl Iterator<Item = Line<'_>> {
-        self.lines.lines().filter_map(|line| {
-            let (words, rest) = line.split_once('\t')?;
-            let (languages, json) = rest.split_once('\t')?;
-            Some(Line { words, languages, json })
-        })
+    /// The summaries of the lines that are wanted.
+    pub(super) fn filtered(&self, is_wanted: impl Fn(&Line<'_>) -> bool) -> Vec<Summary> {
+        // At once, which is much faster than line by line. No letter becomes a line's end.
+        let lower = self.lines.to_lowercase();
+        let lines = self.lines.lines().zip(lower.lines()).map(|(text, lower)| Line { lower, text });
+        lines.filter(is_wanted).filter_map(|line| parse(line.text)).collect()
     }
 }
 
 impl Line<'_> {
-    /// The summary; `None` only where another program wrote the line.
-    pub(super) fn summary(&self) -> Option<Summary> {
-        serde_json::from_str(self.json).ok()
+    /// True when the text, in lower case, stands in name, title, kind, licence or note.
+    pub(super) fn has(&self, text: &str) -> bool {
+        let end = self.lower.match_indices('\t').nth(NUM_WORD_COLUMNS - 1).map_or(0, |(at, _)| at);
+        self.lower[..end].contains(text)
+    }
+
+    /// True when the package is for the language with this code.
+    pub(super) fn speaks(&self, code: &str) -> bool {
+        let languages = self.lower.split('\t').nth(NUM_WORD_COLUMNS).unwrap_or_default();
+        languages.split(' ').any(|language| language == code)
     }
 }
 
@@ -152,32 +159,48 @@ fn read(folder: &Path, targets: &Sha256) -> Option<String> {
 
 fn line_of(manifest: &Manifest) -> String {
     let package = &manifest.package;
-    let note = package.note.as_deref().unwrap_or_default();
-    let (name, title, kind, license) = (&package.name, &package.title, &package.kind, &package.license);
-    let words = format!("{name} {title} {kind} {license} {note}").to_lowercase();
-    let json = serde_json::to_string(&summary_of(manifest)).expect("plain data");
-    format!("{}\t{}\t{json}\n", plain(&words), plain(&package.languages.join(" ")))
+    let members: Vec<String> = package.members.iter().map(ToString::to_string).collect();
+    let columns = [
+        package.name.to_string(),
+        package.title.clone(),
+        package.kind.to_string(),
+        package.license.clone(),
+        package.note.clone().unwrap_or_default(),
+        package.languages.join(" "),
+        package.version.to_string(),
+        u8::from(package.restricted).to_string(),
+        manifest.variants.iter().map(Variant::size_bytes).min().unwrap_or(0).to_string(),
+        manifest.variants.len().to_string(),
+        content_of(manifest),
+        members.join(" "),
+    ];
+    columns.map(|column| plain(&column)).join("\t") + "\n"
 }
 
-fn summary_of(manifest: &Manifest) -> Summary {
-    let package = manifest.package.clone();
-    Summary {
-        name: package.name,
-        version: package.version,
-        kind: package.kind,
-        title: package.title,
-        license: package.license,
-        restricted: package.restricted,
-        languages: package.languages,
-        size_bytes: manifest.variants.iter().map(Variant::size_bytes).min().unwrap_or(0),
-        num_variants: manifest.variants.len(),
-        members: package.members,
-        content: content_of(manifest),
-    }
+/// Reads what `line_of` wrote.
+fn parse(line: &str) -> Option<Summary> {
+    let mut columns = line.split('\t');
+    let mut next = || columns.next();
+    let (name, title, kind, license, _note) = (next()?, next()?, next()?, next()?, next()?);
+    let (languages, version, restricted, size_bytes) = (next()?, next()?, next()?, next()?);
+    let (num_variants, content, members) = (next()?, next()?, next()?);
+    Some(Summary {
+        name: name.parse().ok()?,
+        version: version.parse().ok()?,
+        kind: kind.parse().ok()?,
+        title: title.to_owned(),
+        license: license.to_owned(),
+        restricted: restricted == "1",
+        languages: languages.split_whitespace().map(ToOwned::to_owned).collect(),
+        size_bytes: size_bytes.parse().ok()?,
+        num_variants: num_variants.parse().ok()?,
+        members: members.split_whitespace().filter_map(|member| member.parse().ok()).collect(),
+        content: content.to_owned(),
+    })
 }
 
-/// What `is_same` compares, as one digest.
-fn content_of(manifest: &Manifest) -> Sha256 {
+/// What `is_same` compares, as half a digest.
+fn content_of(manifest: &Manifest) -> String {
     let mut hasher = Hasher::new();
     hasher.update(format!("{}\n", manifest.package.version).as_bytes());
     for member in &manifest.package.members {
@@ -188,7 +211,9 @@ fn content_of(manifest: &Manifest) -> Sha256 {
             hasher.update(format!("{} {} {}\n", variant.id, file.sha256, file.path).as_bytes());
         }
     }
-    hasher.finish()
+    let mut content = hasher.finish().to_string();
+    content.truncate(32);
+    content
 }
 
 /// Text that cannot end its line or its column.

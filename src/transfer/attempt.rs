@@ -33,6 +33,8 @@ pub(super) struct Attempt<'a> {
     pub(super) part: &'a Mutex<Part>,
     /// Who was left in this fetch for what they sent.
     pub(super) dropped: &'a Mutex<Vec<DroppedSource>>,
+    /// From this rate on pieces are left to the digest of the whole.
+    pub(super) hasty_bytes_per_second: u64,
     /// Which of the connections that share the file; 0 is the one that is always there.
     pub(super) lane: usize,
 }
@@ -234,7 +236,8 @@ impl Attempt<'_> {
     /// cheaper than time. Never where bytes are counted.
     fn is_hurried(&self, pace: &Pace, num_bytes: u64) -> bool {
         let is_counted = self.network.is_some_and(|network| network.toll().limit_bytes().is_some());
-        self.lane == 0 && !is_counted && num_bytes >= 2 * MAX_PIECE_BYTES && pace.is_fast()
+        self.lane == 0 && !is_counted && num_bytes >= 2 * MAX_PIECE_BYTES
+            && pace.is_at_least(self.hasty_bytes_per_second)
     }
 
     /// Where to stop reading: where the claim ends by now, or at once when nothing is missing.

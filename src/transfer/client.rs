@@ -215,7 +215,10 @@ fn get_once(
             return Err(Failure::stop(stopped()));
         }
         match reply.body.next() {
-            Next::Chunk(chunk) => bytes.extend_from_slice(&chunk.bytes),
+            Next::Chunk(chunk) => {
+                network.map_or(Ok(()), |network| network.toll().book_ahead()).map_err(Failure::stop)?;
+                bytes.extend_from_slice(&chunk.bytes);
+            }
             Next::Waiting => {}
             Next::Failed(failure) => return Err(failure),
             Next::End if looks_like_a_page(&bytes) && !is_page_name(&name) => {

@@ -64,6 +64,7 @@ impl Errand<'_> {
             network: self.network,
             part: &part,
             dropped: &dropped,
+            hasty_bytes_per_second: self.options.hasty_bytes_per_second,
             lane: 0,
         };
         let filled = copied.and_then(|copied_bytes| {

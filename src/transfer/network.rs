@@ -18,6 +18,9 @@ use super::toll::Toll;
 /// How many received bytes of all connections may wait for the caller; a kill loses them.
 const BUFFER_BYTES: usize = 2 * 1024 * 1024;
 
+/// How often it is looked whether the caller has booked.
+const BOOKING_TICK: Duration = Duration::from_millis(1);
+
 /// How many redirects are followed.
 const MAX_REDIRECTS: usize = 10;
 
@@ -223,6 +226,10 @@ impl Exchange {
             }
             if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
                 tokio::time::sleep(wait).await;
+            }
+            // The caller books when it gets the chunk: nothing is spent that a kill would forget.
+            while self.toll.is_overdrawn() {
+                tokio::time::sleep(BOOKING_TICK).await;
             }
         }
     }

@@ -21,6 +21,8 @@ pub struct Options {
     pub slow_bytes_per_second: u64,
     /// How long a source is watched before it counts as slow.
     pub slow_span: Duration,
+    /// From this rate on, in bytes a second, pieces are not hashed one by one but stand or fall with the whole.
+    pub hasty_bytes_per_second: u64,
     /// The most bytes a second over all connections of this client; `None` means as many as come.
     pub limit_bytes_per_second: Option<u64>,
     /// When all must be over; `None` means whenever it is done.
@@ -43,6 +45,7 @@ impl Default for Options {
             first_delay: Duration::from_secs(1),
             slow_bytes_per_second: 16 * 1024,
             slow_span: Duration::from_secs(10),
+            hasty_bytes_per_second: 100_000_000,
             limit_bytes_per_second: None,
             deadline: None,
             mirrors: Vec::new(),

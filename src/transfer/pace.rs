@@ -6,9 +6,6 @@ use super::error::TransferError;
 use super::judge::Failure;
 use super::sources::Source;
 
-/// From this rate on, in bytes a second, hashing is what holds a download up on a small computer.
-const FAST_BYTES_PER_SECOND: f64 = 100_000_000.0;
-
 /// Looks at how fast a source is, a span at a time.
 pub(super) struct Pace {
     begin: Instant,
@@ -32,9 +29,9 @@ impl Pace {
         self.all_bytes += count;
     }
 
-    /// True when the source is faster than a processor core can hash twice.
-    pub(super) fn is_fast(&self) -> bool {
-        self.all_bytes as f64 >= FAST_BYTES_PER_SECOND * self.begin.elapsed().as_secs_f64()
+    /// True when it has sent so many bytes a second, from the beginning of its body on.
+    pub(super) fn is_at_least(&self, bytes_per_second: u64) -> bool {
+        self.all_bytes as f64 >= bytes_per_second as f64 * self.begin.elapsed().as_secs_f64()
     }
 
     /// Leaves the source when a whole span has brought too little.

@@ -98,9 +98,14 @@ impl Purse {
 
     /// What may still be spent.
     pub fn left_bytes(&self) -> u64 {
-        let granted_bytes = self.granted_bytes.load(Ordering::SeqCst);
-        let in_hand_bytes = granted_bytes.saturating_sub(self.spent_bytes.load(Ordering::SeqCst));
-        in_hand_bytes.saturating_add(self.unbooked_bytes.load(Ordering::SeqCst))
+        let unbooked_bytes = self.unbooked_bytes.load(Ordering::SeqCst);
+        let granted_bytes = self.granted_bytes.load(Ordering::SeqCst).saturating_add(unbooked_bytes);
+        granted_bytes.saturating_sub(self.spent_bytes.load(Ordering::SeqCst))
+    }
+
+    /// True when more came than was booked: nothing more may come before `book_ahead`.
+    pub(super) fn is_overdrawn(&self) -> bool {
+        self.spent_bytes.load(Ordering::SeqCst) > self.granted_bytes.load(Ordering::SeqCst)
     }
 
     /// Pays for bytes that have come, from what is booked already; opens no file. False when the budget is spent.
@@ -123,7 +128,9 @@ impl Purse {
         }
         // Two bookings in a second mean a fast line: fewer and larger ones.
         let is_fast = step.taken.elapsed() < Duration::from_secs(1) && granted_bytes > 0;
-        step.bytes = if is_fast { (step.bytes * 2).min(MAX_STEP_BYTES) } else { FIRST_STEP_BYTES };
+        // Of a small budget a kill must not cost much, however fast the line.
+        let most = (self.limit_bytes / 64).clamp(FIRST_STEP_BYTES, MAX_STEP_BYTES);
+        step.bytes = if is_fast { (step.bytes * 2).min(most) } else { FIRST_STEP_BYTES };
         step.taken = Instant::now();
         let overdrawn_bytes = spent_bytes.saturating_sub(granted_bytes);
         self.book(step.bytes.saturating_add(overdrawn_bytes))

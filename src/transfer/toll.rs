@@ -64,6 +64,11 @@ impl Toll {
         self.purse.as_ref().map_or(Ok(()), Purse::book_ahead)
     }
 
+    /// True when more came than was booked, and the caller must book first.
+    pub(super) fn is_overdrawn(&self) -> bool {
+        self.purse.as_ref().is_some_and(Purse::is_overdrawn)
+    }
+
     /// Gives back what was booked and not spent.
     pub(super) fn settle(&self) {
         // What cannot be given back is lost to the budget, not to the purse of its owner.

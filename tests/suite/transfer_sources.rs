@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use localml::digest::Sha256;
 use localml::package::MAX_PIECE_BYTES;
 use localml::progress::{Monitor, Silent, Task, Unit};
 use localml::transfer::{Client, Options, Wanted};
@@ -205,4 +206,30 @@ fn a_fast_line_keeps_one_connection() {
     let wanted = in_pieces(&cafe, "model.gguf", 40 * MIB);
     cafe.fetch_well(&wanted);
     assert_eq!((cafe.server.connections(), cafe.server.requests()), (1, 1));
+}
+
+#[test]
+fn on_a_very_fast_line_a_wrong_piece_is_found_in_the_end_and_fetched_again() {
+    let cafe = Cafe::with(Options { hasty_bytes_per_second: 0, ..hurried() });
+    let wanted = in_pieces(&cafe, "model.gguf", 32 * MIB);
+    cafe.server.queue_fault("model.gguf", Fault::CorruptByte(17 * MIB as u64));
+    let ear = Ear::default();
+    let fetched = cafe.client.fetch(&wanted, &cafe.staging(), &ear).unwrap();
+    assert_eq!(Sha256::of(&std::fs::read(&fetched.staged.path).unwrap()), wanted.digest);
+    assert_eq!(fetched.wire_bytes, wanted.size_bytes + MAX_PIECE_BYTES);
+    assert_eq!(cafe.server.requests(), 2);
+    let warnings = ear.warnings.lock().unwrap();
+    assert_eq!(*warnings, ["some pieces of `model.gguf` came wrong; they are fetched again"]);
+}
+
+#[test]
+fn stopped_on_a_very_fast_line_it_keeps_all_that_came() {
+    let cafe = Cafe::with(Options { hasty_bytes_per_second: 0, ..hurried() });
+    let wanted = in_pieces(&cafe, "model.gguf", 32 * MIB);
+    cafe.server.queue_fault("model.gguf", Fault::CutAfter(18 * MIB as u64 + 5));
+    cafe.server.queue_fault("model.gguf", Fault::Status(404));
+    assert!(cafe.client.fetch(&wanted, &cafe.staging(), &Silent).is_err());
+    let fetched = cafe.fetch_well(&wanted);
+    assert_eq!(fetched.reused_bytes, 18 * MIB as u64 + 5);
+    assert_eq!(fetched.wire_bytes, wanted.size_bytes - fetched.reused_bytes);
 }

@@ -79,9 +79,12 @@ pub fn build(registry: &Path, options: &BuildOptions, inspect: Inspect<'_>) -> R
     }
     for name in &changed {
         match plan.files.get(name) {
-            Some(bytes) => disk::write_atomic(&registry.join(name), bytes)?,
+            Some(bytes) => disk::write_forgettable(&registry.join(name), bytes)?,
             None => disk::remove_file(&registry.join(name))?,
         }
+    }
+    if !changed.is_empty() {
+        disk::sync_filesystem(registry)?;
     }
     Ok(Built { num_packages: plan.num_packages, num_blobs: plan.blobs.len(), changed })
 }

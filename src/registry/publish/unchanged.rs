@@ -119,9 +119,10 @@ fn lying_index(registry: &Path) -> Vec<Manifest> {
 /// One line for each build of a version.
 fn lines_of(manifest: &Manifest) -> impl Iterator<Item = String> {
     let package = &manifest.package;
-    manifest.variants.iter().map(|variant| {
-        format!("{} {} {} {}", package.name, package.version, variant.id, digest_of(variant))
-    })
+    manifest
+        .variants
+        .iter()
+        .map(|variant| format!("{} {} {} {}", package.name, package.version, variant.id, digest_of(variant)))
 }
 
 fn words_of(line: &str) -> Option<(&str, &str, &str, &str)> {
