@@ -179,6 +179,8 @@ fn versions_replace_each_other_and_are_removed_one_by_one() {
     let chapter = sandbox.ok("home", &["path", "book"]);
     assert_eq!(fs::read_to_string(chapter.trim()).unwrap(), "first edition\n", "1.0.0 must stay");
     sandbox.ok("home", &["install", "book"]);
+    assert!(std::path::Path::new(chapter.trim()).exists(), "the old edition stays for a way back");
+    sandbox.ok("home", &["gc", "--drop-previous", "--yes"]);
     assert_eq!(fs::read_dir(sandbox.path("home/blobs")).unwrap().count(), 1, "the old edition is freed");
     assert!(!std::path::Path::new(chapter.trim()).exists());
     sandbox.ok("home", &["remove", "book", "book"]);
