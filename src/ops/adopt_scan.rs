@@ -230,7 +230,11 @@ fn look_through(places: &[ScanPlace], wanted: &Wanted<'_>) -> Result<(Vec<Scanne
 }
 
 /// Hashes the candidates on all cores, and keeps those that are wanted, each digest once.
-fn hash<'a>(candidates: Vec<Candidate>, wanted: &Wanted<'a>, monitor: &dyn Monitor) -> Result<Vec<Found<'a>>> {
+fn hash<'a>(
+    candidates: Vec<Candidate>,
+    wanted: &Wanted<'a>,
+    monitor: &dyn Monitor,
+) -> Result<Vec<Found<'a>>> {
     let total_bytes = candidates.iter().map(|candidate| candidate.size_bytes).sum();
     let task = monitor.start("comparing digests", Some(total_bytes), Unit::Bytes);
     let watch = Watch { advance: &|count| task.advance(count), is_cancelled: &|| monitor.is_cancelled() };

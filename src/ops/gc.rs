@@ -97,7 +97,8 @@ pub fn gc(home: &Home, options: &GcOptions, monitor: &dyn Monitor) -> Result<GcR
     let _lock = if options.is_plan { None } else { Some(site::lock(home)?) };
     let mut leftovers = look_for(home, &store, options)?;
     leftovers.extend(previous_versions(home, &store.previous()?, options));
-    leftovers.sort_by(|left, right| (left.item.what, &left.item.path).cmp(&(right.item.what, &right.item.path)));
+    leftovers
+        .sort_by(|left, right| (left.item.what, &left.item.path).cmp(&(right.item.what, &right.item.path)));
     count_room(home, &mut leftovers);
     let (goes, kept): (Vec<&Leftover>, Vec<&Leftover>) = leftovers.iter().partition(|left| left.item.goes);
     let sum = |leftovers: &[&Leftover]| leftovers.iter().map(|left| left.item.size_bytes).sum();
@@ -189,5 +190,6 @@ fn check_goes_on(monitor: &dyn Monitor, num_removed: usize) -> Result<()> {
         return Ok(());
     }
     let message = format!("stopped; {num_removed} things were removed, and nothing that a package needs");
-    Err(Error::new(ErrorKind::Failed, message).with_hint("run the same command again; it goes on with the rest"))
+    Err(Error::new(ErrorKind::Failed, message)
+        .with_hint("run the same command again; it goes on with the rest"))
 }

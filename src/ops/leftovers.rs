@@ -42,9 +42,12 @@ pub(super) fn look_for(home: &Home, store: &Store, options: &GcOptions) -> Resul
     found.extend(staged.suspects.iter().map(|(digest, path)| judge.suspect(digest, path)));
     found.extend(staged.parity.iter().map(|path| judge.parity(path)));
     let cut_off = "left by a command that was cut off";
-    found.extend(staged.rest.iter().map(|path| {
-        judge.leftover(GcKind::Temporary, vec![path.clone()], None, (cut_off, true))
-    }));
+    found.extend(
+        staged
+            .rest
+            .iter()
+            .map(|path| judge.leftover(GcKind::Temporary, vec![path.clone()], None, (cut_off, true))),
+    );
     Ok(found)
 }
 
@@ -167,7 +170,12 @@ struct Judge<'a> {
 impl Judge<'_> {
     /// The piece lists of what waits for its other half.
     fn lists_in_use(&self) -> HashSet<Sha256> {
-        self.known.packages.values().filter(|named| named.is_wanted).filter_map(|named| named.file.pieces).collect()
+        self.known
+            .packages
+            .values()
+            .filter(|named| named.is_wanted)
+            .filter_map(|named| named.file.pieces)
+            .collect()
     }
 
     fn in_store(&self, unneeded: &Unneeded, lists_in_use: &HashSet<Sha256>) -> Option<Leftover> {
@@ -176,12 +184,19 @@ impl Judge<'_> {
             UnneededKind::Blob(digest) => self.blob(&digest, paths),
             UnneededKind::Damaged { digest, is_needed: true } => {
                 let reason = "`localml repair` needs its right pieces; kept until `--partial` is given";
-                let reason = if self.options.takes_partial { "damaged; without it all must come again" } else { reason };
+                let reason = if self.options.takes_partial {
+                    "damaged; without it all must come again"
+                } else {
+                    reason
+                };
                 self.leftover(GcKind::Damaged, paths, Some(&digest), (reason, self.options.takes_partial))
             }
-            UnneededKind::Damaged { digest, is_needed: false } => {
-                self.leftover(GcKind::Damaged, paths, Some(&digest), ("damaged, and no package needs it", true))
-            }
+            UnneededKind::Damaged { digest, is_needed: false } => self.leftover(
+                GcKind::Damaged,
+                paths,
+                Some(&digest),
+                ("damaged, and no package needs it", true),
+            ),
             UnneededKind::PieceList(digest) if lists_in_use.contains(&digest) => return None,
             UnneededKind::PieceList(_) => {
                 self.leftover(GcKind::PieceList, paths, None, ("no package has a file of these pieces", true))

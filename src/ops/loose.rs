@@ -119,8 +119,7 @@ mod tests {
         let found = Folder::open(folder.path()).expect("a folder");
         assert_eq!(found.num_files, 4);
         let addresses = addresses(&found, &file).expect("plain paths");
-        let names: Vec<&str> =
-            addresses.iter().filter_map(|url| url.path_segments()?.next_back()).collect();
+        let names: Vec<&str> = addresses.iter().filter_map(|url| url.path_segments()?.next_back()).collect();
         assert_eq!(names, [&format!("sha256-{digest}"), "map.bin", "other.bin"]);
         assert!(Folder::open(&folder.path().join("absent")).is_err());
     }

@@ -74,11 +74,7 @@ impl<'a> Bench<'a> {
     ///
     /// # Errors
     /// When a folder cannot be read, the disk fails, or it was stopped. What a source did not give is in the outcome.
-    pub(super) fn mend(
-        &self,
-        wanted: &BTreeMap<Sha256, WantedBlob<'_>>,
-        from: &[PathBuf],
-    ) -> Result<Mended> {
+    pub(super) fn mend(&self, wanted: &BTreeMap<Sha256, WantedBlob<'_>>, from: &[PathBuf]) -> Result<Mended> {
         let mut mended = Mended::default();
         let mut folders = Vec::new();
         for folder in from {

@@ -181,11 +181,10 @@ fn take_back_into_use(store: &Store, meant: &[Installed], checkup: &Checkup) -> 
 
 /// The repaired blob is built beside the damaged one.
 fn check_room(home: &Home, wanted: &BTreeMap<Sha256, WantedBlob<'_>>) -> Result<()> {
-    let staged_bytes = |digest: &Sha256| disk::allocated_bytes(&home.stick_staging().join(format!("{digest}.part")));
-    let needed: u64 = wanted
-        .iter()
-        .map(|(digest, blob)| blob.file.size_bytes.saturating_sub(staged_bytes(digest)))
-        .sum();
+    let staged_bytes =
+        |digest: &Sha256| disk::allocated_bytes(&home.stick_staging().join(format!("{digest}.part")));
+    let needed: u64 =
+        wanted.iter().map(|(digest, blob)| blob.file.size_bytes.saturating_sub(staged_bytes(digest))).sum();
     let (free_bytes, needed_bytes) = (disk::free_bytes(home.root())?, needed.saturating_add(SPARE_BYTES));
     if needed == 0 || free_bytes >= needed_bytes {
         return Ok(());
@@ -220,7 +219,9 @@ fn tell(report: &mut RepairReport, meant: &[Installed], mended: &Mended) -> Resu
     match first_failure {
         Some((name, failure)) if !is_any_repaired => {
             let deed = || format!("could not repair `{name}`");
-            Err(failure.to_error()).while_doing(deed).map_err(|error| with_way_out(error, meant, failure.kind))
+            Err(failure.to_error())
+                .while_doing(deed)
+                .map_err(|error| with_way_out(error, meant, failure.kind))
         }
         _ => Ok(()),
     }
@@ -248,10 +249,8 @@ fn with_way_out(error: Error, meant: &[Installed], kind: ErrorKind) -> Error {
 fn put_in_place(store: &Store, meant: &[Installed]) -> Result<()> {
     for package in meant {
         let is_installed = store.find(package.name())?.as_ref() == Some(package);
-        let is_whole = package
-            .files()
-            .iter()
-            .all(|file| store.blob_path(&file.sha256, file.size_bytes).is_some());
+        let is_whole =
+            package.files().iter().all(|file| store.blob_path(&file.sha256, file.size_bytes).is_some());
         if is_installed && is_whole && !store.is_in_place(package) {
             store.put_in_place(package)?;
         }

@@ -21,9 +21,9 @@ mod verify;
 
 pub use cuts::CutBlob;
 pub use error::{Result, StoreError};
-pub use installed::{Installed, Origin};
 pub use garbage::{Unneeded, UnneededKind, is_left_over};
 pub use hashing::{Grid, HashedFile, Watch, hash_files, hash_whole};
+pub use installed::{Installed, Origin};
 pub use verify::{BlobHealth, DamagedPiece, Verdict};
 
 use std::path::PathBuf;

@@ -42,12 +42,14 @@ fn other_programs(sandbox: &Sandbox) -> Vec<PathBuf> {
     );
     // A download of Ollama that was cut: it has the name of the whole file.
     sandbox.write(format!("{user}/.ollama/models/blobs/sha256-{}-partial", digest(1)), &model(1)[..1 << 20]);
-    let lm_studio = sandbox.write(format!("{user}/.lmstudio/models/publisher/mistral-GGUF/mistral.Q4_K_M.gguf"), model(1));
+    let lm_studio = sandbox
+        .write(format!("{user}/.lmstudio/models/publisher/mistral-GGUF/mistral.Q4_K_M.gguf"), model(1));
     let gpt4all = sandbox.write(format!("{user}/.local/share/nomic.ai/GPT4All/gemma.Q4_0.gguf"), model(2));
     // Hugging Face: large files by sha256, small ones by git's digest, and links to them in snapshots.
     let hub = format!("{user}/.cache/huggingface/hub/models--org--embedder");
     let onnx = sandbox.write(format!("{hub}/blobs/{}", digest(7)), model(7));
-    let tokenizer = sandbox.write(format!("{hub}/blobs/a94a8fe5ccb19ba61c4c0873d391e987982fbbd3"), noise(8, 3000));
+    let tokenizer =
+        sandbox.write(format!("{hub}/blobs/a94a8fe5ccb19ba61c4c0873d391e987982fbbd3"), noise(8, 3000));
     let snapshot = sandbox.path(format!("{hub}/snapshots/0123456789"));
     fs::create_dir_all(&snapshot).unwrap();
     symlink(&onnx, snapshot.join("model.onnx")).unwrap();
@@ -94,7 +96,8 @@ fn what_five_programs_keep_is_found_and_linked_and_nothing_of_theirs_changes() {
         ("Ollama", "llama"),
         ("llama.cpp", "phi"),
     ];
-    let expected = expected.map(|(program, package)| (program.to_owned(), package.to_owned(), "linked".to_owned()));
+    let expected =
+        expected.map(|(program, package)| (program.to_owned(), package.to_owned(), "linked".to_owned()));
     assert_eq!((code, files_by_program(&plan)), (Some(0), expected.to_vec()), "{plan}");
     assert_eq!(plan["saved_bytes"].as_u64(), Some(5 * (5 << 20) + 3000));
     assert!(!sandbox.path("home/blobs").exists(), "a plan changes nothing");

@@ -79,8 +79,17 @@ fn the_plan_says_what_goes_and_yes_removes_just_that() {
     assert_eq!(contents(&sandbox.path("home")), littered, "a plan changes nothing");
     let (_, plan) = sandbox.json("home", &["gc"]);
     let expected = [
-        "blob", "damaged", "piece-list", "piece-list", "package-files", "package-files", "temporary", "temporary",
-        "temporary", "temporary", "temporary",
+        "blob",
+        "damaged",
+        "piece-list",
+        "piece-list",
+        "package-files",
+        "package-files",
+        "temporary",
+        "temporary",
+        "temporary",
+        "temporary",
+        "temporary",
     ];
     assert_eq!((kinds(&plan, true), kinds(&plan, false).len()), (expected.map(str::to_owned).to_vec(), 0));
     let (code, done) = sandbox.json("home", &["gc", "--yes"]);
@@ -134,11 +143,14 @@ fn partial_downloads_go_by_age_or_all_at_once() {
     let suspect = sandbox.write(format!("home/staging/{old}.suspect"), b"wrong");
     let (_, plan) = sandbox.json("home", &["gc"]);
     assert_eq!(kinds(&plan, false), ["partial", "partial", "partial", "suspect"], "{plan}");
-    let ages: Vec<u64> = plan["items"].as_array().unwrap().iter().map(|it| it["age_seconds"].as_u64().unwrap()).collect();
+    let ages: Vec<u64> =
+        plan["items"].as_array().unwrap().iter().map(|it| it["age_seconds"].as_u64().unwrap()).collect();
     assert_eq!(ages.iter().filter(|age| **age > 30 * 86_400).count(), 1, "{ages:?}");
     sandbox.ok("home", &["gc", "--older-than", "30d", "--yes"]);
     let staging = sandbox.path("home/staging");
-    assert!(!staging.join(format!("{old}.part")).exists() && !staging.join(format!("{old}.journal")).exists());
+    assert!(
+        !staging.join(format!("{old}.part")).exists() && !staging.join(format!("{old}.journal")).exists()
+    );
     assert!(staging.join(format!("{new}.part")).exists() && parity.exists() && suspect.exists());
     sandbox.ok("home", &["gc", "--partial", "--yes"]);
     assert_eq!(files_in(&staging), Vec::<std::path::PathBuf>::new());
@@ -155,7 +167,11 @@ fn the_version_before_stays_for_the_way_back_until_it_is_given_up() {
     sandbox.ok("home", &["install", "book"]);
     let (_, report) = sandbox.json("home", &["gc", "--yes"]);
     let previous = &report["items"][0];
-    assert_eq!((previous["what"].as_str(), previous["goes"].as_bool()), (Some("previous"), Some(false)), "{report}");
+    assert_eq!(
+        (previous["what"].as_str(), previous["goes"].as_bool()),
+        (Some("previous"), Some(false)),
+        "{report}"
+    );
     assert_eq!(previous["package"].as_str(), Some("book@1.0.0:plain"));
     // 9 MiB; the chapter is the same in both versions and stays.
     assert!((9 << 20..(9 << 20) + 64 * 1024).contains(&previous["size_bytes"].as_u64().unwrap()), "{report}");
@@ -175,7 +191,11 @@ fn what_repair_needs_is_kept() {
     corrupt(&sandbox.path(format!("home/blobs/{digest}")), &[5]);
     sandbox.run("home", &["verify"]).failed_with(4);
     let (_, report) = sandbox.json("home", &["gc", "--yes"]);
-    assert_eq!((kinds(&report, true).len(), kinds(&report, false)), (0, vec!["damaged".to_owned()]), "{report}");
+    assert_eq!(
+        (kinds(&report, true).len(), kinds(&report, false)),
+        (0, vec!["damaged".to_owned()]),
+        "{report}"
+    );
     assert!(sandbox.ok("home", &["gc"]).contains("book@1.0.0:plain"));
     let bytes_before = server.bytes_sent();
     sandbox.ok("home", &["repair"]);
@@ -270,7 +290,8 @@ fn a_home_that_cannot_be_written_is_told_and_its_plan_still_shown() {
         );
         Command::new("unshare").args(["--mount", "sh", "-c", &script]).output()
     };
-    let Some(plan) = shell("gc").ok().filter(|output| ![Some(99), Some(1)].contains(&output.status.code())) else {
+    let Some(plan) = shell("gc").ok().filter(|output| ![Some(99), Some(1)].contains(&output.status.code()))
+    else {
         return skip("a read-only home: this user may not mount");
     };
     assert!(plan.status.success() && String::from_utf8_lossy(&plan.stdout).contains("WOULD GO"), "{plan:?}");
@@ -278,7 +299,10 @@ fn a_home_that_cannot_be_written_is_told_and_its_plan_still_shown() {
         let refused = shell(deed).unwrap();
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert_eq!(refused.status.code(), Some(1), "{deed}: {said}");
-        assert!(said.contains("Read-only file system") && said.contains("mount it writable"), "{deed}: {said}");
+        assert!(
+            said.contains("Read-only file system") && said.contains("mount it writable"),
+            "{deed}: {said}"
+        );
     }
     let verified = shell("verify").unwrap();
     assert!(verified.status.success(), "{verified:?}");

@@ -47,9 +47,15 @@ fn a_log_gets_plain_lines_now_and_then_with_speed_time_and_cost() {
     let (file, all) = (of("map.bin: "), of("in all: "));
     // A second at ten lines a second, not a line for each of many small reads.
     assert!((2..40).contains(&all.len()) && (1..30).contains(&file.len()), "{said}");
-    assert!(all[0].contains(" of 2.10 MB") && all[0].contains("spent ") && all[0].contains("saved 0 B"), "{said}");
+    assert!(
+        all[0].contains(" of 2.10 MB") && all[0].contains("spent ") && all[0].contains("saved 0 B"),
+        "{said}"
+    );
     assert!(all.iter().any(|line| line.contains("B/s, ") && line.contains(" s left")), "{said}");
-    assert!(all[all.len() - 1].starts_with("in all: 2.10 MB in "), "the last line says what it came to: {said}");
+    assert!(
+        all[all.len() - 1].starts_with("in all: 2.10 MB in "),
+        "the last line says what it came to: {said}"
+    );
 }
 
 #[test]
@@ -63,7 +69,10 @@ fn programs_get_one_event_a_line() {
     let of = |kind: &str| events.iter().filter(|event| event["event"] == kind).collect::<Vec<_>>();
     let starts = of("start");
     let labels: Vec<&str> = starts.iter().map(|event| event["label"].as_str().unwrap()).collect();
-    assert!(labels.contains(&"in all") && labels.contains(&"map.bin") && labels.contains(&"plan.bin"), "{said}");
+    assert!(
+        labels.contains(&"in all") && labels.contains(&"map.bin") && labels.contains(&"plan.bin"),
+        "{said}"
+    );
     let all = starts.iter().find(|event| event["label"] == "in all").unwrap();
     assert_eq!((all["total"].as_u64(), all["unit"].as_str()), (Some(2 * MIB as u64), Some("bytes")));
     let own: Vec<_> = events.iter().filter(|event| event["task"] == all["task"]).collect();
@@ -86,7 +95,8 @@ fn what_an_earlier_try_left_counts_as_done_and_as_saved() {
     publisher.publish();
     let server = HttpServer::serve(&publisher.registry());
     publisher.introduce("home", &server.url());
-    let name = std::fs::read_dir(publisher.registry().join("blobs")).unwrap().next().unwrap().unwrap().file_name();
+    let name =
+        std::fs::read_dir(publisher.registry().join("blobs")).unwrap().next().unwrap().unwrap().file_name();
     let path = format!("/blobs/{}", name.into_string().unwrap());
     server.set_fault(&path, Fault::Status(404));
     server.queue_fault(&path, Fault::CutAfter(6 << 20));
@@ -97,7 +107,11 @@ fn what_an_earlier_try_left_counts_as_done_and_as_saved() {
     let end = events.iter().rfind(|event| event["event"] == "end").unwrap();
     let skipped = end["skipped"].as_u64().unwrap();
     assert!(skipped > 4 << 20, "{said}");
-    assert_eq!((end["saved_bytes"].as_u64(), end["done"].as_u64()), (Some(skipped), Some(9 * MIB as u64)), "{said}");
+    assert_eq!(
+        (end["saved_bytes"].as_u64(), end["done"].as_u64()),
+        (Some(skipped), Some(9 * MIB as u64)),
+        "{said}"
+    );
     assert!(end["spent_bytes"].as_u64().unwrap() < 5 << 20, "{said}");
 }
 

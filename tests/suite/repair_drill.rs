@@ -81,7 +81,8 @@ fn a_repair_that_is_killed_again_and_again_ends_whole_and_pays_once() {
             // The switch is one step: the damaged bytes lie somewhere until the right ones are in use.
             let aside = blob.with_extension("damaged");
             let is_right = fs::read(&blob).is_ok_and(|bytes| Sha256::of(&bytes) == digest);
-            let is_kept = [&blob, &aside].iter().any(|path| fs::read(path).is_ok_and(|bytes| bytes == damaged));
+            let is_kept =
+                [&blob, &aside].iter().any(|path| fs::read(path).is_ok_and(|bytes| bytes == damaged));
             assert!(is_right || is_kept, "in round {round}: neither the damaged file nor the repaired one");
         }
         server.clear_faults();
@@ -89,7 +90,10 @@ fn a_repair_that_is_killed_again_and_again_ends_whole_and_pays_once() {
         assert_eq!(Sha256::of_file(&blob).unwrap(), digest, "in round {round}");
         let sent_bytes = server.bytes_sent() - bytes_before;
         // What the server gave to a socket that nobody read any more counts too: some megabytes a kill.
-        assert!(sent_bytes <= 4 * PIECE + kills_here * 2 * PIECE + 64 * 1024, "in round {round}: {sent_bytes}");
+        assert!(
+            sent_bytes <= 4 * PIECE + kills_here * 2 * PIECE + 64 * 1024,
+            "in round {round}: {sent_bytes}"
+        );
         num_kills += kills_here;
         round += 1;
     }

@@ -68,7 +68,8 @@ impl Scene {
         self.sandbox.ok("site", &["--offline", "verify"]);
         let map = self.sandbox.ok("site", &["path", "book", "map.bin"]);
         assert!(fs::read(map.trim()).unwrap() == self.map, "the name means the repaired bytes");
-        let left: Vec<_> = fs::read_dir(self.sandbox.path("site/staging/stick")).into_iter().flatten().collect();
+        let left: Vec<_> =
+            fs::read_dir(self.sandbox.path("site/staging/stick")).into_iter().flatten().collect();
         assert!(left.is_empty(), "nothing is left over: {left:?}");
         assert!(!self.blob().with_extension("damaged").exists(), "the damaged one goes last");
     }

@@ -42,7 +42,10 @@ fn each_damaged_piece_is_told_by_offset_length_and_number() {
         {"offset": 4 * PIECE, "length": 5, "number": 4},
     ]);
     let (code, report) = sandbox.json("site", &["verify"]);
-    assert_eq!((code, pieces(&report, "book"), pieces(&report, "atlas")), (Some(4), expected.clone(), expected));
+    assert_eq!(
+        (code, pieces(&report, "book"), pieces(&report, "atlas")),
+        (Some(4), expected.clone(), expected)
+    );
     // What two packages share is hashed once: 16 MiB and 5 bytes, 12, and 70,000.
     assert_eq!(report["size_bytes"].as_u64(), Some(4 * PIECE + 5 + 12 + 70_000));
     let run = sandbox.run("site", &["verify", "book"]);

@@ -73,11 +73,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
 }
 
 fn scan(args: &Args, context: &Context) -> Result<Outcome, Error> {
-    let named = |folder: &PathBuf| ScanPlace {
-        program: "-".to_owned(),
-        folder: folder.clone(),
-        is_named: true,
-    };
+    let named =
+        |folder: &PathBuf| ScanPlace { program: "-".to_owned(), folder: folder.clone(), is_named: true };
     let places = match args.paths.is_empty() {
         true => caches::known(),
         false => args.paths.iter().map(named).collect(),
@@ -122,8 +119,13 @@ fn scan_text(report: &ScanReport) -> String {
         let (name, version, variant) = (&package.name, &package.version, &package.variant);
         let state = match (package.is_whole, report.is_plan) {
             (true, true) => "would be whole".to_owned(),
-            (true, false) => format!("is whole; `localml --offline install {name}:{variant}` makes it usable"),
-            (false, _) => format!("lacks {}; `localml install {name}:{variant}` fetches only that", size(package.missing_bytes)),
+            (true, false) => {
+                format!("is whole; `localml --offline install {name}:{variant}` makes it usable")
+            }
+            (false, _) => format!(
+                "lacks {}; `localml install {name}:{variant}` fetches only that",
+                size(package.missing_bytes)
+            ),
         };
         text.push_str(&format!("{name} {version} ({variant}) {state}\n"));
     }

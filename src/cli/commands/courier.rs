@@ -5,8 +5,8 @@ use clap::Subcommand;
 use crate::cli::context::Context;
 use crate::cli::report::Outcome;
 use crate::ops::{
-    CourierListReport, CourierShowReport, CourierWithdrawReport, DamagedCourier, Error, courier_list, courier_show,
-    courier_withdraw, show_fingerprint, show_full_fingerprint,
+    CourierListReport, CourierShowReport, CourierWithdrawReport, DamagedCourier, Error, courier_list,
+    courier_show, courier_withdraw, show_fingerprint, show_full_fingerprint,
 };
 use crate::package::Name;
 

@@ -15,9 +15,7 @@ use crate::ops::{Error, GcItem, GcKind, GcOptions, GcReport, gc};
 /// listed and stay until `--partial` or `--older-than` is given; the version before an installed one stays for `rollback`
 /// until `--drop-previous` is given. What an installed or fetched package needs is never removed.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Example:\n  localml gc\n  localml gc --yes\n  localml gc --older-than 30d --yes"
-)]
+#[command(after_help = "Example:\n  localml gc\n  localml gc --yes\n  localml gc --older-than 30d --yes")]
 pub(crate) struct Args {
     /// Remove what is shown as going
     #[arg(long, short)]
@@ -57,7 +55,9 @@ fn text(report: &GcReport) -> String {
     }
     let freed = size(report.freed_bytes);
     match (report.is_plan, goes.is_empty()) {
-        (_, true) => text.push_str("nothing to remove: everything here is needed, or kept until it is asked for\n"),
+        (_, true) => {
+            text.push_str("nothing to remove: everything here is needed, or kept until it is asked for\n")
+        }
         (true, false) => text.push_str(&format!("`localml gc --yes` would free {freed}\n")),
         (false, false) => text.push_str(&format!("freed {freed}\n")),
     }
