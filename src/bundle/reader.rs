@@ -276,7 +276,7 @@ impl Reception<'_> {
                     let list = blob.piece_list().map_err(damaged)?;
                     half::remember(self.site.staging, &blob.sha256, &list)?;
                     let part = Part::resume(self.site.staging, blob.sha256, list)?;
-                    self.task.advance(blob.size_bytes - part.missing_bytes());
+                    self.task.skip(blob.size_bytes - part.missing_bytes());
                     wanted.insert(index, Wanted { blob, part, causes: Remarks::default() });
                 }
             }

@@ -135,6 +135,19 @@ pub fn remove_dir_all(path: &Path) -> Result<()> {
     }
 }
 
+/// Removes a file, or a folder with all it holds, and makes that durable; what is not there is fine.
+///
+/// # Errors
+/// When it is there and cannot be removed.
+pub fn remove_any(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Ok(metadata) if metadata.is_dir() => remove_dir_all(path)?,
+        _ => remove_file(path)?,
+    }
+    sync_dir(&parent_of(path))
+}
+
 /// Removes a folder that holds nothing; one that is not there is fine.
 ///
 /// # Errors

@@ -38,8 +38,8 @@ pub use copy::{
     Addition, Outcome, Updated, add, fingerprint_of, load, repair, trust_files, update, update_from_stick,
 };
 pub use courier::{
-    Courier, CourierKey, MAX_STATEMENT_BYTES, Statement, VouchedPackage, authorise, couriers,
-    readable_couriers, withdraw,
+    Courier, CourierKey, MAX_STATEMENT_BYTES, Statement, VouchedPackage, authorise, readable_couriers,
+    withdraw,
 };
 pub use error::{RegistryError, Result};
 pub use fetch::{Fetch, FetchError, FolderFetch};

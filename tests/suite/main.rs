@@ -8,6 +8,7 @@
 
 mod support;
 
+mod adopting;
 #[cfg(all(feature = "engine", feature = "index"))]
 mod ask;
 mod cafe;
@@ -25,6 +26,7 @@ mod faults_media;
 mod faults_rework;
 mod fetch_kills;
 mod fuzzing;
+mod garbage;
 mod hostile;
 mod house_plan;
 mod kills;
@@ -38,10 +40,13 @@ mod lost_stick;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
 mod meaning;
 mod pace;
+mod progress;
 mod publish;
 #[cfg(feature = "index")]
 mod questions;
 mod readme;
+mod repair_drill;
+mod repairs;
 mod requests;
 mod revocation;
 mod rotation;
@@ -58,4 +63,5 @@ mod transfer_sources;
 mod trust;
 mod two_sticks;
 mod upgrades;
+mod verifying;
 mod volumes;
