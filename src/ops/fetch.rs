@@ -175,7 +175,9 @@ pub(super) fn bring(
     choice: &Choice,
     monitor: &dyn Monitor,
 ) -> Result<()> {
-    let desk = Desk { home, store, client: line.client(), monitor };
+    let spent = || line.spent_bytes();
+    let tally = Tally::begin(monitor, missing_lengths(std::slice::from_ref(choice), store), 0, &spent);
+    let desk = Desk { home, store, client: line.client(), monitor, tally: &tally };
     for (file, sources) in choice.missing(store) {
         let deed = || format!("could not fetch `{}`", choice.name());
         fetch_file(&desk, choice.name(), file, sources).while_doing(deed)?;
