@@ -1,6 +1,6 @@
 //! `fetch`: bring packages' bytes into the store, verified, and nothing more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
@@ -24,9 +24,10 @@ use super::line::{self, Line, LineOptions, LineReport};
 use super::nearby;
 use super::reuse;
 use super::site;
+use super::tally::Tally;
 
 /// Room that is left free on the disk beside what is fetched, in bytes.
-const SPARE_BYTES: u64 = 64 * 1024 * 1024;
+pub(super) const SPARE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The longest piece list that is accepted, in bytes: 64 GiB in pieces of 4 MiB, with ample reserve.
 const MAX_PIECE_LIST_BYTES: u64 = 16 * 1024 * 1024;
@@ -141,7 +142,9 @@ pub(super) fn fetch_choices(
     check_room(home, &choices, &store)?;
     nearby::take_from_sticks(home, &store, &choices, &options.from, monitor)?;
     let line = Line::open(home, &with_folders(options))?;
-    let desk = Desk { home, store: &store, client: line.client(), monitor };
+    let spent = || line.spent_bytes();
+    let tally = Tally::begin(monitor, missing_lengths(&choices, &store), report.saved_bytes, &spent);
+    let desk = Desk { home, store: &store, client: line.client(), monitor, tally: &tally };
     let packages = report.packages.iter_mut();
     for (choice, package) in choices.iter().zip(packages).filter(|(choice, _)| !choice.is_installed) {
         for (file, sources) in choice.missing(&store) {
@@ -160,11 +163,40 @@ pub(super) fn fetch_choices(
     Ok(report)
 }
 
+/// Brings what is missing of one choice into the store, over a line that is open. The caller holds the home's
+/// lock.
+///
+/// # Errors
+/// As `fetch`.
+pub(super) fn bring(
+    home: &Home,
+    store: &Store,
+    line: &Line,
+    choice: &Choice,
+    monitor: &dyn Monitor,
+) -> Result<()> {
+    let spent = || line.spent_bytes();
+    let tally = Tally::begin(monitor, missing_lengths(std::slice::from_ref(choice), store), 0, &spent);
+    let desk = Desk { home, store, client: line.client(), monitor, tally: &tally };
+    for (file, sources) in choice.missing(store) {
+        let deed = || format!("could not fetch `{}`", choice.name());
+        fetch_file(&desk, choice.name(), file, sources).while_doing(deed)?;
+    }
+    Ok(())
+}
+
 /// Folders at hand are asked as neighbours are, before the network.
 fn with_folders(options: &FetchOptions) -> LineOptions {
     let mut line = options.line.clone();
     line.peers.splice(0..0, nearby::blob_folders(&options.from));
     line
+}
+
+/// The lengths of the files that are missing, each blob once.
+fn missing_lengths<'a>(choices: &'a [Choice], store: &'a Store) -> impl Iterator<Item = u64> + 'a {
+    let mut seen = HashSet::new();
+    let missing = choices.iter().flat_map(|choice| choice.missing(store)).map(|(file, _)| file);
+    missing.filter(move |file| seen.insert(file.sha256)).map(|file| file.size_bytes)
 }
 
 /// In a plan: which packages the budget and the time will do for, in the order in which they would be fetched.
@@ -228,7 +260,7 @@ fn check_room(home: &Home, choices: &[Choice], store: &Store) -> Result<()> {
 }
 
 /// The room that the part file of an earlier try takes on the disk; holes in it take none.
-fn staged_bytes(home: &Home, file: &FileEntry) -> u64 {
+pub(super) fn staged_bytes(home: &Home, file: &FileEntry) -> u64 {
     let part = home.staging().join(format!("{}.part", file.sha256));
     let allocated = std::fs::metadata(part).map_or(0, |metadata| metadata.blocks().saturating_mul(512));
     allocated.min(file.size_bytes)
@@ -240,10 +272,12 @@ struct Desk<'a> {
     store: &'a Store,
     client: &'a Client,
     monitor: &'a dyn Monitor,
+    /// Adds the files up.
+    tally: &'a Tally<'a>,
 }
 
 fn fetch_file(desk: &Desk<'_>, package: &Name, file: &FileEntry, sources: &Sources) -> Result<Fetched> {
-    let Desk { home, store, client, monitor } = *desk;
+    let Desk { home, store, client, monitor, tally } = *desk;
     let pieces = piece_list(store, client, file, sources, monitor)?;
     let reuse = match &pieces {
         Some(list) => {
@@ -262,7 +296,7 @@ fn fetch_file(desk: &Desk<'_>, package: &Name, file: &FileEntry, sources: &Sourc
         pieces,
         reuse,
     };
-    let fetched = client.fetch(&wanted, &home.staging(), monitor)?;
+    let fetched = client.fetch(&wanted, &home.staging(), tally)?;
     store.adopt(&fetched.staged, &file.sha256)?;
     Ok(fetched)
 }

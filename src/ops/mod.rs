@@ -5,6 +5,7 @@ mod addressee;
 mod bench;
 mod berths;
 mod carried;
+mod checkup;
 mod choice;
 mod difference;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
@@ -14,13 +15,16 @@ mod embedding;
 mod error;
 mod fetcher;
 mod fitting;
+mod folder;
 mod holding;
 mod identity;
 mod indexes;
 mod kit;
 mod kit_import;
+mod leftovers;
 mod letters;
 mod line;
+mod mending;
 mod mirrors;
 mod nearby;
 mod outgoing;
@@ -34,8 +38,11 @@ mod runtime;
 mod sift;
 mod site;
 mod stick_trust;
+mod tally;
+mod wishlist;
 
 mod adopt;
+mod adopt_scan;
 #[cfg(feature = "index")]
 mod ask;
 mod courier;
@@ -46,17 +53,20 @@ mod export;
 mod fetch;
 #[cfg(feature = "index")]
 mod find;
+mod gc;
 mod import;
 #[cfg(feature = "index")]
 mod index;
 mod info;
 mod install;
 mod list;
+mod loose;
 mod outdated;
 mod overview;
 mod path;
 mod registry;
 mod remove;
+mod repair;
 mod request;
 mod rollback;
 #[cfg(feature = "engine")]
@@ -65,6 +75,7 @@ mod search;
 mod sites;
 mod stick;
 mod stick_clean;
+mod sync;
 mod update;
 mod upgrade;
 mod verify;
@@ -72,14 +83,20 @@ mod verify;
 #[cfg(feature = "index")]
 pub use crate::answer::{Citation, Confidence, Support};
 pub use crate::registry::Courier;
+pub use crate::store::DamagedPiece;
 pub use crate::transfer::DroppedSource;
 pub use adopt::{AdoptOptions, AdoptReport, adopt};
+pub use adopt_scan::{
+    Deed, ScanOptions, ScanPlace, ScanReport, ScannedFile, ScannedPackage, ScannedPlace, adopt_scan,
+};
 #[cfg(feature = "index")]
 pub use ask::{Answer, AskEvent, AskOptions, AskReport, Suggestion, ask};
 #[cfg(feature = "index")]
 pub use bench::{BenchOptions, BenchReport, BenchRow, bench_retrieval};
+pub use checkup::DamagedFile;
 pub use courier::{
-    CourierListReport, CourierShowReport, CourierWithdrawReport, courier_list, courier_show, courier_withdraw,
+    CourierListReport, CourierShowReport, CourierWithdrawReport, DamagedCourier, courier_list, courier_show,
+    courier_withdraw,
 };
 pub use doctor::{Check, DoctorReport, Health, doctor};
 #[cfg(feature = "index")]
@@ -105,6 +122,7 @@ pub use berths::StickPart;
 pub use difference::{NotSent, RequiredFile};
 pub use export::{DamagedPackage, ExportOptions, ExportReport, ExportedPackage, Recipient, Signing, export};
 pub use fetch::{FetchOptions, FetchReport, FetchedPackage, fetch};
+pub use gc::{GcItem, GcKind, GcOptions, GcReport, gc};
 pub use import::{ImportOptions, ImportReport, IncompleteFile, IncompletePackage, LackingPackage, import};
 pub use info::{InfoReport, VariantInfo, info};
 pub use install::{InstallReport, install};
@@ -113,6 +131,7 @@ pub use kit_import::TrustedByKit;
 pub use letters::SentBundle;
 pub use line::{LineOptions, LineReport};
 pub use list::{ListReport, ListedMembers, ListedPackage, list};
+pub use loose::{LoosePackage, LooseReport, TakenFile, import_loose, is_loose};
 pub use mirrors::MirrorRules;
 pub use outdated::{BlockedUpgrade, NewerVersion, OutdatedReport, outdated};
 pub use overview::{NextCommand, OverviewReport, overview};
@@ -125,6 +144,7 @@ pub use registry::{
     registry_check, registry_init, registry_rotate, registry_sign,
 };
 pub use remove::{RemoveOptions, RemoveReport, remove};
+pub use repair::{RepairOptions, RepairReport, RepairedFile, RepairedPackage, repair};
 pub use request::{RequestOptions, RequestReport, ShortRequestReport, request, request_short};
 pub use revoked::RevokedPackage;
 pub use rollback::{RollbackReport, RolledBack, rollback};
@@ -137,6 +157,10 @@ pub use sites::{OutdatedPackage, SiteReport, SitesOptions, SitesReport, sites};
 pub use stick::{StickBundle, StickReport, StickVerifyReport, stick_info, stick_verify};
 pub use stick_clean::{CleanOptions, CleanReport, CleanedBundle, KeptBundle, stick_clean};
 pub use stick_trust::{ImportedTrust, UnknownRoot};
+pub use sync::{
+    BroughtPackage, End, ListedFile, NotUpgraded, Reason, Shortage, State, SyncHereReport, SyncListReport,
+    SyncOptions, SyncReport, Synced, SyncedPackage, SyncedSite, UnmetWish, sync, sync_list,
+};
 pub use update::{FailedRegistry, UpdateOptions, UpdateReport, UpdatedRegistry, update};
 pub use upgrade::{UpgradeReport, upgrade};
-pub use verify::{DamagedFile, VerifiedPackage, VerifyReport, verify};
+pub use verify::{VerifiedPackage, VerifyReport, verify};

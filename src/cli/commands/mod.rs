@@ -16,6 +16,7 @@ mod export;
 mod fetch;
 #[cfg(feature = "index")]
 mod find;
+mod gc;
 mod import;
 #[cfg(feature = "index")]
 mod index;
@@ -25,6 +26,7 @@ mod list;
 mod path;
 mod registry;
 mod remove;
+mod repair;
 mod request;
 mod rollback;
 #[cfg(feature = "engine")]
@@ -32,6 +34,7 @@ mod run;
 mod search;
 mod sites;
 mod stick;
+mod sync;
 mod update;
 mod upgrade;
 mod verify;
@@ -63,12 +66,15 @@ pub(crate) enum Command {
     Info(info::Args),
     Fetch(fetch::Args),
     Install(install::Args),
+    Sync(sync::Args),
     Upgrade(upgrade::Args),
     Rollback(rollback::Args),
     List(list::Args),
     Path(path::Args),
     Verify(verify::Args),
+    Repair(repair::Args),
     Remove(remove::Args),
+    Gc(gc::Args),
     Request(request::Args),
     Export(export::Args),
     Import(import::Args),
@@ -105,12 +111,15 @@ pub(crate) fn run(command: Option<&Command>, context: &Context) -> Result<Outcom
         Command::Info(args) => info::run(args, context),
         Command::Fetch(args) => fetch::run(args, context),
         Command::Install(args) => install::run(args, context),
+        Command::Sync(args) => sync::run(args, context),
         Command::Upgrade(args) => upgrade::run(args, context),
         Command::Rollback(args) => rollback::run(args, context),
         Command::List(args) => list::run(args, context),
         Command::Path(args) => path::run(args, context),
         Command::Verify(args) => verify::run(args, context),
+        Command::Repair(args) => repair::run(args, context),
         Command::Remove(args) => remove::run(args, context),
+        Command::Gc(args) => gc::run(args, context),
         Command::Request(args) => request::run(args, context),
         Command::Sites(args) => sites::run(args, context),
         Command::Export(args) => export::run(args, context),
