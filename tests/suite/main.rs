@@ -11,6 +11,7 @@ mod support;
 #[cfg(all(feature = "engine", feature = "index"))]
 mod ask;
 mod cafe;
+mod cafe_kills;
 mod catalog;
 mod clocks;
 mod command_line;
