@@ -258,7 +258,10 @@ impl Description {
 
 impl BlobEntry {
     /// The pieces with their offsets, as the signed piece lists have them.
-    pub(super) fn piece_list(&self) -> std::result::Result<PieceList, String> {
+    ///
+    /// # Errors
+    /// Says what is wrong with them.
+    pub fn piece_list(&self) -> std::result::Result<PieceList, String> {
         let mut offset = 0u64;
         let mut pieces = Vec::with_capacity(self.pieces.len());
         for piece in &self.pieces {

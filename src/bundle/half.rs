@@ -104,7 +104,10 @@ fn missing_of(path: &Path, list: &PieceList, monitor: &dyn Monitor) -> Result<Ve
 }
 
 /// Keeps the piece list of a blob that is on its way in. One of a single piece cannot come in part.
-pub(super) fn remember(staging: &Path, digest: &Sha256, list: &PieceList) -> Result<()> {
+///
+/// # Errors
+/// When it cannot be written.
+pub fn remember(staging: &Path, digest: &Sha256, list: &PieceList) -> Result<()> {
     let path = list_path(staging, digest);
     if list.pieces().len() > 1 && read_list(&path).as_ref() != Some(list) {
         disk::write_atomic(&path, list.to_text().as_bytes())?;
@@ -113,7 +116,12 @@ pub(super) fn remember(staging: &Path, digest: &Sha256, list: &PieceList) -> Res
 }
 
 /// Forgets the piece list of a blob that is whole.
-pub(super) fn forget(staging: &Path, digest: &Sha256) -> Result<()> {
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn forget(staging: &Path, digest: &Sha256) -> Result<()> {
+    // What a repair over the network noted of the part means nothing without it.
+    disk::remove_file(&staging.join(format!("{digest}.journal")))?;
     Ok(disk::remove_file(&list_path(staging, digest))?)
 }
 

@@ -17,26 +17,17 @@ use super::error::Result;
 /// How much is written before the medium is asked to take it, in bytes.
 const FLUSH_EVERY_BYTES: u64 = 32 * 1024 * 1024;
 
-/// What proves that a blob is what it is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Proof {
-    /// Its pieces: the publisher signed their list.
-    Pieces,
-    /// All its bytes hashed together: nobody known here vouches for the list.
-    Whole,
-}
-
 /// One blob under way.
 pub(super) struct Part {
     digest: Sha256,
     list: PieceList,
-    proof: Proof,
     has: Vec<bool>,
     num_missing: usize,
     path: PathBuf,
     /// Closed while other blobs are filled, so that a hostile volume cannot use up file handles.
     file: Option<StagingFile>,
-    /// Hashes the first `num_hashed` pieces; a blob of one piece, or of signed ones, needs no second hash.
+    /// Hashes the first `num_hashed` pieces. Its pieces do not prove a blob, whoever signed their list: another
+    /// publisher may have signed the blob's own digest. A blob of one piece needs no second hash.
     whole: Option<Background>,
     num_hashed: usize,
     unsynced_bytes: u64,
@@ -48,12 +39,11 @@ impl Part {
     ///
     /// # Errors
     /// When staging cannot be read.
-    pub(super) fn resume(staging: &Path, digest: Sha256, list: PieceList, proof: Proof) -> Result<Self> {
+    pub(super) fn resume(staging: &Path, digest: Sha256, list: PieceList) -> Result<Self> {
         let num_pieces = list.pieces().len();
         let path = staging.join(format!("{digest}.part"));
         let mut part = Self {
             digest,
-            proof,
             has: vec![false; num_pieces],
             num_missing: num_pieces,
             file: None,
@@ -87,8 +77,7 @@ impl Part {
 
     /// Hashes a piece when all before it were hashed.
     fn hash_in_order(&mut self, index: usize, bytes: &Arc<Vec<u8>>) {
-        let is_needed = self.proof == Proof::Whole && self.list.pieces().len() > 1;
-        if is_needed && self.num_hashed == index {
+        if self.list.pieces().len() > 1 && self.num_hashed == index {
             self.whole.get_or_insert_with(Background::start).update(bytes);
             self.num_hashed += 1;
         }
@@ -96,10 +85,6 @@ impl Part {
 
     pub(super) fn is_complete(&self) -> bool {
         self.num_missing == 0
-    }
-
-    pub(super) fn proof(&self) -> Proof {
-        self.proof
     }
 
     pub(super) fn list(&self) -> &PieceList {
@@ -161,7 +146,7 @@ impl Part {
         self.rest_of_flushing()
     }
 
-    /// Hands the file over when its proof holds, else says what its bytes hash to.
+    /// Hands the file over when it is what it is called, else says what its bytes hash to.
     ///
     /// # Errors
     /// When the disk fails.
@@ -178,7 +163,7 @@ impl Part {
         }
         match found == self.digest {
             true => Ok(Ok(file.finish(found, size_bytes))),
-            // Its pieces were vouched for by nobody: nothing of it is worth keeping.
+            // Its pieces make another blob: nothing of it is worth keeping.
             false => {
                 disk::remove_file(&self.path)?;
                 Ok(Err(found))
@@ -190,7 +175,6 @@ impl Part {
     fn digest_of_whole(&mut self) -> Result<Sha256> {
         match self.list.pieces() {
             [] => return Ok(Sha256::of(b"")),
-            _ if self.proof == Proof::Pieces => return Ok(self.digest),
             [only] => return Ok(only.sha256),
             _ => {}
         }
@@ -248,7 +232,7 @@ mod tests {
     }
 
     fn part(folder: &Path) -> Part {
-        Part::resume(folder, Sha256::of(BYTES), list(), Proof::Whole).unwrap()
+        Part::resume(folder, Sha256::of(BYTES), list()).unwrap()
     }
 
     #[test]
@@ -277,20 +261,9 @@ mod tests {
     }
 
     #[test]
-    fn a_signed_list_is_proof_enough_and_every_piece_of_it_was_compared() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut signed = Part::resume(folder.path(), Sha256::of(BYTES), list(), Proof::Pieces).unwrap();
-        for (index, piece) in [&b"one "[..], b"two ", b"three"].iter().enumerate() {
-            signed.take(index, &bytes(piece)).unwrap();
-        }
-        let staged = signed.finish().unwrap().expect("its pieces are right");
-        assert_eq!((staged.digest, std::fs::read(staged.path).unwrap()), (Sha256::of(BYTES), BYTES.to_vec()));
-    }
-
-    #[test]
     fn right_pieces_of_a_wrong_whole_are_not_handed_over() {
         let folder = tempfile::tempdir().unwrap();
-        let mut forged = Part::resume(folder.path(), Sha256::of(b"other"), list(), Proof::Whole).unwrap();
+        let mut forged = Part::resume(folder.path(), Sha256::of(b"other"), list()).unwrap();
         for (index, piece) in [&b"one "[..], b"two ", b"three"].iter().enumerate() {
             forged.take(index, &bytes(piece)).unwrap();
         }

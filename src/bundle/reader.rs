@@ -19,7 +19,7 @@ use super::error::{BundleError, Result};
 use super::half;
 use super::id::BundleId;
 use super::parity::{self, Missing, Recovery};
-use super::part::{Part, Proof};
+use super::part::Part;
 use super::pump::{self, Message, Need};
 use super::remark::{Remark, Remarks};
 use super::stick::{Bundle, Bundles};
@@ -275,10 +275,8 @@ impl Reception<'_> {
                     let damaged = |reason| BundleError::Damaged { file: file.clone(), reason };
                     let list = blob.piece_list().map_err(damaged)?;
                     half::remember(self.site.staging, &blob.sha256, &list)?;
-                    let is_signed = self.authorised.signs(&blob.sha256, &list);
-                    let proof = if is_signed { Proof::Pieces } else { Proof::Whole };
-                    let part = Part::resume(self.site.staging, blob.sha256, list, proof)?;
-                    self.task.advance(blob.size_bytes - part.missing_bytes());
+                    let part = Part::resume(self.site.staging, blob.sha256, list)?;
+                    self.task.skip(blob.size_bytes - part.missing_bytes());
                     wanted.insert(index, Wanted { blob, part, causes: Remarks::default() });
                 }
             }
@@ -385,7 +383,8 @@ impl Reception<'_> {
         let Some(Wanted { blob, part, mut causes }) = wanted.remove(&blob) else {
             return Ok(());
         };
-        let signed_list = (part.proof() == Proof::Pieces).then(|| part.list().clone());
+        let is_signed = self.authorised.signs(&blob.sha256, part.list());
+        let signed_list = is_signed.then(|| part.list().clone());
         let finished = part.finish()?;
         half::forget(self.site.staging, &blob.sha256)?;
         match finished {

@@ -16,7 +16,7 @@ pub(crate) struct GlobalArgs {
     /// The folder that holds everything localml keeps
     #[arg(long, global = true, value_name = "DIR", env = "LOCALML_HOME")]
     home: Option<PathBuf>,
-    /// Print one JSON value on stdout, for programs
+    /// Print one JSON value on stdout, and progress as lines of JSON on stderr, for programs
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Say only results and errors

@@ -1,11 +1,14 @@
 //! Words in, words out: arguments, environment, terminal, colour, exit codes, JSON.
 
+mod caches;
 mod commands;
 mod context;
 mod line;
+mod meter;
 mod output;
 mod report;
 mod table;
+mod tasks;
 mod terminal;
 
 use std::process::ExitCode;

@@ -1,16 +1,20 @@
-//! The monitor of a terminal: bars where a person looks, plain lines where not, silence when asked.
+//! The monitor of a terminal: bars where a person looks, plain lines where not, events for programs, silence when asked.
 
+use std::env;
 use std::io::{self, IsTerminal as _};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressDrawTarget};
 use owo_colors::OwoColorize as _;
+use serde_json::json;
 
-use crate::progress::{Monitor, Task, Unit};
+use crate::progress::{Monitor, Silent, Task, Unit};
 
+use super::meter::Meter;
 use super::output::{harmless, say};
+use super::tasks::{Bar, Events, Lines, emit};
 
 /// Set by the first Ctrl-C; the second one ends the process at once.
 static CANCELLED: AtomicBool = AtomicBool::new(false);
@@ -23,8 +27,24 @@ const EXIT_INTERRUPTED: i32 = 130;
 
 /// Shows progress and notes on stderr.
 pub(crate) struct Terminal {
-    bars: Option<MultiProgress>,
-    is_quiet: bool,
+    face: Face,
+    /// How often progress is told where no bars are drawn.
+    every: Duration,
+    num_tasks: AtomicU64,
+}
+
+/// Who looks at stderr.
+enum Face {
+    /// A person at a terminal.
+    Bars(MultiProgress),
+    /// A person who reads a log later.
+    Lines,
+    /// A program.
+    Events,
+    /// A program that wants no progress.
+    QuietEvents,
+    /// A person who wants none.
+    Quiet,
 }
 
 impl Terminal {
@@ -34,9 +54,16 @@ impl Terminal {
             // Without a handler Ctrl-C still ends the process; everything verified is on disk by then.
             let _ = ctrlc::set_handler(on_interrupt);
         });
-        let bars = (!is_quiet && !is_json && std::io::stderr().is_terminal())
-            .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
-        Self { bars, is_quiet: is_quiet || is_json }
+        let face = match (is_quiet, is_json) {
+            (true, false) => Face::Quiet,
+            (true, true) => Face::QuietEvents,
+            (false, true) => Face::Events,
+            (false, false) if io::stderr().is_terminal() => {
+                Face::Bars(MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)))
+            }
+            (false, false) => Face::Lines,
+        };
+        Self { face, every: rhythm(is_json), num_tasks: AtomicU64::new(0) }
     }
 
     /// Waits for a line of standard input, empty at its end; meanwhile Ctrl-C ends the process at once.
@@ -53,9 +80,9 @@ impl Terminal {
     }
 
     fn line(&self, text: &str) {
-        match &self.bars {
-            Some(bars) => bars.suspend(|| say(text)),
-            None => say(text),
+        match &self.face {
+            Face::Bars(bars) => bars.suspend(|| say(text)),
+            _ => say(text),
         }
     }
 }
@@ -70,23 +97,31 @@ fn on_interrupt() {
 
 impl Monitor for Terminal {
     fn start(&self, label: &str, total: Option<u64>, unit: Unit) -> Box<dyn Task + '_> {
-        if let Some(bars) = &self.bars {
-            let bar = bars.add(new_bar(total, unit));
-            bar.set_message(label.to_owned());
-            bar.enable_steady_tick(Duration::from_millis(250));
-            return Box::new(Bar { bar });
+        let meter = Meter::new(label, total, unit);
+        match &self.face {
+            Face::Bars(bars) => Box::new(Bar::begin(bars, meter)),
+            Face::Lines => Box::new(Lines::begin(meter, self.every)),
+            Face::Events => {
+                let number = self.num_tasks.fetch_add(1, Ordering::Relaxed) + 1;
+                Box::new(Events::begin(number, meter, self.every))
+            }
+            Face::Quiet | Face::QuietEvents => Box::new(Silent),
         }
-        Box::new(Lines::new(label, total, unit, self.is_quiet))
     }
 
     fn note(&self, text: &str) {
-        if !self.is_quiet {
-            self.line(&harmless(text));
+        match &self.face {
+            Face::Bars(_) | Face::Lines => self.line(&harmless(text)),
+            Face::Events => emit(&json!({"event": "note", "text": text})),
+            Face::Quiet | Face::QuietEvents => {}
         }
     }
 
     fn warn(&self, text: &str) {
-        self.line(&format!("{}: {}", "warning".yellow().bold(), harmless(text)));
+        match &self.face {
+            Face::Events | Face::QuietEvents => emit(&json!({"event": "warning", "text": text})),
+            _ => self.line(&format!("{}: {}", "warning".yellow().bold(), harmless(text))),
+        }
     }
 
     fn is_cancelled(&self) -> bool {
@@ -94,82 +129,11 @@ impl Monitor for Terminal {
     }
 }
 
-fn new_bar(total: Option<u64>, unit: Unit) -> ProgressBar {
-    let template = match (total, unit) {
-        (Some(_), Unit::Bytes) => {
-            "{msg:28!} [{bar:24}] {percent:>3} %  {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left"
-        }
-        (Some(_), Unit::Items) => "{msg:28!} [{bar:24}] {percent:>3} %  {pos} of {len}  {eta} left",
-        (None, Unit::Bytes) => "{msg:28!} {spinner} {bytes}  {bytes_per_sec}",
-        (None, Unit::Items) => "{msg:28!} {spinner} {pos}",
-    };
-    let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style.progress_chars("=> ")),
-        Err(_) => bar,
-    }
-}
-
-struct Bar {
-    bar: ProgressBar,
-}
-
-impl Task for Bar {
-    fn advance(&self, count: u64) {
-        self.bar.inc(count);
-    }
-}
-
-impl Drop for Bar {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
-    }
-}
-
-/// How long a task may run before plain lines tell of it, and how often they do then.
-const LINE_EVERY: Duration = Duration::from_secs(5);
-
-/// Plain progress lines for logs: nothing for short work, a line each few seconds for long.
-struct Lines {
-    label: String,
-    total: Option<u64>,
-    unit: Unit,
-    is_quiet: bool,
-    done: AtomicU64,
-    began: Instant,
-    num_lines: AtomicU64,
-}
-
-impl Lines {
-    fn new(label: &str, total: Option<u64>, unit: Unit, is_quiet: bool) -> Self {
-        Self {
-            label: label.to_owned(),
-            total,
-            unit,
-            is_quiet,
-            done: AtomicU64::new(0),
-            began: Instant::now(),
-            num_lines: AtomicU64::new(0),
-        }
-    }
-}
-
-impl Task for Lines {
-    fn advance(&self, count: u64) {
-        let done = self.done.fetch_add(count, Ordering::Relaxed) + count;
-        if self.is_quiet {
-            return;
-        }
-        let due = self.began.elapsed().as_secs() / LINE_EVERY.as_secs();
-        if due > self.num_lines.fetch_max(due, Ordering::Relaxed) {
-            let show = |count: u64| match self.unit {
-                Unit::Bytes => size(count),
-                Unit::Items => count.to_string(),
-            };
-            let of = self.total.map(|total| format!(" of {}", show(total))).unwrap_or_default();
-            say(&format!("{}: {}{of}", self.label, show(done)));
-        }
-    }
+/// How often progress is told where no bars are drawn: what the environment says, else 5 s, or 1 s for programs.
+fn rhythm(is_json: bool) -> Duration {
+    let typed = env::var("LOCALML_PROGRESS_SECONDS").ok().and_then(|text| text.parse::<f64>().ok());
+    let seconds = typed.filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
+    Duration::from_secs_f64(seconds.unwrap_or(if is_json { 1.0 } else { 5.0 }).min(3600.0))
 }
 
 /// A number of bytes for people, in powers of 1000 as shops and phone companies count.

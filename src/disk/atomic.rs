@@ -23,7 +23,8 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     write_with_mode(path, bytes, 0o600)
 }
 
-/// Replaces a file in one step, but lets the system bring it to the medium in its own time: for what may be forgotten.
+/// Replaces a file in one step, but lets the system bring it to the medium in its own time: for what may be forgotten or
+/// generated again. For many files, `sync_filesystem` after the last one waits for all.
 ///
 /// # Errors
 /// When any step fails.
@@ -132,6 +133,19 @@ pub fn remove_dir_all(path: &Path) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         done => done.on(path),
     }
+}
+
+/// Removes a file, or a folder with all it holds, and makes that durable; what is not there is fine.
+///
+/// # Errors
+/// When it is there and cannot be removed.
+pub fn remove_any(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Ok(metadata) if metadata.is_dir() => remove_dir_all(path)?,
+        _ => remove_file(path)?,
+    }
+    sync_dir(&parent_of(path))
 }
 
 /// Removes a folder that holds nothing; one that is not there is fine.

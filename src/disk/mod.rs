@@ -4,6 +4,7 @@
 //! so that a power cut leaves the old state or the new one, never a half.
 
 mod atomic;
+mod clone;
 mod error;
 mod flusher;
 mod lock;
@@ -11,13 +12,17 @@ mod plain;
 mod staged;
 
 pub use atomic::{
-    create_dir_all, create_private_dir, link_or_copy, make_private_dir, remove_dir_all, remove_empty_dir,
-    remove_file, rename, sync_dir, write_atomic, write_forgettable, write_private,
+    create_dir_all, create_private_dir, link_or_copy, make_private_dir, remove_any, remove_dir_all,
+    remove_empty_dir, remove_file, rename, sync_dir, write_atomic, write_forgettable, write_private,
+};
+pub use clone::{
+    FileRoom, Identity, Sharing, allocated_bytes, clone_file, files_below, identity, is_same_disk, read_at,
+    share_file,
 };
 pub use error::{DiskError, Result};
 pub use flusher::Flusher;
 pub use lock::Lock;
-pub use plain::{is_plain_dir, open_plain, sync_filesystem};
+pub use plain::{is_plain_dir, link_unsynced, open_plain, sync_filesystem, write_unsynced};
 pub use staged::{Staged, StagingFile};
 
 use std::fs::File;

@@ -38,6 +38,21 @@ pub fn is_plain_dir(path: &Path) -> Result<bool> {
     }
 }
 
+/// Writes a file into a folder that nothing speaks of yet. Durable only after `sync_filesystem`: for a thousand
+/// files that is one wait instead of two thousand.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_unsynced(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes).on(path)
+}
+
+/// Gives a file a second name in a folder that nothing speaks of yet; false where the file system has no second
+/// names. Durable only after `sync_filesystem`.
+pub fn link_unsynced(from: &Path, to: &Path) -> bool {
+    fs::hard_link(from, to).is_ok()
+}
+
 /// Brings everything that waits to be written to the file system that holds `path` to its medium.
 ///
 /// # Errors

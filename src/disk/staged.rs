@@ -30,10 +30,18 @@ impl Staged {
     /// # Errors
     /// When a step fails; the staged file then still lies where it was, or already in its place.
     pub fn move_to(&self, destination: &Path) -> Result<()> {
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(0o444)).on(&self.path)?;
+        self.move_shared_to(destination)
+    }
+
+    /// As `move_to`, for a file that has other names and belongs to somebody else: its mode stays as it is.
+    ///
+    /// # Errors
+    /// As `move_to`.
+    pub fn move_shared_to(&self, destination: &Path) -> Result<()> {
         let parent = parent_of(destination);
         create_dir_all(&parent)?;
         File::open(&self.path).and_then(|file| file.sync_all()).on(&self.path)?;
-        fs::set_permissions(&self.path, fs::Permissions::from_mode(0o444)).on(&self.path)?;
         fs::rename(&self.path, destination).on(destination)?;
         sync_dir(&parent)?;
         sync_dir(&parent_of(&self.path))

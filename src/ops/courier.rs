@@ -40,6 +40,17 @@ pub struct CourierShowReport {
 pub struct CourierListReport {
     /// By name.
     pub couriers: Vec<Courier>,
+    /// The records that cannot be read; whoever they were about is not believed.
+    pub damaged: Vec<DamagedCourier>,
+}
+
+/// A record of a courier that cannot be read.
+#[derive(Debug, Serialize)]
+pub struct DamagedCourier {
+    /// What is wrong, and with which file.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
 }
 
 /// Who is no longer believed.
@@ -63,12 +74,14 @@ pub fn courier_show(home: &Home) -> Result<CourierShowReport> {
     }
 }
 
-/// Lists the couriers whom the keeper authorised.
-///
-/// # Errors
-/// When a record cannot be read.
-pub fn courier_list(home: &Home) -> Result<CourierListReport> {
-    Ok(CourierListReport { couriers: registry::couriers(&home.couriers())? })
+/// Lists the couriers whom the keeper authorised, and the records that cannot be read.
+pub fn courier_list(home: &Home) -> CourierListReport {
+    let (couriers, damaged) = registry::readable_couriers(&home.couriers());
+    let damaged = damaged
+        .into_iter()
+        .map(|error| DamagedCourier { message: error.to_string(), hint: error.hint() })
+        .collect();
+    CourierListReport { couriers, damaged }
 }
 
 /// Withdraws a courier's authority, under every name that the key has here.

@@ -1,6 +1,6 @@
 //! `fetch`: bring packages' bytes into the store, verified, and nothing more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
@@ -24,6 +24,7 @@ use super::line::{self, Line, LineOptions, LineReport};
 use super::nearby;
 use super::reuse;
 use super::site;
+use super::tally::Tally;
 
 /// Room that is left free on the disk beside what is fetched, in bytes.
 pub(super) const SPARE_BYTES: u64 = 64 * 1024 * 1024;
@@ -141,7 +142,9 @@ pub(super) fn fetch_choices(
     check_room(home, &choices, &store)?;
     nearby::take_from_sticks(home, &store, &choices, &options.from, monitor)?;
     let line = Line::open(home, &with_folders(options))?;
-    let desk = Desk { home, store: &store, client: line.client(), monitor };
+    let spent = || line.spent_bytes();
+    let tally = Tally::begin(monitor, missing_lengths(&choices, &store), report.saved_bytes, &spent);
+    let desk = Desk { home, store: &store, client: line.client(), monitor, tally: &tally };
     let packages = report.packages.iter_mut();
     for (choice, package) in choices.iter().zip(packages).filter(|(choice, _)| !choice.is_installed) {
         for (file, sources) in choice.missing(&store) {
@@ -172,7 +175,9 @@ pub(super) fn bring(
     choice: &Choice,
     monitor: &dyn Monitor,
 ) -> Result<()> {
-    let desk = Desk { home, store, client: line.client(), monitor };
+    let spent = || line.spent_bytes();
+    let tally = Tally::begin(monitor, missing_lengths(std::slice::from_ref(choice), store), 0, &spent);
+    let desk = Desk { home, store, client: line.client(), monitor, tally: &tally };
     for (file, sources) in choice.missing(store) {
         let deed = || format!("could not fetch `{}`", choice.name());
         fetch_file(&desk, choice.name(), file, sources).while_doing(deed)?;
@@ -185,6 +190,13 @@ fn with_folders(options: &FetchOptions) -> LineOptions {
     let mut line = options.line.clone();
     line.peers.splice(0..0, nearby::blob_folders(&options.from));
     line
+}
+
+/// The lengths of the files that are missing, each blob once.
+fn missing_lengths<'a>(choices: &'a [Choice], store: &'a Store) -> impl Iterator<Item = u64> + 'a {
+    let mut seen = HashSet::new();
+    let missing = choices.iter().flat_map(|choice| choice.missing(store)).map(|(file, _)| file);
+    missing.filter(move |file| seen.insert(file.sha256)).map(|file| file.size_bytes)
 }
 
 /// In a plan: which packages the budget and the time will do for, in the order in which they would be fetched.
@@ -260,10 +272,12 @@ struct Desk<'a> {
     store: &'a Store,
     client: &'a Client,
     monitor: &'a dyn Monitor,
+    /// Adds the files up.
+    tally: &'a Tally<'a>,
 }
 
 fn fetch_file(desk: &Desk<'_>, package: &Name, file: &FileEntry, sources: &Sources) -> Result<Fetched> {
-    let Desk { home, store, client, monitor } = *desk;
+    let Desk { home, store, client, monitor, tally } = *desk;
     let pieces = piece_list(store, client, file, sources, monitor)?;
     let reuse = match &pieces {
         Some(list) => {
@@ -282,7 +296,7 @@ fn fetch_file(desk: &Desk<'_>, package: &Name, file: &FileEntry, sources: &Sourc
         pieces,
         reuse,
     };
-    let fetched = client.fetch(&wanted, &home.staging(), monitor)?;
+    let fetched = client.fetch(&wanted, &home.staging(), tally)?;
     store.adopt(&fetched.staged, &file.sha256)?;
     Ok(fetched)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use url::Url;
 
 use crate::error::ErrorKind;
-use crate::progress::Monitor;
+use crate::progress::{Monitor, Task, Unit};
 use crate::registry::{Fetch, FetchError, FolderFetch, RegistryError};
 use crate::transfer::{Client, TransferError};
 
@@ -19,7 +19,10 @@ pub(super) fn fetcher<'a>(
 ) -> Result<Box<dyn Fetch + 'a>> {
     match url.to_file_path() {
         Ok(folder) if url.scheme() == "file" => Ok(Box::new(FolderFetch::new(folder))),
-        _ => Ok(Box::new(ClientFetch { base: url.clone(), client, monitor })),
+        _ => {
+            let task = monitor.start("the list of packages", None, Unit::Bytes);
+            Ok(Box::new(ClientFetch { base: url.clone(), client, monitor, task }))
+        }
     }
 }
 
@@ -56,13 +59,18 @@ struct ClientFetch<'a> {
     base: Url,
     client: &'a Client,
     monitor: &'a dyn Monitor,
+    /// A large registry has a thousand files; what matters is what they cost.
+    task: Box<dyn Task + 'a>,
 }
 
 impl Fetch for ClientFetch<'_> {
     fn get(&self, path: &str, max_bytes: u64) -> std::result::Result<Option<Vec<u8>>, FetchError> {
         let url = self.base.join(path)?;
         match self.client.get(&url, max_bytes, self.monitor) {
-            Ok(bytes) => Ok(Some(bytes)),
+            Ok(bytes) => {
+                self.task.advance(bytes.len() as u64);
+                Ok(Some(bytes))
+            }
             Err(error) if error.is_missing() => Ok(None),
             Err(error) => Err(Box::new(error)),
         }

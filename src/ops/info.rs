@@ -12,7 +12,7 @@ use crate::store::Origin;
 
 use super::error::Result;
 use super::indexes;
-use super::search::smallest_bytes;
+use super::search;
 use super::site;
 
 /// Everything known of a package.
@@ -92,7 +92,7 @@ pub fn info(home: &Home, package: &PackageRef) -> Result<InfoReport> {
 }
 
 fn members_bytes(manifest: &Manifest, indexes: &[VerifiedIndex]) -> u64 {
-    if manifest.is_kit() { smallest_bytes(manifest, indexes) } else { 0 }
+    if manifest.is_kit() { search::members_bytes(&manifest.package.members, indexes) } else { 0 }
 }
 
 fn described(index: &VerifiedIndex, manifest: &Manifest) -> InfoReport {

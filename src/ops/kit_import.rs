@@ -11,7 +11,7 @@ use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::package::{Kind, Manifest, Name, PackageRef, ProfileRegistry};
 use crate::progress::{Monitor, Silent};
-use crate::registry::{self, Addition, Outcome, VerifiedIndex};
+use crate::registry::{self, Addition, Known, Outcome, VerifiedIndex};
 use crate::store::{Installed, Store};
 
 use super::carried;
@@ -59,8 +59,9 @@ pub(super) fn with_members(
     packages
 }
 
-/// Brings known registries up to date, and trusts those that a kit of a registry known here vouches for,
-/// where the stick carries them.
+/// Brings known registries up to date, and trusts those that a kit vouches for, where the stick carries them. Only
+/// the kit of a registry that the keeper added may vouch: trust that came by a kit goes one step, by this stick and
+/// by every later one.
 ///
 /// # Errors
 /// As `stick_trust::update_from`.
@@ -72,15 +73,23 @@ pub(super) fn update_trust(
     monitor: &dyn Monitor,
 ) -> Result<Brought> {
     let mut brought = stick_trust::update_from(stick, home)?;
-    // Read once: a registry that comes by a kit vouches for no others by this stick.
     let indexes = indexes::load(home)?;
+    let known = registry::known(&home.registries())?;
+    let came_by_kit = |name: &Name| known.iter().any(|it| it.name == *name && it.vouched_by.is_some());
     let mut trusted: Vec<TrustedByKit> = Vec::new();
     for (index, kit) in newest_kits(options, bundles, &indexes) {
         if indexes::check_age(index, options.accepts_stale, &Silent).is_err() {
             continue;
         }
-        for wanted in kit.profile.iter().flat_map(|profile| &profile.registries) {
-            match accept(stick.root(), home, wanted) {
+        let wanted = kit.profile.iter().flat_map(|profile| &profile.registries);
+        if came_by_kit(index.name()) {
+            wanted
+                .filter(|wanted| is_unknown(&known, wanted))
+                .for_each(|wanted| refuse(wanted, kit, index, monitor));
+            continue;
+        }
+        for wanted in wanted {
+            match accept(stick.root(), home, wanted, &kit.package.name) {
                 Ok(false) => {}
                 Ok(true) => {
                     let (name, kit) = (&wanted.name, &kit.package.name);
@@ -115,10 +124,23 @@ fn merged(first: Brought, again: Brought, trusted: &[TrustedByKit]) -> Brought {
     merged
 }
 
+fn is_unknown(known: &[Known], wanted: &ProfileRegistry) -> bool {
+    known.iter().all(|known| known.fingerprint != wanted.fingerprint)
+}
+
+/// Says whom the keeper alone can let in.
+fn refuse(wanted: &ProfileRegistry, kit: &Manifest, index: &VerifiedIndex, monitor: &dyn Monitor) {
+    let (kit, through, ProfileRegistry { name, fingerprint, url }) =
+        (&kit.package.name, index.name(), wanted);
+    monitor.warn(&format!(
+        "`{kit}` vouches for the registry `{name}`, but `{through}` came by a kit itself; if you trust `{name}`:          `localml registry add {name} {url} --fingerprint {fingerprint}`"
+    ));
+}
+
 /// False when it is known already, or not on the stick.
-fn accept(folder: &Path, home: &Home, wanted: &ProfileRegistry) -> Result<bool> {
+fn accept(folder: &Path, home: &Home, wanted: &ProfileRegistry, kit: &Name) -> Result<bool> {
     let ProfileRegistry { name, fingerprint, url } = wanted;
-    if registry::known(&home.registries())?.iter().any(|known| known.fingerprint == *fingerprint) {
+    if !is_unknown(&registry::known(&home.registries())?, wanted) {
         return Ok(false);
     }
     let carried = carried::find(folder, name, Some(&(*fingerprint).into()))?;
@@ -128,7 +150,8 @@ fn accept(folder: &Path, home: &Home, wanted: &ProfileRegistry) -> Result<bool> 
     let url = Url::parse(url).map_err(|error| {
         Error::new(ErrorKind::Failed, format!("`{url}` is no address of the registry `{name}`: {error}"))
     })?;
-    let addition = Addition { name: name.clone(), url, fingerprint: Some((*fingerprint).into()) };
+    let fingerprint = Some((*fingerprint).into());
+    let addition = Addition { name: name.clone(), url, fingerprint, vouched_by: Some(kit.clone()) };
     registry::add(&home.registries().join(name.as_str()), &addition, &carried)?;
     Ok(true)
 }

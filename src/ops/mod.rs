@@ -5,6 +5,7 @@ mod addressee;
 mod bench;
 mod berths;
 mod carried;
+mod checkup;
 mod choice;
 mod difference;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
@@ -14,13 +15,16 @@ mod embedding;
 mod error;
 mod fetcher;
 mod fitting;
+mod folder;
 mod holding;
 mod identity;
 mod indexes;
 mod kit;
 mod kit_import;
+mod leftovers;
 mod letters;
 mod line;
+mod mending;
 mod mirrors;
 mod nearby;
 mod outgoing;
@@ -34,9 +38,11 @@ mod runtime;
 mod sift;
 mod site;
 mod stick_trust;
+mod tally;
 mod wishlist;
 
 mod adopt;
+mod adopt_scan;
 #[cfg(feature = "index")]
 mod ask;
 mod courier;
@@ -47,6 +53,7 @@ mod export;
 mod fetch;
 #[cfg(feature = "index")]
 mod find;
+mod gc;
 mod import;
 #[cfg(feature = "index")]
 mod index;
@@ -59,6 +66,7 @@ mod overview;
 mod path;
 mod registry;
 mod remove;
+mod repair;
 mod request;
 mod rollback;
 #[cfg(feature = "engine")]
@@ -75,14 +83,20 @@ mod verify;
 #[cfg(feature = "index")]
 pub use crate::answer::{Citation, Confidence, Support};
 pub use crate::registry::Courier;
+pub use crate::store::DamagedPiece;
 pub use crate::transfer::DroppedSource;
 pub use adopt::{AdoptOptions, AdoptReport, adopt};
+pub use adopt_scan::{
+    Deed, ScanOptions, ScanPlace, ScanReport, ScannedFile, ScannedPackage, ScannedPlace, adopt_scan,
+};
 #[cfg(feature = "index")]
 pub use ask::{Answer, AskEvent, AskOptions, AskReport, Suggestion, ask};
 #[cfg(feature = "index")]
 pub use bench::{BenchOptions, BenchReport, BenchRow, bench_retrieval};
+pub use checkup::DamagedFile;
 pub use courier::{
-    CourierListReport, CourierShowReport, CourierWithdrawReport, courier_list, courier_show, courier_withdraw,
+    CourierListReport, CourierShowReport, CourierWithdrawReport, DamagedCourier, courier_list, courier_show,
+    courier_withdraw,
 };
 pub use doctor::{Check, DoctorReport, Health, doctor};
 #[cfg(feature = "index")]
@@ -108,6 +122,7 @@ pub use berths::StickPart;
 pub use difference::{NotSent, RequiredFile};
 pub use export::{DamagedPackage, ExportOptions, ExportReport, ExportedPackage, Recipient, Signing, export};
 pub use fetch::{FetchOptions, FetchReport, FetchedPackage, fetch};
+pub use gc::{GcItem, GcKind, GcOptions, GcReport, gc};
 pub use import::{ImportOptions, ImportReport, IncompleteFile, IncompletePackage, LackingPackage, import};
 pub use info::{InfoReport, VariantInfo, info};
 pub use install::{InstallReport, install};
@@ -129,6 +144,7 @@ pub use registry::{
     registry_check, registry_init, registry_rotate, registry_sign,
 };
 pub use remove::{RemoveOptions, RemoveReport, remove};
+pub use repair::{RepairOptions, RepairReport, RepairedFile, RepairedPackage, repair};
 pub use request::{RequestOptions, RequestReport, ShortRequestReport, request, request_short};
 pub use revoked::RevokedPackage;
 pub use rollback::{RollbackReport, RolledBack, rollback};
@@ -147,4 +163,4 @@ pub use sync::{
 };
 pub use update::{FailedRegistry, UpdateOptions, UpdateReport, UpdatedRegistry, update};
 pub use upgrade::{UpgradeReport, upgrade};
-pub use verify::{DamagedFile, VerifiedPackage, VerifyReport, verify};
+pub use verify::{VerifiedPackage, VerifyReport, verify};

@@ -173,6 +173,10 @@ struct Timed<'a> {
 }
 
 impl Task for Timed<'_> {
+    fn skip(&self, count: u64) {
+        self.inner.skip(count);
+    }
+
     fn advance(&self, count: u64) {
         *self.bytes.lock().unwrap_or_else(PoisonError::into_inner) += count;
         self.inner.advance(count);

@@ -151,10 +151,10 @@ pub fn registry_add(home: &Home, options: &AddOptions, monitor: &dyn Monitor) ->
         None => fetcher(&url, line.client(), monitor)?,
     };
     let folder = home.registries().join(name.as_str());
-    let addition = Addition { name: name.clone(), url: url.clone(), fingerprint };
+    let addition = Addition { name: name.clone(), url: url.clone(), fingerprint, vouched_by: None };
     let added = registry::add(&folder, &addition, fetch.as_ref()).map_err(explained)?;
     let fingerprint = registry::Known::open(&home.registries(), &name)?.fingerprint;
-    let num_packages = added.index.manifests().len();
+    let num_packages = added.index.num_versions();
     Ok(AddReport { name, url: url.to_string(), fingerprint, outcome: added.outcome, num_packages })
 }
 

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::home::Home;
-use crate::package::{Kind, Manifest, Name, Variant, VariantId, Version};
-use crate::registry::{self, Found, VerifiedIndex, resolve};
+use crate::package::{Kind, Name, PackageRef, Variant, VariantId, Version};
+use crate::registry::{self, Found, Summaries, Summary, VerifiedIndex, resolve};
 use crate::store::Installed;
 
 use super::error::Result;
@@ -52,43 +52,53 @@ pub struct FoundPackage {
 /// # Errors
 /// When a stored registry is damaged.
 pub fn search(home: &Home, words: &[String]) -> Result<SearchReport> {
-    let indexes = indexes::load(home)?;
+    let mut registries = Vec::new();
+    for known in registry::known(&home.registries())? {
+        registries.push(registry::summaries(&known.folder)?);
+    }
+    registries.push(Summaries::of(&registry::catalog()));
     let installed = site::store(home).installed()?;
-    let found = registry::search(&indexes, words);
-    Ok(SearchReport {
-        packages: found.into_iter().map(|found| described(found, &indexes, &installed)).collect(),
-    })
+    // Only the members of a kit need more than their own line.
+    let mut indexes = None;
+    let mut packages = Vec::new();
+    for Found { registry, summary } in registry::search(&registries, words) {
+        let mut size_bytes = summary.size_bytes;
+        if !summary.members.is_empty() {
+            let indexes = match &mut indexes {
+                Some(indexes) => indexes,
+                none => none.insert(indexes::load(home)?),
+            };
+            size_bytes += members_bytes(&summary.members, indexes);
+        }
+        packages.push(described(registry, summary, size_bytes, &installed));
+    }
+    Ok(SearchReport { packages })
 }
 
-fn described(found: Found<'_>, indexes: &[VerifiedIndex], installed: &[Installed]) -> FoundPackage {
-    let head = &found.manifest.package;
-    let here = installed.iter().find(|installed| *installed.name() == head.name);
+fn described(registry: Name, summary: Summary, size_bytes: u64, installed: &[Installed]) -> FoundPackage {
+    let here = installed.iter().find(|installed| *installed.name() == summary.name);
     FoundPackage {
-        name: head.name.clone(),
-        version: head.version.clone(),
-        kind: head.kind.clone(),
-        title: head.title.clone(),
-        license: head.license.clone(),
-        restricted: head.restricted,
-        languages: head.languages.clone(),
-        registry: found.index.name().clone(),
-        size_bytes: smallest_bytes(found.manifest, indexes),
-        num_members: head.members.len(),
-        num_variants: found.manifest.variants.len(),
+        name: summary.name,
+        version: summary.version,
+        kind: summary.kind,
+        title: summary.title,
+        license: summary.license,
+        restricted: summary.restricted,
+        languages: summary.languages,
+        registry,
+        size_bytes,
+        num_members: summary.members.len(),
+        num_variants: summary.num_variants,
         installed: here.map(|installed| installed.variant.clone()),
     }
 }
 
-/// The bytes of the smallest build. A kit has what its members have, in the builds that it names.
-pub(super) fn smallest_bytes(manifest: &Manifest, indexes: &[VerifiedIndex]) -> u64 {
-    let members = manifest.package.members.iter().filter_map(|member| resolve(indexes, member).ok());
-    let of_members = members.filter(|_| manifest.is_kit()).map(|member| match member.variant {
+/// The bytes of the members of a kit that are known, in the builds that it names, else in their smallest.
+pub(super) fn members_bytes(members: &[PackageRef], indexes: &[VerifiedIndex]) -> u64 {
+    let members = members.iter().filter_map(|member| resolve(indexes, member).ok());
+    let of_members = members.map(|member| match member.variant {
         Some(variant) => variant.size_bytes(),
-        None => smallest_build_bytes(member.manifest),
+        None => member.manifest.variants.iter().map(Variant::size_bytes).min().unwrap_or(0),
     });
-    smallest_build_bytes(manifest) + of_members.sum::<u64>()
-}
-
-fn smallest_build_bytes(manifest: &Manifest) -> u64 {
-    manifest.variants.iter().map(Variant::size_bytes).min().unwrap_or(0)
+    of_members.sum()
 }

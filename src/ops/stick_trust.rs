@@ -142,7 +142,8 @@ fn add(home: &Home, fingerprint: Sha256, carried: &Carried) -> Result<()> {
     let url =
         address.ok_or_else(|| untrusted(format!("the stick names no address of the registry `{name}`")))?;
     let folder = home.registries().join(name.as_str());
-    registry::add(&folder, &Addition { name, url, fingerprint: Some(fingerprint.into()) }, carried)?;
+    let fingerprint = Some(fingerprint.into());
+    registry::add(&folder, &Addition { name, url, fingerprint, vouched_by: None }, carried)?;
     Ok(())
 }
 

@@ -130,7 +130,7 @@ fn described(name: Name, updated: &Updated) -> UpdatedRegistry {
         name,
         outcome: updated.outcome,
         version,
-        num_packages: updated.index.manifests().len(),
+        num_packages: updated.index.num_versions(),
         fetched_bytes: updated.fetched_bytes,
         freshness,
     }

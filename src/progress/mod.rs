@@ -18,9 +18,19 @@ pub enum Flow {
     Stop,
 }
 
+/// What a deed has cost so far, and what it did not have to cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// The bytes that went over the network, headers in.
+    pub spent_bytes: u64,
+    /// The bytes that were wanted and did not have to be fetched.
+    pub saved_bytes: u64,
+}
+
 /// Listens to work in progress, and may ask it to stop.
 pub trait Monitor: Sync {
-    /// A task begins. `total` is `None` when the end cannot be known.
+    /// A task begins. `total` is `None` when the end cannot be known. A task over several others is begun before
+    /// them and ends after them.
     fn start(&self, label: &str, total: Option<u64>, unit: Unit) -> Box<dyn Task + '_>;
 
     /// Something worth knowing happened; one line, no full stop.
@@ -39,6 +49,15 @@ pub trait Monitor: Sync {
 pub trait Task: Sync + Send {
     /// `count` more bytes or items are done.
     fn advance(&self, count: u64);
+
+    /// `count` more need not be done, because they were done before: they count as done, and say nothing of the
+    /// speed.
+    fn skip(&self, count: u64) {
+        self.advance(count);
+    }
+
+    /// What it has cost by now, for a task that spends data.
+    fn cost(&self, _cost: Cost) {}
 }
 
 /// A monitor that hears nothing, for tests and for callers that do not care.

@@ -15,9 +15,11 @@ use super::error::{RegistryError, Result};
 use super::fetch::Fetch;
 use super::fingerprint::Fingerprint;
 use super::index::{Fault, Files, VerifiedIndex, read_config};
+use super::packed::{packed_name, unpack};
 use super::record::{RECORD, Record, generation_folder, paths_in};
 use super::session::{self, Cause, Refusal};
 use super::signed::{self, Versions};
+use super::summary;
 use super::tree::{CONFIG, FORMAT, MAX_INDEX_BYTES, MAX_METADATA_BYTES, MAX_TOTAL_BYTES};
 use super::tree::{SNAPSHOT, TARGETS, TIMESTAMP, root_file};
 
@@ -55,6 +57,8 @@ pub struct Addition {
     pub url: Url,
     /// What a person was told; without it an unknown registry is never added.
     pub fingerprint: Option<Fingerprint>,
+    /// The kit that vouches for it; `None` when the keeper added it.
+    pub vouched_by: Option<Name>,
 }
 
 /// Reads the fingerprint of the registry that `fetch` shows, trusting nothing.
@@ -90,7 +94,8 @@ pub fn add(folder: &Path, addition: &Addition, fetch: &dyn Fetch) -> Result<Upda
     match Record::read(folder) {
         Ok(record) if record.fingerprint != found => Err(RegistryError::AlreadyKnown { name }),
         Ok(record) => {
-            let record = Record { url: addition.url.clone(), ..record };
+            let (url, vouched_by) = (addition.url.clone(), addition.vouched_by.clone());
+            let record = Record { url, vouched_by, ..record };
             refresh(folder, record, fetch, Outcome::Newer)
         }
         Err(RegistryError::DamagedRecord { .. }) => {
@@ -99,6 +104,7 @@ pub fn add(folder: &Path, addition: &Addition, fetch: &dyn Fetch) -> Result<Upda
                 name: addition.name.clone(),
                 url: addition.url.clone(),
                 fingerprint: found,
+                vouched_by: addition.vouched_by.clone(),
                 generation: 0,
                 versions: Versions { root: 0, timestamp: 0, snapshot: 0, targets: 0 },
             };
@@ -231,17 +237,9 @@ fn load_generation(folder: &Path, record: &Record) -> Result<(Files, signed::Fac
     if facts.versions != record.versions {
         return Err(damaged(Fault::new(TIMESTAMP, "is not of the version that the record names")));
     }
-    let index = index_of(record, &facts, &files).map_err(damaged)?;
-    Ok((files, facts, index))
-}
-
-fn index_of(
-    record: &Record,
-    facts: &signed::Facts,
-    files: &Files,
-) -> std::result::Result<VerifiedIndex, Fault> {
-    let base = as_folder(&record.url);
-    VerifiedIndex::from_files(record.name.clone(), Some(base), facts.trust(record.fingerprint), files)
+    let (base, trust) = (as_folder(&record.url), facts.trust(record.fingerprint));
+    let index = VerifiedIndex::from_read_files(record.name.clone(), Some(base), trust, &files);
+    Ok((files, facts, index.map_err(damaged)?))
 }
 
 /// An address whose last part is a folder, so that what is joined to it lies below.
@@ -292,17 +290,21 @@ fn advance(
     };
     let metadata = fetch_metadata(folder, &registry, known, fetch)?;
     let mut fetched_bytes: u64 = metadata.values().map(|bytes| bytes.len() as u64).sum();
-    let mut files: Files = known.clone().into_iter().filter(|(name, _)| is_root(name)).collect();
+    let roots = known.iter().filter(|(name, _)| is_root(name));
+    let mut files: Files = roots.map(|(name, bytes)| (name.clone(), bytes.clone())).collect();
     files.extend(metadata);
     fetched_bytes += fetch_index(&registry, known, &mut files, fetch)?;
     let facts = signed::verify(&record.fingerprint, &files).map_err(untrusted)?;
     check_floors(&record, &files, &facts.versions)?;
-    let index = index_of(&record, &facts, &files).map_err(untrusted)?;
+    let (name, base) = (record.name.clone(), as_folder(&record.url));
+    let index = VerifiedIndex::from_files(name, Some(base), facts.trust(record.fingerprint), &files);
+    let index = index.map_err(untrusted)?;
     if files == *known && record == Record::read(folder)? {
         return Ok(Updated { index, outcome: Outcome::Same, fetched_bytes });
     }
     let outcome = if files == *known { Outcome::Same } else { outcome };
     record.adopt(folder, &files, facts.versions)?;
+    summary::keep(folder, &index);
     Ok(Updated { index, outcome, fetched_bytes })
 }
 
@@ -343,7 +345,8 @@ fn fetch_index(registry: &str, known: &Files, files: &mut Files, fetch: &dyn Fet
     let targets: Signed<Targets> = signed::parse(TARGETS, targets).map_err(untrusted)?;
     let listed = signed::listed(&targets.signed).map_err(untrusted)?;
     let find = |name: &str| {
-        let entry = listed.iter().find(|(listed, ..)| listed == name);
+        let at = listed.binary_search_by(|(listed, ..)| listed.as_str().cmp(name));
+        let entry = at.ok().map(|at| &listed[at]);
         entry.ok_or_else(|| untrusted(Fault::new(name, "is not signed")))
     };
     let mut fetched_bytes = bring(registry, find(CONFIG)?, known, files, fetch)?;
@@ -355,9 +358,35 @@ fn fetch_index(registry: &str, known: &Files, files: &mut Files, fetch: &dyn Fet
         if entry.1 > MAX_INDEX_BYTES || total_bytes > MAX_TOTAL_BYTES {
             return Err(untrusted(Fault::new(name, format!("is too large: {} bytes", entry.1))));
         }
+        if config.is_packed
+            && !is_known(entry, known)
+            && let Some(packed_bytes) = bring_packed(entry, files, fetch)
+        {
+            fetched_bytes += packed_bytes;
+            continue;
+        }
         fetched_bytes += bring(registry, entry, known, files, fetch)?;
     }
     Ok(fetched_bytes)
+}
+
+fn is_known((name, _, digest): &(String, u64, Sha256), known: &Files) -> bool {
+    known.get(name).is_some_and(|kept| Sha256::of(kept) == *digest)
+}
+
+/// What packing adds at most to a file that does not shrink, in bytes.
+const FRAME_BYTES: u64 = 64 * 1024;
+
+/// Brings a file in its packed form; `None` where there is none, or none that holds what was signed.
+fn bring_packed(
+    (name, length, digest): &(String, u64, Sha256),
+    files: &mut Files,
+    fetch: &dyn Fetch,
+) -> Option<u64> {
+    let packed = fetch.get(&packed_name(name), *length + FRAME_BYTES).ok().flatten()?;
+    let plain = unpack(&packed, *length).filter(|plain| Sha256::of(plain) == *digest)?;
+    files.insert(name.clone(), plain);
+    Some(packed.len() as u64)
 }
 
 fn bring(

@@ -185,14 +185,6 @@ impl Statement {
     }
 }
 
-/// Lists the couriers whom the keeper authorised, by name.
-///
-/// # Errors
-/// When a record cannot be read.
-pub fn couriers(folder: &Path) -> Result<Vec<Courier>> {
-    files_in(folder, "toml").iter().map(|path| read_courier(path)).collect()
-}
-
 /// Lists the couriers whose records can be read, and what is wrong with the others.
 pub fn readable_couriers(folder: &Path) -> (Vec<Courier>, Vec<RegistryError>) {
     let (mut couriers, mut damaged) = (Vec::new(), Vec::new());
@@ -347,7 +339,7 @@ mod tests {
         authorise(folder.path(), &name, one, 7).expect("new");
         authorise(folder.path(), &name, one, 8).expect("the same");
         assert!(matches!(authorise(folder.path(), &name, two, 9), Err(RegistryError::CourierKnown { .. })));
-        assert_eq!(couriers(folder.path()).expect("readable")[0].authorised_at, 7);
+        assert_eq!(readable_couriers(folder.path()).0[0].authorised_at, 7);
         withdraw(folder.path(), &name).expect("there");
         assert!(matches!(withdraw(folder.path(), &name), Err(RegistryError::NoSuchCourier { .. })));
         authorise(folder.path(), &name, two, 9).expect("free again");

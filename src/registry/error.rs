@@ -430,8 +430,7 @@ impl RegistryError {
             )),
             Self::NoSuchCourier { .. } => Some("`localml courier list` shows who is".into()),
             Self::PublishedChanged { .. } => {
-                Some("sites that have it would never see the change: describe it as a new version (a draft that was never \
-                 signed: build once without it, then with it again)".into())
+                Some("sites that have it would never see the change: describe it as a new version".into())
             }
             Self::KeysInside { .. } => {
                 Some("give `--keys` a folder elsewhere: what lies in the registry is given away".into())

@@ -1,6 +1,7 @@
 //! The index in memory: what was verified, and nothing else.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use semver::Version;
 use url::Url;
@@ -10,7 +11,7 @@ use crate::package::{FileEntry, Manifest, Name};
 
 use super::age::SignedDates;
 use super::resolve::newest;
-use super::tree::{self, CONFIG, Config, FORMAT, REVOKED, Revocation, RevokedFile};
+use super::tree::{self, CONFIG, Config, FORMAT, REVOKED, Revocation, RevokedFile, TARGETS};
 
 /// Files of one registry by name, as they lie.
 pub(crate) type Files = BTreeMap<String, Vec<u8>>;
@@ -30,13 +31,27 @@ impl Fault {
 }
 
 /// The packages of one registry. It can only be made from verified files or from the executable.
+///
+/// A shard is parsed when somebody asks for one of its names: a catalog of 100,000 packages has 70 MB of them.
 #[derive(Debug, Clone)]
 pub struct VerifiedIndex {
     name: Name,
     base: Option<Url>,
-    manifests: Vec<Manifest>,
+    shards: Vec<Shard>,
+    /// All packages by name, once somebody asked for all.
+    manifests: OnceLock<Vec<Manifest>>,
     revocations: Vec<Revocation>,
     trust: Trust,
+    /// The digest of the `targets.json` that signs all of it.
+    targets: Option<Sha256>,
+}
+
+/// One file of the index.
+#[derive(Debug, Clone)]
+struct Shard {
+    bytes: Vec<u8>,
+    /// By name and version, once somebody asked.
+    manifests: OnceLock<Vec<Manifest>>,
 }
 
 /// Why an index is believed.
@@ -66,13 +81,35 @@ impl VerifiedIndex {
         files: &Files,
     ) -> Result<Self, Fault> {
         let config = read_config(files)?;
-        let mut manifests = Vec::new();
-        for shard in 0..config.num_shards {
-            let file = tree::shard_file(shard);
-            read_shard(&file, bytes_of(files, &file)?, &mut manifests)?;
+        for number in 0..config.num_shards {
+            let file = tree::shard_file(number);
+            for manifest in read_shard(&file, bytes_of(files, &file)?)? {
+                if tree::shard_of(&manifest.package.name, config.num_shards) != number {
+                    let name = &manifest.package.name;
+                    return Err(Fault::new(file, format!("has `{name}`, which belongs into another shard")));
+                }
+            }
         }
-        manifests.sort_by(|left, right| key_of(left).cmp(&key_of(right)));
-        Ok(Self { name, base, manifests, revocations: read_revocations(files)?, trust })
+        Self::from_read_files(name, base, trust, files)
+    }
+
+    /// As `from_files`, for files whose every line was read before, when they were taken in. A line that this
+    /// localml does not understand all the same is no package.
+    pub(super) fn from_read_files(
+        name: Name,
+        base: Option<Url>,
+        trust: Trust,
+        files: &Files,
+    ) -> Result<Self, Fault> {
+        let config = read_config(files)?;
+        let mut shards = Vec::new();
+        for number in 0..config.num_shards {
+            let bytes = bytes_of(files, &tree::shard_file(number))?.to_vec();
+            shards.push(Shard { bytes, manifests: OnceLock::new() });
+        }
+        let (revocations, manifests) = (read_revocations(files)?, OnceLock::new());
+        let targets = files.get(TARGETS).map(|bytes| Sha256::of(bytes));
+        Ok(Self { name, base, shards, manifests, revocations, trust, targets })
     }
 
     /// What the registry is called here.
@@ -92,7 +129,27 @@ impl VerifiedIndex {
 
     /// Every package version, by name, the newest version last.
     pub fn manifests(&self) -> &[Manifest] {
-        &self.manifests
+        self.manifests.get_or_init(|| {
+            let mut manifests: Vec<Manifest> = self.shards.iter().flat_map(Shard::parse).collect();
+            sort(&mut manifests);
+            manifests
+        })
+    }
+
+    /// The package versions shard by shard, each parsed for the moment only.
+    pub(super) fn shards(&self) -> impl Iterator<Item = Vec<Manifest>> {
+        self.shards.iter().map(Shard::parse)
+    }
+
+    /// The digest of the file that signs all the others; the catalog has none.
+    pub(super) fn targets_digest(&self) -> Option<Sha256> {
+        self.targets
+    }
+
+    /// How many package versions there are.
+    pub fn num_versions(&self) -> usize {
+        let num_lines = |shard: &Shard| lines_of(&shard.bytes).count();
+        self.shards.iter().map(num_lines).sum()
     }
 
     /// Everything that the publisher took back.
@@ -102,9 +159,11 @@ impl VerifiedIndex {
 
     /// The versions of one package, the newest last.
     pub fn versions_of(&self, name: &Name) -> &[Manifest] {
-        let start = self.manifests.partition_point(|manifest| manifest.package.name < *name);
-        let end = self.manifests.partition_point(|manifest| manifest.package.name <= *name);
-        &self.manifests[start..end]
+        let Some(shard) = self.shards.get(tree::shard_of(name, self.shards.len().max(1))) else { return &[] };
+        let manifests = shard.manifests.get_or_init(|| shard.parse());
+        let start = manifests.partition_point(|manifest| manifest.package.name < *name);
+        let end = manifests.partition_point(|manifest| manifest.package.name <= *name);
+        &manifests[start..end]
     }
 
     /// The newest version of a package that was not taken back; a pre-release only when there is nothing else.
@@ -143,8 +202,32 @@ fn below(base: &Url, source: &str) -> Option<Url> {
     base.join(source).ok().filter(|joined| joined.as_str().starts_with(base.as_str()))
 }
 
+impl Shard {
+    /// The lines that are manifests, by name and version.
+    fn parse(&self) -> Vec<Manifest> {
+        let lines = lines_of(&self.bytes).map(|(_, line)| line);
+        let manifests = lines.filter_map(|line| serde_json::from_slice::<Manifest>(line).ok());
+        let mut manifests: Vec<Manifest> = manifests.filter(|manifest| manifest.check().is_ok()).collect();
+        sort(&mut manifests);
+        manifests
+    }
+}
+
+fn sort(manifests: &mut [Manifest]) {
+    manifests.sort_by(|left, right| key_of(left).cmp(&key_of(right)));
+}
+
 fn key_of(manifest: &Manifest) -> (&Name, &Version) {
     (&manifest.package.name, &manifest.package.version)
+}
+
+/// The lines that are not empty, with their numbers, from 1.
+fn lines_of(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    bytes
+        .split(|&byte| byte == b'\n')
+        .enumerate()
+        .map(|(at, line)| (at + 1, line))
+        .filter(|it| !it.1.is_empty())
 }
 
 pub(super) fn bytes_of<'a>(files: &'a Files, name: &str) -> Result<&'a [u8], Fault> {
@@ -178,18 +261,15 @@ fn check_format(file: &str, format: u32) -> Result<(), Fault> {
     Err(Fault::new(file, format!("has format {format}; this localml reads format {FORMAT}")))
 }
 
-fn read_shard(file: &str, bytes: &[u8], manifests: &mut Vec<Manifest>) -> Result<(), Fault> {
-    for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
-        if line.is_empty() {
-            continue;
-        }
-        let fault =
-            |reason: String| Fault::new(file, format!("is not readable: line {}: {reason}", index + 1));
+fn read_shard(file: &str, bytes: &[u8]) -> Result<Vec<Manifest>, Fault> {
+    let mut manifests = Vec::new();
+    for (number, line) in lines_of(bytes) {
+        let fault = |reason: String| Fault::new(file, format!("is not readable: line {number}: {reason}"));
         let manifest: Manifest = serde_json::from_slice(line).map_err(|error| fault(error.to_string()))?;
         manifest.check().map_err(|error| fault(error.to_string()))?;
         manifests.push(manifest);
     }
-    Ok(())
+    Ok(manifests)
 }
 
 #[cfg(test)]

@@ -9,9 +9,11 @@ mod error;
 mod tree;
 
 mod index;
+mod packed;
 mod resolve;
 mod revocation;
 mod search;
+mod summary;
 
 mod catalog;
 
@@ -36,8 +38,8 @@ pub use copy::{
     Addition, Outcome, Updated, add, fingerprint_of, load, repair, trust_files, update, update_from_stick,
 };
 pub use courier::{
-    Courier, CourierKey, MAX_STATEMENT_BYTES, Statement, VouchedPackage, authorise, couriers,
-    readable_couriers, withdraw,
+    Courier, CourierKey, MAX_STATEMENT_BYTES, Statement, VouchedPackage, authorise, readable_couriers,
+    withdraw,
 };
 pub use error::{RegistryError, Result};
 pub use fetch::{Fetch, FetchError, FolderFetch};
@@ -53,4 +55,5 @@ pub use record::{Known, address_in_record, known};
 pub use resolve::{Resolved, resolve};
 pub use revocation::{Revoked, Subject, revoked};
 pub use search::{Found, search};
+pub use summary::{Summaries, Summary, summaries};
 pub use tree::Revocation;

@@ -34,6 +34,8 @@ pub struct Known {
     pub url: Url,
     /// The sha256 of the root that a person accepted.
     pub fingerprint: Sha256,
+    /// The kit that brought it; `None` when the keeper added it. What came by a kit vouches for no other.
+    pub vouched_by: Option<Name>,
     /// Its folder in home.
     pub folder: PathBuf,
 }
@@ -46,6 +48,8 @@ pub(crate) struct Record {
     #[serde(with = "url_text")]
     pub(crate) url: Url,
     pub(crate) fingerprint: Sha256,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) vouched_by: Option<Name>,
     pub(crate) generation: u64,
     /// The floors, kept apart from the files that they are about, so that a repair cannot go back.
     pub(crate) versions: Versions,
@@ -79,7 +83,7 @@ pub fn known(registries: &Path) -> Result<Vec<Known>> {
     let mut known = Vec::new();
     for folder in folders_in(registries).into_iter().filter(|folder| was_committed(folder)) {
         let record = Record::read(&folder)?;
-        known.push(Known { name: record.name, url: record.url, fingerprint: record.fingerprint, folder });
+        known.push(record.known(folder));
     }
     known.sort_by(|left, right| left.name.cmp(&right.name));
     Ok(known)
@@ -101,11 +105,16 @@ impl Known {
             return Err(RegistryError::NoSuchRegistry { name: name.to_string() });
         }
         let record = Record::read(&folder)?;
-        Ok(Self { name: record.name, url: record.url, fingerprint: record.fingerprint, folder })
+        Ok(record.known(folder))
     }
 }
 
 impl Record {
+    fn known(self, folder: PathBuf) -> Known {
+        let Self { name, url, fingerprint, vouched_by, .. } = self;
+        Known { name, url, fingerprint, vouched_by, folder }
+    }
+
     /// Reads the record; one that is absent where a registry's folder is, is damage.
     pub(crate) fn read(folder: &Path) -> Result<Self> {
         let damaged = |reason: String| RegistryError::DamagedRecord { registry: called(folder), reason };
@@ -162,13 +171,13 @@ impl Record {
         disk::remove_dir_all(&next)?;
         disk::create_dir_all(&next)?;
         for (name, bytes) in files {
-            let old = before.join(name);
-            match fs::read(&old) {
-                Ok(kept) if kept == *bytes => disk::link_or_copy(&old, &next.join(name))?,
-                _ => disk::write_atomic(&next.join(name), bytes)?,
+            let (old, new) = (before.join(name), next.join(name));
+            let is_same = fs::read(&old).is_ok_and(|kept| kept == *bytes);
+            if !is_same || !disk::link_unsynced(&old, &new) {
+                disk::write_unsynced(&new, bytes)?;
             }
         }
-        disk::sync_dir(&next)?;
+        disk::sync_filesystem(&next)?;
         disk::sync_dir(folder)?;
         let text = toml::to_string(&self).expect("a record is plain data");
         disk::write_atomic(&folder.join(RECORD), text.as_bytes())?;

@@ -144,9 +144,10 @@ fn check_signatures<T: tough::schema::Role>(root: &Root, role: &Signed<T>, file:
 fn verify_index_files(targets: &Targets, files: &Files) -> Checked<()> {
     let listed = listed(targets)?;
     for name in read_config(files)?.signed_files() {
-        let Some((_, length, digest)) = listed.iter().find(|(listed, ..)| *listed == name) else {
+        let Ok(at) = listed.binary_search_by(|(listed, ..)| listed.cmp(&name)) else {
             return Err(Fault::new(name, "is not signed"));
         };
+        let (_, length, digest) = &listed[at];
         let bytes = bytes_of(files, &name)?;
         if bytes.len() as u64 != *length || Sha256::of(bytes) != *digest {
             return Err(Fault::new(name, "is not what was signed: its digest differs"));

@@ -4,10 +4,12 @@
 //! config.json            format and number of shards
 //! revoked.json           what the publisher took back
 //! index-000.jsonl …      one JSON line a package version, in the shard that its name's sha256 gives
+//! index-000.jsonl.zst …  the same in fewer bytes, where `config.json` says so; only the plain ones are signed
 //! pieces/<sha256>        piece lists; the digest stands in the index
 //! blobs/<sha256>         files that the registry itself offers; the digest stands in the index
 //! 1.root.json …          TUF: who may sign, each version signed by the one before it
 //! timestamp.json snapshot.json targets.json    TUF: sign config, revocations and shards
+//! published.txt          every build that was ever signed, for the publisher's own use; TUF signs it too
 //! ```
 //! Names are plain, in one folder and at most one deep, so that they survive FAT in upper case.
 
@@ -46,6 +48,9 @@ pub(crate) const TARGETS: &str = "targets.json";
 pub(crate) struct Config {
     pub(crate) format: u32,
     pub(crate) num_shards: usize,
+    /// True where each shard also lies there in its packed form.
+    #[serde(default, rename = "packed", skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_packed: bool,
 }
 
 /// What `revoked.json` says.
@@ -111,7 +116,7 @@ mod tests {
 
     #[test]
     fn signs_config_revocations_and_every_shard() {
-        let config = Config { format: FORMAT, num_shards: 2 };
+        let config = Config { format: FORMAT, num_shards: 2, is_packed: false };
         assert_eq!(config.signed_files(), [CONFIG, REVOKED, "index-000.jsonl", "index-001.jsonl"]);
         assert!(!Config { num_shards: 3, ..config }.is_sound());
         assert!(!Config { num_shards: 2048, ..config }.is_sound());

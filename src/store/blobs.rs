@@ -33,6 +33,21 @@ impl Store {
         Ok(place)
     }
 
+    /// As `adopt`, for a file that has another name elsewhere and belongs there: its mode stays as it is. Nothing in
+    /// the store ever writes into a blob, so the other name keeps its bytes.
+    ///
+    /// # Errors
+    /// As `adopt`.
+    pub fn adopt_shared(&self, staged: &Staged, promised: &Sha256) -> Result<PathBuf> {
+        let place = self.place_of(promised);
+        if staged.digest != *promised || self.blob_path(promised, staged.size_bytes).is_some() {
+            return self.adopt(staged, promised);
+        }
+        staged.move_shared_to(&place)?;
+        disk::remove_file(&self.set_aside_place(promised))?;
+        Ok(place)
+    }
+
     /// Where a blob lies, when it is here with its full length. A short or empty file counts as absent.
     pub fn blob_path(&self, digest: &Sha256, size_bytes: u64) -> Option<PathBuf> {
         let path = self.place_of(digest);
@@ -85,13 +100,35 @@ impl Store {
             .map_err(|error| StoreError::DamagedPieceList { digest: *digest, source: Some(error) })
     }
 
-    /// Takes a damaged blob out of use, so that it counts as absent and can be fetched or imported again.
-    /// Its bytes are kept until then.
+    /// Takes a damaged blob out of use, so that it counts as absent and can be repaired, fetched or imported again.
+    /// Its bytes are kept until then. One that is not in use is fine.
     ///
     /// # Errors
     /// When it cannot be renamed.
     pub fn set_aside(&self, digest: &Sha256) -> Result<()> {
-        Ok(disk::rename(&self.place_of(digest), &self.set_aside_place(digest))?)
+        let place = self.place_of(digest);
+        if place.is_file() {
+            disk::rename(&place, &self.set_aside_place(digest))?;
+        }
+        Ok(())
+    }
+
+    /// Takes a blob that was set aside back into use; the caller has just found its bytes right. One that is not
+    /// aside is fine.
+    ///
+    /// # Errors
+    /// When it cannot be renamed.
+    pub fn put_back(&self, digest: &Sha256) -> Result<()> {
+        let aside = self.set_aside_place(digest);
+        if aside.is_file() {
+            disk::rename(&aside, &self.place_of(digest))?;
+        }
+        Ok(())
+    }
+
+    /// Where a blob's bytes lie, however many they are and however right: in use, else set aside.
+    pub fn lying_path(&self, digest: &Sha256) -> Option<PathBuf> {
+        [self.place_of(digest), self.set_aside_place(digest)].into_iter().find(|path| path.is_file())
     }
 
     pub(super) fn set_aside_place(&self, digest: &Sha256) -> PathBuf {

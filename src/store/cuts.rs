@@ -78,7 +78,7 @@ impl Store {
     }
 
     /// The pieces of a file: from its publisher's list, else from the one made here. A small file is one piece.
-    fn cut_of(&self, file: &FileEntry) -> Option<PieceList> {
+    pub fn cut_of(&self, file: &FileEntry) -> Option<PieceList> {
         if file.pieces.is_none() && file.size_bytes <= MAX_PIECE_BYTES {
             let whole = Piece { offset: 0, length: file.size_bytes, sha256: file.sha256 };
             return PieceList::new(vec![whole]).ok();

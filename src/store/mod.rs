@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! blobs/<sha256>                          verified bytes, read-only, one plain file each
+//! blobs/<sha256>.damaged                  bytes that were found damaged, out of use, kept for `repair`
 //! pieces/<sha256>                         piece lists, named by their own digest
 //! packages/<name>/<version>+<variant>/…   hard links (or copies) that other programs can open
 //! installed/<name>.json                   the record, written last: the last write is the commit
@@ -12,14 +13,18 @@
 mod blobs;
 mod cuts;
 mod error;
+mod garbage;
+mod hashing;
 mod installed;
 mod previous;
 mod verify;
 
 pub use cuts::CutBlob;
 pub use error::{Result, StoreError};
+pub use garbage::{Unneeded, UnneededKind, is_left_over};
+pub use hashing::{Grid, HashedFile, Watch, hash_files, hash_whole};
 pub use installed::{Installed, Origin};
-pub use verify::{BlobHealth, Verdict};
+pub use verify::{BlobHealth, DamagedPiece, Verdict};
 
 use std::path::PathBuf;
 

@@ -52,7 +52,7 @@ impl Errand<'_> {
         let reused_bytes = part.kept_bytes();
 
         let task = self.watch.start(&wanted.name, Some(wanted.size_bytes), Unit::Bytes);
-        task.advance(reused_bytes);
+        task.skip(reused_bytes);
         let copied = make_room(&part, wanted, folder)
             .and_then(|()| reuse(&mut part, &wanted.reuse, &*task, self.watch.monitor));
         let part = Mutex::new(part);

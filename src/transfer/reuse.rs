@@ -49,7 +49,7 @@ pub(super) fn reuse(
         }
         let Some(bytes) = read(one) else { continue };
         let new_bytes = take(part, &one.piece, bytes, monitor)?;
-        task.advance(new_bytes);
+        task.skip(new_bytes);
         copied_bytes += new_bytes;
         in_flight_bytes += new_bytes;
         if in_flight_bytes >= IN_FLIGHT_BYTES {

@@ -275,6 +275,7 @@ fn nobody() -> Addition {
         name: "ngo".parse().expect("a name"),
         url: "http://localhost/ngo/".parse().expect("an address"),
         fingerprint: None,
+        vouched_by: None,
     }
 }
 

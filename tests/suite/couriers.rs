@@ -239,6 +239,14 @@ fn a_damaged_record_of_a_courier_stops_no_import_and_lets_nobody_in() {
     adopt(&sandbox, "cafe", "song", "# A song\n");
     export(&sandbox, "cafe", "next");
     sandbox.write("site/couriers/kofi.toml", "format = 1\nname = ");
+    sandbox.write(
+        "site/couriers/ama.toml",
+        format!("format = 1\nname = \"ama\"\nfingerprint = \"{}\"\nauthorised_at = 7\n", "ab".repeat(32)),
+    );
+    let run = sandbox.run("site", &["courier", "list"]);
+    assert!(run.code == Some(8) && run.stdout.starts_with("ama\n"), "the others are listed: {run:?}");
+    assert!(run.stdout.contains("NOT BELIEVED") && run.stdout.contains("kofi.toml"), "{run:?}");
+    assert!(run.stdout.contains("`localml courier withdraw kofi` removes the record"), "{run:?}");
     let run = import(&sandbox, "next", &["song"]);
     assert_eq!(run.code, Some(7), "{run:?}");
     assert!(run.stdout.contains("who is not known here"), "{run:?}");

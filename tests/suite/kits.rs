@@ -173,6 +173,48 @@ fn a_registry_that_a_signed_kit_vouches_for_becomes_trusted_from_the_stick() {
 }
 
 #[test]
+fn a_registry_that_came_by_a_kit_vouches_for_no_other_until_the_keeper_adds_it() {
+    let sandbox = Sandbox::new();
+    let (publisher, ministry) = kit_that_vouches_for_a_ministry(&sandbox);
+    publisher.introduce("site", publisher.registry().to_str().unwrap());
+    sandbox.ok("site", &["--offline", "import", "stick"]);
+    assert!(sandbox.path("site/registries/ministry").is_dir());
+
+    // A later stick: the ministry's own kit names a third registry.
+    let third = Publisher::new(&sandbox, "third");
+    third.add("leaflet", "1.0.0", &[("leaflet.txt", b"a leaflet")]);
+    third.publish();
+    let profile = format!(
+        "[profile]\n[[profile.registry]]\nname = \"third\"\nfingerprint = \"{}\"\nurl = \"https://third.example/\"\n",
+        third.fingerprint()
+    );
+    let law_kit = kit("law-kit", "1.0.0", &["law", "leaflet"], &profile);
+    ministry.add_manifest("law-kit", "1.0.0", &law_kit, &[]);
+    ministry.publish();
+    third.introduce("cafe", third.registry().to_str().unwrap());
+    sandbox.ok("cafe", &["update"]);
+    sandbox.ok("cafe", &["fetch", "law-kit"]);
+    fs::create_dir(sandbox.path("later")).unwrap();
+    sandbox.ok("cafe", &["--offline", "export", "later", "--kit", "law"]);
+    let run = sandbox.run("site", &["--offline", "import", "later"]);
+    assert!(!sandbox.path("site/registries/third").exists(), "{run:?}");
+    let command =
+        format!("localml registry add third https://third.example/ --fingerprint {}", third.fingerprint());
+    assert!(
+        run.stderr.contains("`ministry` came by a kit itself") && run.stderr.contains(&command),
+        "{run:?}"
+    );
+    assert!(sandbox.ok("site", &["list"]).contains("lacks `leaflet`"));
+
+    // The keeper's own act: from then on the ministry's kits vouch as any other registry's.
+    ministry.introduce("site", ministry.registry().to_str().unwrap());
+    let run = sandbox.run("site", &["--offline", "import", "later"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(run.stdout.contains("trusted    the registry `third`"), "{run:?}");
+    sandbox.ok("site", &["path", "leaflet"]);
+}
+
+#[test]
 fn a_kit_that_names_another_fingerprint_lets_nobody_in() {
     let sandbox = Sandbox::new();
     let ministry = Publisher::new(&sandbox, "ministry");

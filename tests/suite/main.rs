@@ -8,6 +8,7 @@
 
 mod support;
 
+mod adopting;
 #[cfg(all(feature = "engine", feature = "index"))]
 mod ask;
 mod cafe;
@@ -26,22 +27,27 @@ mod faults_media;
 mod faults_rework;
 mod fetch_kills;
 mod fuzzing;
+mod garbage;
 mod hostile;
 mod house_plan;
 mod kills;
 mod kits;
 #[cfg(feature = "index")]
 mod knowledge;
+mod large_catalog;
 mod lines;
 mod loose;
 mod lost_stick;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
 mod meaning;
 mod pace;
+mod progress;
 mod publish;
 #[cfg(feature = "index")]
 mod questions;
 mod readme;
+mod repair_drill;
+mod repairs;
 mod requests;
 mod revocation;
 mod rotation;
@@ -57,4 +63,6 @@ mod transfer_limits;
 mod transfer_sources;
 mod trust;
 mod two_sticks;
+mod upgrades;
+mod verifying;
 mod volumes;

@@ -5,8 +5,8 @@ use clap::Subcommand;
 use crate::cli::context::Context;
 use crate::cli::report::Outcome;
 use crate::ops::{
-    CourierListReport, CourierShowReport, CourierWithdrawReport, Error, courier_list, courier_show,
-    courier_withdraw, show_fingerprint, show_full_fingerprint,
+    CourierListReport, CourierShowReport, CourierWithdrawReport, DamagedCourier, Error, courier_list,
+    courier_show, courier_withdraw, show_fingerprint, show_full_fingerprint,
 };
 use crate::package::Name;
 
@@ -40,7 +40,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
     let output = context.output;
     match &args.deed {
         Deed::Show => output.show(&courier_show(&context.home)?, |report| show_text(report, context)),
-        Deed::List => output.show(&courier_list(&context.home)?, list_text),
+        Deed::List => {
+            let report = courier_list(&context.home);
+            output.show(&report, list_text);
+            return Ok(if report.damaged.is_empty() { Outcome::Done } else { Outcome::Problems });
+        }
         Deed::Withdraw { name } => output.show(&courier_withdraw(&context.home, name)?, withdraw_text),
     }
     Ok(Outcome::Done)
@@ -56,7 +60,7 @@ fn show_text(report: &CourierShowReport, context: &Context) -> String {
 }
 
 fn list_text(report: &CourierListReport) -> String {
-    if report.couriers.is_empty() {
+    if report.couriers.is_empty() && report.damaged.is_empty() {
         return "no courier is authorised here; `localml import DIR --courier FINGERPRINT` authorises one"
             .to_owned();
     }
@@ -64,7 +68,12 @@ fn list_text(report: &CourierListReport) -> String {
         let crate::ops::Courier { name, fingerprint, .. } = courier;
         format!("{name}\n{}", show_fingerprint(fingerprint))
     };
-    report.couriers.iter().map(line).collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<String> = report.couriers.iter().map(line).collect();
+    for DamagedCourier { message, hint } in &report.damaged {
+        let hint = hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        lines.push(format!("NOT BELIEVED: {message}{hint}"));
+    }
+    lines.join("\n")
 }
 
 fn withdraw_text(report: &CourierWithdrawReport) -> String {

@@ -16,6 +16,7 @@ mod export;
 mod fetch;
 #[cfg(feature = "index")]
 mod find;
+mod gc;
 mod import;
 #[cfg(feature = "index")]
 mod index;
@@ -25,6 +26,7 @@ mod list;
 mod path;
 mod registry;
 mod remove;
+mod repair;
 mod request;
 mod rollback;
 #[cfg(feature = "engine")]
@@ -70,7 +72,9 @@ pub(crate) enum Command {
     List(list::Args),
     Path(path::Args),
     Verify(verify::Args),
+    Repair(repair::Args),
     Remove(remove::Args),
+    Gc(gc::Args),
     Request(request::Args),
     Export(export::Args),
     Import(import::Args),
@@ -113,7 +117,9 @@ pub(crate) fn run(command: Option<&Command>, context: &Context) -> Result<Outcom
         Command::List(args) => list::run(args, context),
         Command::Path(args) => path::run(args, context),
         Command::Verify(args) => verify::run(args, context),
+        Command::Repair(args) => repair::run(args, context),
         Command::Remove(args) => remove::run(args, context),
+        Command::Gc(args) => gc::run(args, context),
         Command::Request(args) => request::run(args, context),
         Command::Sites(args) => sites::run(args, context),
         Command::Export(args) => export::run(args, context),

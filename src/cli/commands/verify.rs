@@ -4,12 +4,17 @@ use crate::cli::context::Context;
 use crate::cli::report::Outcome;
 use crate::cli::terminal::size;
 use crate::error::ErrorKind;
-use crate::ops::{DamagedFile, Error, VerifyReport, verify};
+use crate::ops::{DamagedFile, DamagedPiece, Error, VerifyReport, verify};
 use crate::package::PackageRef;
+
+/// How many damaged pieces of one file are told; `--json` has all.
+const MAX_PIECES: usize = 12;
 
 /// Hash installed packages again and name what is damaged
 ///
-/// Ends with 4 when a file differs from what its publisher made.
+/// All cores work, on several files and on several pieces of one file at once. Of a file whose publisher gave no piece
+/// list one is made here, so that later damage is found to the piece. Ends with 4 when a file differs from what its
+/// publisher made; `localml repair` then fetches only the damaged pieces.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  localml verify\n  localml verify localml-handbook")]
 pub(crate) struct Args {
@@ -35,7 +40,7 @@ fn text(report: &VerifyReport) -> String {
         let verdict = if package.is_whole { "whole" } else { "DAMAGED" };
         text.push_str(&format!("{:8} {}\n", verdict, package.name));
         for file in &package.damaged_files {
-            text.push_str(&format!("         {}\n", damage(file)));
+            text.push_str(&damage(file));
         }
     }
     if report.packages.is_empty() {
@@ -43,15 +48,38 @@ fn text(report: &VerifyReport) -> String {
     } else if report.is_whole() {
         text.push_str(&format!("{} hashed, all as published\n", size(report.size_bytes)));
     } else {
-        text.push_str("install or import the damaged packages again; nothing was removed\n");
+        let cost = size(report.damaged_bytes());
+        text.push_str(&format!(
+            "nothing was removed; `localml repair` brings what is damaged ({cost}), from the net, a stick or a folder\n"
+        ));
     }
     text
 }
 
-fn damage(file: &DamagedFile) -> String {
+/// What is wrong with a file, a line a piece.
+pub(super) fn damage(file: &DamagedFile) -> String {
     if file.is_missing {
-        return format!("`{}` is missing", file.path);
+        return format!("         `{}` is missing ({})\n", file.path, size(file.size_bytes));
     }
-    let damaged_bytes = file.damaged_runs.iter().map(|run| run.1).sum();
-    format!("`{}`: {} damaged in {} runs", file.path, size(damaged_bytes), file.damaged_runs.len())
+    let num_pieces = file.damaged_pieces.len();
+    let pieces = if num_pieces == 1 { "1 piece is" } else { &format!("{num_pieces} pieces are") };
+    let (cost, all) = (size(file.damaged_bytes()), size(file.size_bytes));
+    let mut text = format!("         `{}`: {pieces} damaged, {cost} of {all}\n", file.path);
+    for piece in file.damaged_pieces.iter().take(MAX_PIECES) {
+        text.push_str(&format!("           {}\n", place(piece)));
+    }
+    if num_pieces > MAX_PIECES {
+        let rest = num_pieces - MAX_PIECES;
+        text.push_str(&format!("           and {rest} more; `localml verify --json` lists all\n"));
+    }
+    text
+}
+
+fn place(piece: &DamagedPiece) -> String {
+    let DamagedPiece { offset, length, number } = piece;
+    match number {
+        Some(number) => format!("piece {number}: {length} bytes at {offset}"),
+        None if *offset == 0 => format!("somewhere in its {length} bytes; no piece list of it is here"),
+        None => format!("{length} bytes at {offset}, where the file should have ended"),
+    }
 }

@@ -13,12 +13,19 @@ use super::draft::{self, Draft, Shelves};
 use super::unchanged;
 use crate::registry::error::{RegistryError, Result};
 use crate::registry::index::Files;
+use crate::registry::packed;
 use crate::registry::tree::{
     self, CONFIG, Config, FORMAT, MAX_INDEX_BYTES, REVOKED, Revocation, RevokedFile,
 };
 
-/// The shards of a new registry; a few, so that a small one is few files.
+/// The least shards of a new registry; a few, so that a small one is few files.
 const NUM_SHARDS: usize = 8;
+
+/// How many package versions a shard of a new registry should have: about 70 KB, so that a change costs little.
+const SHARD_VERSIONS: usize = 100;
+
+/// An index of at least so many bytes is also written in its packed form: 256 KiB.
+const PACKED_FROM_BYTES: usize = 256 * 1024;
 
 /// A file up to this size is copied, so that editing the original cannot change the blob; a larger
 /// one is hard-linked where possible. 16 MiB.
@@ -31,7 +38,8 @@ pub struct BuildOptions {
     pub manifests: PathBuf,
     /// A folder with the packages' files: `NAME/PATH` or `NAME/VARIANT/PATH`.
     pub files: Option<PathBuf>,
-    /// The number of shards, a power of two up to 1024; that of the registry, or 8, when absent.
+    /// The number of shards, a power of two up to 1024; that of the registry, or by the number of packages, when
+    /// absent.
     pub num_shards: Option<usize>,
 }
 
@@ -71,9 +79,12 @@ pub fn build(registry: &Path, options: &BuildOptions, inspect: Inspect<'_>) -> R
     }
     for name in &changed {
         match plan.files.get(name) {
-            Some(bytes) => disk::write_atomic(&registry.join(name), bytes)?,
+            Some(bytes) => disk::write_forgettable(&registry.join(name), bytes)?,
             None => disk::remove_file(&registry.join(name))?,
         }
+    }
+    if !changed.is_empty() {
+        disk::sync_filesystem(registry)?;
     }
     Ok(Built { num_packages: plan.num_packages, num_blobs: plan.blobs.len(), changed })
 }
@@ -96,7 +107,6 @@ pub fn check(registry: &Path, options: &BuildOptions, inspect: Inspect<'_>) -> R
 impl Plan {
     fn make(registry: &Path, options: &BuildOptions, inspect: Inspect<'_>) -> Result<Self> {
         let shelves = Shelves { files: options.files.as_deref(), blobs: registry.join("blobs") };
-        let config = Config { format: FORMAT, num_shards: num_shards(registry, options)? };
         let mut plan = Self { num_packages: 0, files: Files::new(), blobs: Vec::new() };
         let mut manifests = Vec::new();
         for draft in draft::read_all(&options.manifests, &shelves)? {
@@ -106,10 +116,14 @@ impl Plan {
         plan.blobs.sort();
         plan.blobs.dedup_by_key(|(digest, ..)| *digest);
         plan.num_packages = manifests.len();
-        plan.add_json(CONFIG, &config);
+        let num_shards = num_shards(registry, options, manifests.len())?;
         let revoked = read_revoked(&options.manifests)?;
         plan.add_json(REVOKED, &RevokedFile { format: FORMAT, revoked });
-        plan.add_shards(manifests, config.num_shards)?;
+        let is_packed = plan.add_shards(manifests, num_shards)? >= PACKED_FROM_BYTES;
+        if is_packed {
+            plan.pack_shards(num_shards);
+        }
+        plan.add_json(CONFIG, &Config { format: FORMAT, num_shards, is_packed });
         Ok(plan)
     }
 
@@ -150,7 +164,8 @@ impl Plan {
         self.files.insert(name.to_owned(), bytes);
     }
 
-    fn add_shards(&mut self, mut manifests: Vec<Manifest>, num_shards: usize) -> Result<()> {
+    /// Returns how many bytes all shards have.
+    fn add_shards(&mut self, mut manifests: Vec<Manifest>, num_shards: usize) -> Result<usize> {
         let key = |manifest: &Manifest| (manifest.package.name.clone(), manifest.package.version.clone());
         manifests.sort_by_key(key);
         let mut shards = vec![Vec::new(); num_shards];
@@ -159,6 +174,7 @@ impl Plan {
             serde_json::to_writer(&mut *shard, manifest).expect("plain data into memory");
             shard.push(b'\n');
         }
+        let total_bytes = shards.iter().map(Vec::len).sum();
         for (number, shard) in shards.into_iter().enumerate() {
             let name = tree::shard_file(number);
             if shard.len() as u64 > MAX_INDEX_BYTES {
@@ -167,25 +183,48 @@ impl Plan {
             }
             self.files.insert(name, shard);
         }
-        Ok(())
+        Ok(total_bytes)
+    }
+
+    fn pack_shards(&mut self, num_shards: usize) {
+        for name in (0..num_shards).map(tree::shard_file) {
+            let packed = packed::pack(&self.files[&name]);
+            self.files.insert(packed::packed_name(&name), packed);
+        }
+    }
+
+    /// True when a file does not lie there as it should. A packed one counts by what is in it: another version of
+    /// zstd packs the same bytes in another way.
+    fn differs(&self, registry: &Path, name: &str) -> bool {
+        let (Some(wanted), Ok(there)) = (self.files.get(name), fs::read(registry.join(name))) else {
+            return true;
+        };
+        let plain = name.strip_suffix(".zst").and_then(|plain| self.files.get(plain));
+        match plain {
+            Some(plain) => packed::unpack(&there, plain.len() as u64).as_ref() != Some(plain),
+            None => there != *wanted,
+        }
     }
 
     /// Files that are to be written, and shards that are no longer any.
     fn changed(&self, registry: &Path) -> Vec<String> {
-        let differs = |name: &&String| fs::read(registry.join(name)).ok().as_ref() != self.files.get(*name);
-        let mut changed: Vec<String> = self.files.keys().filter(differs).cloned().collect();
-        let left_over = (0..tree::MAX_SHARDS).map(tree::shard_file);
+        let mut changed: Vec<String> =
+            self.files.keys().filter(|name| self.differs(registry, name)).cloned().collect();
+        let shards = (0..tree::MAX_SHARDS).map(tree::shard_file);
+        let left_over = shards.flat_map(|name| [packed::packed_name(&name), name]);
         changed
             .extend(left_over.filter(|name| !self.files.contains_key(name) && registry.join(name).exists()));
         changed
     }
 }
 
-fn num_shards(registry: &Path, options: &BuildOptions) -> Result<usize> {
+/// As many shards as there are, else as a registry of this size should have.
+fn num_shards(registry: &Path, options: &BuildOptions, num_packages: usize) -> Result<usize> {
     let existing = fs::read(registry.join(CONFIG)).ok();
     let existing = existing.and_then(|bytes| serde_json::from_slice::<Config>(&bytes).ok());
-    let num_shards = options.num_shards.or(existing.map(|config| config.num_shards)).unwrap_or(NUM_SHARDS);
-    if (Config { format: FORMAT, num_shards }).is_sound() {
+    let fitting = (num_packages / SHARD_VERSIONS).next_power_of_two().clamp(NUM_SHARDS, tree::MAX_SHARDS);
+    let num_shards = options.num_shards.or(existing.map(|config| config.num_shards)).unwrap_or(fitting);
+    if (Config { format: FORMAT, num_shards, is_packed: false }).is_sound() {
         return Ok(num_shards);
     }
     let reason = format!("{num_shards} shards: it must be a power of two up to {}", tree::MAX_SHARDS);

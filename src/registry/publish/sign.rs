@@ -17,6 +17,7 @@ use crate::digest::Sha256;
 use crate::disk;
 
 use super::root::{SPEC_VERSION, newest_root, timestamp};
+use super::unchanged::{self, PUBLISHED};
 use crate::registry::age::{day_of, seconds_of};
 use crate::registry::error::{RegistryError, Result};
 use crate::registry::index::{Fault, Files, Trust, VerifiedIndex, read_config};
@@ -55,12 +56,15 @@ pub fn sign(registry: &Path, keys: &[PathBuf], options: &SignOptions) -> Result<
     let targets_keys = ring.enough(&root, RoleType::Targets)?;
     let timestamp_keys = ring.enough(&root, RoleType::Timestamp)?;
     let files = read_index_files(registry)?;
+    let published = unchanged::extended(registry, &unchanged::manifests_in(&files))?.into_bytes();
     let expires_at = options.now + Duration::from_secs(u64::from(options.expires_days) * 24 * 60 * 60);
     let expires = timestamp(expires_at)?;
     let version = next_version(registry)?;
     let holder = KeyHolder::Root(root);
 
-    let targets = finish(targets_of(&files, version, expires)?, &holder, &targets_keys, TARGETS)?;
+    let mut signed_files = files.clone();
+    signed_files.insert(PUBLISHED.to_owned(), published.clone());
+    let targets = finish(targets_of(&signed_files, version, expires)?, &holder, &targets_keys, TARGETS)?;
     let mut snapshot = Snapshot::new(SPEC_VERSION.to_owned(), version, expires);
     snapshot.meta.insert(TARGETS.to_owned(), pin(&targets));
     let snapshot = finish(snapshot, &holder, &timestamp_keys, SNAPSHOT)?;
@@ -69,6 +73,8 @@ pub fn sign(registry: &Path, keys: &[PathBuf], options: &SignOptions) -> Result<
     newest._extra.insert(SIGNED_AT.to_owned(), seconds_of(options.now).into());
     let newest = finish(newest, &holder, &timestamp_keys, TIMESTAMP)?;
 
+    // First: should the signing end here, the next one finds what it signs at the file's beginning.
+    disk::write_atomic(&registry.join(PUBLISHED), &published)?;
     disk::write_atomic(&registry.join(TARGETS), targets.buffer())?;
     disk::write_atomic(&registry.join(SNAPSHOT), snapshot.buffer())?;
     disk::write_atomic(&registry.join(TIMESTAMP), newest.buffer())?;

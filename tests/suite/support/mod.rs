@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each subject needs some of it, none all of it")]
 
 pub(crate) mod cafe;
+pub(crate) mod damage;
 pub(crate) mod documents;
 pub(crate) mod drill;
 pub(crate) mod fault_drive;

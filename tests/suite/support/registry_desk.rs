@@ -88,6 +88,7 @@ impl RegistryDesk {
             name: "ngo".parse().unwrap(),
             url: url::Url::parse("http://localhost/ngo/").unwrap(),
             fingerprint: Some(fingerprint_of("here", &self.fetch()).unwrap().into()),
+            vouched_by: None,
         }
     }
 

@@ -50,6 +50,12 @@ impl TinyGguf {
         self.entry(key, 7, &[u8::from(value)])
     }
 
+    /// A vocabulary of so many words, about 17 bytes each.
+    pub(crate) fn words(self, num_words: u32) -> Self {
+        let words: Vec<Vec<u8>> = (0..num_words).map(|word| string(&format!("word{word:05}"))).collect();
+        self.array("tokenizer.ggml.tokens", 8, &words)
+    }
+
     fn array(self, key: &str, kind: u32, values: &[Vec<u8>]) -> Self {
         let mut bytes = kind.to_le_bytes().to_vec();
         bytes.extend((values.len() as u64).to_le_bytes());
@@ -66,7 +72,7 @@ impl TinyGguf {
     }
 
     /// A tensor of seeded numbers between -`scale` and `scale`.
-    fn tensor(mut self, name: &str, dimensions: &[u64], scale: f32) -> Self {
+    pub(crate) fn tensor(mut self, name: &str, dimensions: &[u64], scale: f32) -> Self {
         let count: u64 = dimensions.iter().product();
         let values = (0..count).map(|_| self.next_number() * scale).collect();
         self.tensors.push((name.to_owned(), dimensions.to_vec(), values));

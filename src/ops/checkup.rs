@@ -1,0 +1,124 @@
+//! Hashing what packages consist of, each blob once, on all cores; shared by `verify` and `repair`.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::digest::Sha256;
+use crate::package::{FileEntry, PackageRef, PieceList};
+use crate::progress::{Monitor, Unit};
+use crate::store::{BlobHealth, DamagedPiece, Installed, Store, Verdict, Watch};
+
+use super::error::Result;
+use super::path::find_held;
+use super::reuse::gguf_header;
+
+/// A file that is not as its publisher made it.
+#[derive(Debug, Clone, Serialize)]
+pub struct DamagedFile {
+    /// Its name in the package.
+    pub path: String,
+    /// What it should hash to.
+    pub sha256: Sha256,
+    /// How many bytes it should have.
+    pub size_bytes: u64,
+    /// True when it is not there at all.
+    pub is_missing: bool,
+    /// True when its bytes were taken out of use; they are kept for `repair`.
+    pub is_aside: bool,
+    /// The damaged bytes, in order.
+    pub damaged_pieces: Vec<DamagedPiece>,
+}
+
+impl DamagedFile {
+    /// How many bytes have to come again.
+    pub fn damaged_bytes(&self) -> u64 {
+        if self.is_missing {
+            return self.size_bytes;
+        }
+        let within = |piece: &&DamagedPiece| piece.offset < self.size_bytes;
+        self.damaged_pieces.iter().filter(within).map(|piece| piece.length).sum()
+    }
+}
+
+/// The health of every blob of some packages.
+pub(super) struct Checkup {
+    health: HashMap<Sha256, BlobHealth>,
+    /// The bytes of all these blobs.
+    pub(super) size_bytes: u64,
+    /// False when it was stopped before the end.
+    pub(super) is_complete: bool,
+}
+
+/// The packages that are meant: all that are here when none is named.
+///
+/// # Errors
+/// When one is not here, or a record is damaged.
+pub(super) fn meant(store: &Store, packages: &[PackageRef]) -> Result<Vec<Installed>> {
+    if packages.is_empty() {
+        return Ok([store.installed()?, store.fetched()?].concat());
+    }
+    packages.iter().map(|package| find_held(store, package)).collect()
+}
+
+/// Hashes every blob of these packages. The pieces of whole blobs that nobody had told are kept, so that a later
+/// damage is found to the piece.
+pub(super) fn check_up(store: &Store, packages: &[Installed], monitor: &dyn Monitor) -> Checkup {
+    let mut files: HashMap<Sha256, FileEntry> = HashMap::new();
+    for file in packages.iter().flat_map(Installed::files) {
+        let known = files.entry(file.sha256).or_insert_with(|| file.clone());
+        known.pieces = known.pieces.or(file.pieces);
+    }
+    let mut files: Vec<FileEntry> = files.into_values().collect();
+    files.sort_by_key(|file| file.sha256);
+    let size_bytes = files.iter().map(|file| file.size_bytes).sum();
+    let task = monitor.start("verifying", Some(size_bytes), Unit::Bytes);
+    let watch = Watch { advance: &|count| task.advance(count), is_cancelled: &|| monitor.is_cancelled() };
+    let health = store.verify(&files, &grid, &watch);
+    for blob in &health {
+        if let Some(list) = &blob.new_pieces {
+            // Where the store cannot be written there is none, as before.
+            let _ = store.keep_cut(&blob.digest, list);
+        }
+    }
+    let health = health.into_iter().map(|blob| (blob.digest, blob)).collect();
+    Checkup { health, size_bytes, is_complete: !monitor.is_cancelled() }
+}
+
+/// Cuts a file as its publisher would have: a GGUF anew at each large tensor.
+pub(super) fn grid(path: &Path, size_bytes: u64) -> Vec<(u64, u64)> {
+    let header = gguf_header(path).ok().flatten();
+    PieceList::grid(size_bytes, &header.map(|header| header.piece_boundaries()).unwrap_or_default())
+}
+
+impl Checkup {
+    /// What is wrong with the files of a package.
+    pub(super) fn damaged_files(&self, package: &Installed) -> Vec<DamagedFile> {
+        package.files().iter().filter_map(|file| self.damage(file)).collect()
+    }
+
+    /// The blobs that were set aside and are whole all the same.
+    pub(super) fn wrongly_aside(&self, package: &Installed) -> Vec<Sha256> {
+        let health = package.files().iter().filter_map(|file| self.health.get(&file.sha256));
+        let wrongly = health.filter(|health| health.is_aside && health.verdict == Verdict::Whole);
+        wrongly.map(|health| health.digest).collect()
+    }
+
+    fn damage(&self, file: &FileEntry) -> Option<DamagedFile> {
+        let health = self.health.get(&file.sha256)?;
+        let (is_missing, damaged_pieces) = match &health.verdict {
+            Verdict::Whole => return None,
+            Verdict::Missing => (true, Vec::new()),
+            Verdict::Damaged(pieces) => (false, pieces.clone()),
+        };
+        Some(DamagedFile {
+            path: file.path.to_string(),
+            sha256: file.sha256,
+            size_bytes: file.size_bytes,
+            is_missing,
+            is_aside: health.is_aside,
+            damaged_pieces,
+        })
+    }
+}

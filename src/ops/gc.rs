@@ -1,0 +1,195 @@
+//! `gc`: what no package here needs, with its size, age and reason; removed only when that is asked for.
+//!
+//! Nothing that a record speaks of is ever on the list. Everything else is removed one by one, each in a step that
+//! leaves the store as good as before; stopped or killed in between, the next run finds the rest.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::disk;
+use crate::error::ErrorKind;
+use crate::home::Home;
+use crate::progress::{Monitor, Unit};
+use crate::store::Installed;
+
+use super::error::{Error, Result};
+use super::leftovers::{Leftover, look_for};
+use super::site;
+
+/// What may go.
+#[derive(Debug, Clone, Default)]
+pub struct GcOptions {
+    /// Only say what would go.
+    pub is_plan: bool,
+    /// Downloads and imports that were not completed go too, whatever their age.
+    pub takes_partial: bool,
+    /// Downloads and imports that were not completed go too when nothing was added to them for so long.
+    pub older_than: Option<Duration>,
+    /// The versions that are kept for `rollback` go too.
+    pub drops_previous: bool,
+}
+
+/// What went, or would go.
+#[derive(Debug, Serialize)]
+pub struct GcReport {
+    /// Everything that no package needs, and what is kept of it.
+    pub items: Vec<GcItem>,
+    /// The bytes freed on the disk.
+    pub freed_bytes: u64,
+    /// The bytes of what is kept until it is asked for.
+    pub kept_bytes: u64,
+    /// True when nothing was done yet.
+    pub is_plan: bool,
+}
+
+/// Something that no package needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GcItem {
+    /// What it is.
+    pub what: GcKind,
+    /// Where it lies in the home.
+    pub path: PathBuf,
+    /// The room that it alone takes on the disk; what other files share is not counted.
+    pub size_bytes: u64,
+    /// How long ago it was last written to, by this machine's clock.
+    pub age_seconds: Option<u64>,
+    /// The package that it belongs to, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package: Option<String>,
+    /// Why it is not needed, or why it is kept.
+    pub reason: &'static str,
+    /// True when it goes, or would go.
+    pub goes: bool,
+}
+
+/// What something is that no package needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GcKind {
+    /// A verified file that no package speaks of.
+    Blob,
+    /// The version of an installed package that `rollback` goes back to.
+    Previous,
+    /// A download or an import that was not completed.
+    Partial,
+    /// A file that was found damaged and set aside.
+    Damaged,
+    /// A whole download whose digest was wrong.
+    Suspect,
+    /// A piece list.
+    PieceList,
+    /// A package's files under their own names.
+    PackageFiles,
+    /// What a write that was cut off has left.
+    Temporary,
+}
+
+/// Looks for what no package needs, and removes it unless it is only a plan.
+///
+/// # Errors
+/// When a record is damaged (nobody knows then what it needs), another localml is at work, the disk refuses, or it
+/// was stopped; what was removed by then is gone, and nothing that is needed is.
+pub fn gc(home: &Home, options: &GcOptions, monitor: &dyn Monitor) -> Result<GcReport> {
+    let store = site::store(home);
+    let _lock = if options.is_plan { None } else { Some(site::lock(home)?) };
+    let mut leftovers = look_for(home, &store, options)?;
+    leftovers.extend(previous_versions(home, &store.previous()?, options));
+    leftovers
+        .sort_by(|left, right| (left.item.what, &left.item.path).cmp(&(right.item.what, &right.item.path)));
+    count_room(home, &mut leftovers);
+    let (goes, kept): (Vec<&Leftover>, Vec<&Leftover>) = leftovers.iter().partition(|left| left.item.goes);
+    let sum = |leftovers: &[&Leftover]| leftovers.iter().map(|left| left.item.size_bytes).sum();
+    let (freed_bytes, kept_bytes) = (sum(&goes), sum(&kept));
+    if !options.is_plan {
+        remove_all(home, &goes, monitor)?;
+    }
+    let items = leftovers.into_iter().map(|left| left.item).collect();
+    Ok(GcReport { items, freed_bytes, kept_bytes, is_plan: options.is_plan })
+}
+
+fn previous_versions(home: &Home, previous: &[Installed], options: &GcOptions) -> Vec<Leftover> {
+    let store = site::store(home);
+    let needed_else = |older: &Installed| -> Result<Vec<PathBuf>> {
+        let rest = [store.installed()?, store.fetched()?].concat();
+        let is_needed = |digest| rest.iter().flat_map(Installed::files).any(|file| file.sha256 == digest);
+        let own = older.files().iter().filter(|file| !is_needed(file.sha256));
+        let blobs = own.filter_map(|file| store.blob_path(&file.sha256, file.size_bytes));
+        Ok(blobs.chain([store.package_folder(older)]).collect())
+    };
+    let leftover = |older: &Installed| {
+        let (head, variant) = (&older.manifest.package, &older.variant);
+        let reason = if options.drops_previous {
+            "an older version; without it there is no way back"
+        } else {
+            "kept for `localml rollback`; `--drop-previous` removes it"
+        };
+        let paths = needed_else(older).unwrap_or_default();
+        let path = store.package_folder(older);
+        Leftover {
+            item: GcItem {
+                what: GcKind::Previous,
+                path: path.strip_prefix(home.root()).map_or_else(|_| path.clone(), Path::to_owned),
+                size_bytes: 0,
+                age_seconds: Some(site::now().saturating_sub(older.installed_at)),
+                package: Some(format!("{}@{}:{variant}", head.name, head.version)),
+                reason,
+                goes: options.drops_previous,
+            },
+            paths,
+            record: Some(older.clone()),
+        }
+    };
+    previous.iter().map(leftover).collect()
+}
+
+/// Counts what each removal frees: a file's room is free when its last name goes.
+fn count_room(home: &Home, leftovers: &mut [Leftover]) {
+    // Kept ones are counted for themselves, those that go together.
+    for goes in [true, false] {
+        let mut names: HashMap<(u64, u64), u64> = HashMap::new();
+        for left in leftovers.iter_mut().filter(|left| left.item.goes == goes) {
+            let mut size_bytes = 0;
+            for file in left.paths.iter().flat_map(|path| disk::files_below(&home.root().join(path))) {
+                let num_going = names.entry(file.identity).or_default();
+                *num_going += 1;
+                if *num_going == file.num_names {
+                    size_bytes += file.allocated_bytes;
+                }
+            }
+            left.item.size_bytes = size_bytes;
+        }
+    }
+}
+
+fn remove_all(home: &Home, leftovers: &[&Leftover], monitor: &dyn Monitor) -> Result<()> {
+    let store = site::store(home);
+    let task = monitor.start("removing", Some(leftovers.len() as u64), Unit::Items);
+    for (num_removed, left) in leftovers.iter().enumerate() {
+        match &left.record {
+            Some(older) => {
+                check_goes_on(monitor, num_removed)?;
+                store.forget_previous(older)?;
+            }
+            None => {
+                for path in &left.paths {
+                    check_goes_on(monitor, num_removed)?;
+                    disk::remove_any(path)?;
+                }
+            }
+        }
+        task.advance(1);
+    }
+    Ok(())
+}
+
+fn check_goes_on(monitor: &dyn Monitor, num_removed: usize) -> Result<()> {
+    if !monitor.is_cancelled() {
+        return Ok(());
+    }
+    let message = format!("stopped; {num_removed} things were removed, and nothing that a package needs");
+    Err(Error::new(ErrorKind::Failed, message)
+        .with_hint("run the same command again; it goes on with the rest"))
+}

@@ -1,0 +1,298 @@
+//! Judging what lies in a home and no record needs: what goes, what waits for its other half, and why.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::digest::Sha256;
+use crate::home::Home;
+use crate::package::FileEntry;
+use crate::store::{Installed, Store, Unneeded, UnneededKind, is_left_over};
+
+use super::error::Result;
+use super::gc::{GcItem, GcKind, GcOptions};
+use super::indexes;
+
+/// Something that no package needs, and how it is removed.
+pub(super) struct Leftover {
+    pub(super) item: GcItem,
+    /// The files and folders that go, in this order.
+    pub(super) paths: Vec<PathBuf>,
+    /// The older version that is forgotten.
+    pub(super) record: Option<Installed>,
+}
+
+const IS_PARTIAL: &str = "not complete yet; kept until `--partial` or `--older-than` is given";
+const WAS_PARTIAL: &str = "not complete; the next try begins anew";
+const IS_HERE: &str = "the whole file is here";
+
+/// Looks through the store and the staging folders. Versions that are kept for a way back are not among it.
+///
+/// # Errors
+/// When a record or an index is damaged.
+pub(super) fn look_for(home: &Home, store: &Store, options: &GcOptions) -> Result<Vec<Leftover>> {
+    let unneeded = store.unneeded()?;
+    let staged = Staged::in_folders(&[home.staging(), home.stick_staging()]);
+    let judge = Judge { home, store, options, known: Known::of(home, store, &unneeded, &staged)? };
+    let lists_in_use = judge.lists_in_use();
+    let mut found: Vec<Leftover> =
+        unneeded.iter().filter_map(|unneeded| judge.in_store(unneeded, &lists_in_use)).collect();
+    found.extend(staged.blobs.iter().map(|(digest, paths)| judge.partial(digest, paths)));
+    found.extend(staged.suspects.iter().map(|(digest, path)| judge.suspect(digest, path)));
+    found.extend(staged.parity.iter().map(|path| judge.parity(path)));
+    let cut_off = "left by a command that was cut off";
+    found.extend(
+        staged
+            .rest
+            .iter()
+            .map(|path| judge.leftover(GcKind::Temporary, vec![path.clone()], None, (cut_off, true))),
+    );
+    Ok(found)
+}
+
+/// What lies in the staging folders.
+#[derive(Default)]
+struct Staged {
+    /// The part of a blob, and what lies beside it.
+    blobs: BTreeMap<(Sha256, PathBuf), Vec<PathBuf>>,
+    suspects: Vec<(Sha256, PathBuf)>,
+    parity: Vec<PathBuf>,
+    /// What belongs to nothing.
+    rest: Vec<PathBuf>,
+}
+
+impl Staged {
+    fn in_folders(folders: &[PathBuf]) -> Self {
+        let mut staged = Self::default();
+        for folder in folders {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                    staged.take(folder, entry.path());
+                }
+            }
+        }
+        // A journal, a lock or a list without its part.
+        let is_alone = |paths: &Vec<PathBuf>| !paths.iter().any(|path| has_ending(path, "part"));
+        let alone: Vec<_> = staged.blobs.extract_if(.., |_, paths| is_alone(paths)).collect();
+        staged.rest.extend(alone.into_iter().flat_map(|(_, paths)| paths));
+        for paths in staged.blobs.values_mut() {
+            // The part first: what lies beside it means nothing without it.
+            paths.sort_by_key(|path| (!has_ending(path, "part"), path.clone()));
+        }
+        staged
+    }
+
+    fn take(&mut self, folder: &Path, path: PathBuf) {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let (stem, ending) = name.rsplit_once('.').unwrap_or((&name, ""));
+        match (stem.parse::<Sha256>(), ending) {
+            (Ok(digest), "part" | "journal" | "lock" | "pieces") => {
+                self.blobs.entry((digest, folder.to_owned())).or_default().push(path);
+            }
+            (Ok(digest), "suspect") => self.suspects.push((digest, path)),
+            (Err(_), "part") if stem.starts_with("PARITY-") => self.parity.push(path),
+            (Err(_), "part") if stem.starts_with("adopt-") => self.rest.push(path),
+            _ if is_left_over(&path) => self.rest.push(path),
+            // Whatever else lies here is not ours to judge.
+            _ => {}
+        }
+    }
+}
+
+fn has_ending(path: &Path, ending: &str) -> bool {
+    path.extension().is_some_and(|found| found == ending)
+}
+
+/// What is known of the blobs in question.
+struct Known {
+    /// Which package has it, from the records and the indexes.
+    packages: HashMap<Sha256, Named>,
+}
+
+/// A package that has a blob.
+struct Named {
+    package: String,
+    file: FileEntry,
+    /// False when only a version has it that is older than what is here.
+    is_wanted: bool,
+}
+
+impl Known {
+    fn of(home: &Home, store: &Store, unneeded: &[Unneeded], staged: &Staged) -> Result<Self> {
+        let in_store = unneeded.iter().filter_map(|unneeded| match unneeded.what {
+            UnneededKind::Blob(digest) | UnneededKind::Damaged { digest, .. } => Some(digest),
+            _ => None,
+        });
+        let suspects = staged.suspects.iter().map(|(digest, _)| *digest);
+        let asked: HashSet<Sha256> =
+            in_store.chain(staged.blobs.keys().map(|(digest, _)| *digest)).chain(suspects).collect();
+        let records = [store.installed()?, store.fetched()?, store.previous()?].concat();
+        let mut packages = HashMap::new();
+        for record in &records {
+            let head = &record.manifest.package;
+            for file in record.files().iter().filter(|file| asked.contains(&file.sha256)) {
+                let package = format!("{}@{}:{}", head.name, head.version, record.variant);
+                packages.insert(file.sha256, Named { package, file: file.clone(), is_wanted: true });
+            }
+        }
+        if asked.is_empty() {
+            return Ok(Self { packages });
+        }
+        for index in indexes::load(home)? {
+            for manifest in index.manifests() {
+                let head = &manifest.package;
+                let is_older = |record: &&Installed| {
+                    record.name() == &head.name && record.manifest.package.version > head.version
+                };
+                for variant in &manifest.variants {
+                    for file in variant.files.iter().filter(|file| asked.contains(&file.sha256)) {
+                        let is_wanted = !records.iter().any(|record| is_older(&record));
+                        let package = format!("{}@{}:{}", head.name, head.version, variant.id);
+                        let named = Named { package, file: file.clone(), is_wanted };
+                        let known = packages.entry(file.sha256);
+                        known.and_modify(|known: &mut Named| known.is_wanted |= is_wanted).or_insert(named);
+                    }
+                }
+            }
+        }
+        Ok(Self { packages })
+    }
+}
+
+struct Judge<'a> {
+    home: &'a Home,
+    store: &'a Store,
+    options: &'a GcOptions,
+    known: Known,
+}
+
+impl Judge<'_> {
+    /// The piece lists of what waits for its other half.
+    fn lists_in_use(&self) -> HashSet<Sha256> {
+        self.known
+            .packages
+            .values()
+            .filter(|named| named.is_wanted)
+            .filter_map(|named| named.file.pieces)
+            .collect()
+    }
+
+    fn in_store(&self, unneeded: &Unneeded, lists_in_use: &HashSet<Sha256>) -> Option<Leftover> {
+        let paths = vec![unneeded.path.clone()];
+        Some(match unneeded.what {
+            UnneededKind::Blob(digest) => self.blob(&digest, paths),
+            UnneededKind::Damaged { digest, is_needed: true } => {
+                let reason = "`localml repair` needs its right pieces; kept until `--partial` is given";
+                let reason = if self.options.takes_partial {
+                    "damaged; without it all must come again"
+                } else {
+                    reason
+                };
+                self.leftover(GcKind::Damaged, paths, Some(&digest), (reason, self.options.takes_partial))
+            }
+            UnneededKind::Damaged { digest, is_needed: false } => self.leftover(
+                GcKind::Damaged,
+                paths,
+                Some(&digest),
+                ("damaged, and no package needs it", true),
+            ),
+            UnneededKind::PieceList(digest) if lists_in_use.contains(&digest) => return None,
+            UnneededKind::PieceList(_) => {
+                self.leftover(GcKind::PieceList, paths, None, ("no package has a file of these pieces", true))
+            }
+            UnneededKind::Cut(digest) => {
+                self.leftover(GcKind::PieceList, paths, Some(&digest), ("no package needs the file", true))
+            }
+            UnneededKind::PackageFiles => {
+                self.leftover(GcKind::PackageFiles, paths, None, ("no package here is installed so", true))
+            }
+            UnneededKind::Temporary => {
+                self.leftover(GcKind::Temporary, paths, None, ("left by a command that was cut off", true))
+            }
+        })
+    }
+
+    /// A whole file without a record: of a package whose other files have not come yet, or of none.
+    fn blob(&self, digest: &Sha256, paths: Vec<PathBuf>) -> Leftover {
+        if self.known.packages.get(digest).is_some_and(|named| named.is_wanted) {
+            return self.waiting(GcKind::Partial, paths, digest);
+        }
+        self.leftover(GcKind::Blob, paths, Some(digest), ("no package here needs it", true))
+    }
+
+    fn partial(&self, (digest, _): &(Sha256, PathBuf), paths: &[PathBuf]) -> Leftover {
+        match self.is_here(digest) {
+            true => self.leftover(GcKind::Partial, paths.to_vec(), Some(digest), (IS_HERE, true)),
+            false => self.waiting(GcKind::Partial, paths.to_vec(), digest),
+        }
+    }
+
+    fn suspect(&self, digest: &Sha256, path: &Path) -> Leftover {
+        let paths = vec![path.to_owned()];
+        match self.is_here(digest) {
+            true => self.leftover(GcKind::Suspect, paths, Some(digest), (IS_HERE, true)),
+            false => self.waiting(GcKind::Suspect, paths, digest),
+        }
+    }
+
+    fn parity(&self, path: &Path) -> Leftover {
+        let mut left = self.waiting_paths(GcKind::Partial, vec![path.to_owned()]);
+        left.item.package = None;
+        left
+    }
+
+    fn waiting(&self, what: GcKind, paths: Vec<PathBuf>, digest: &Sha256) -> Leftover {
+        let mut left = self.waiting_paths(what, paths);
+        left.item.package = self.package(digest);
+        left
+    }
+
+    /// Something that is kept until it is asked for.
+    fn waiting_paths(&self, what: GcKind, paths: Vec<PathBuf>) -> Leftover {
+        let mut left = self.leftover(what, paths, None, (IS_PARTIAL, false));
+        let is_old = || {
+            let age_seconds = left.item.age_seconds?;
+            Some(age_seconds >= self.options.older_than?.as_secs())
+        };
+        if self.options.takes_partial || is_old() == Some(true) {
+            (left.item.reason, left.item.goes) = (WAS_PARTIAL, true);
+        }
+        left
+    }
+
+    fn leftover(
+        &self,
+        what: GcKind,
+        paths: Vec<PathBuf>,
+        digest: Option<&Sha256>,
+        (reason, goes): (&'static str, bool),
+    ) -> Leftover {
+        let first = paths.first().cloned().unwrap_or_default();
+        let item = GcItem {
+            what,
+            path: first.strip_prefix(self.home.root()).map_or_else(|_| first.clone(), Path::to_owned),
+            size_bytes: 0,
+            age_seconds: paths.iter().filter_map(|path| age_seconds(path)).min(),
+            package: digest.and_then(|digest| self.package(digest)),
+            reason,
+            goes,
+        };
+        Leftover { item, paths, record: None }
+    }
+
+    fn package(&self, digest: &Sha256) -> Option<String> {
+        self.known.packages.get(digest).map(|named| named.package.clone())
+    }
+
+    fn is_here(&self, digest: &Sha256) -> bool {
+        let named = self.known.packages.get(digest);
+        named.is_some_and(|named| self.store.blob_path(digest, named.file.size_bytes).is_some())
+    }
+}
+
+/// How long ago a file was written to; a time to come is now.
+fn age_seconds(path: &Path) -> Option<u64> {
+    let written = fs::symlink_metadata(path).ok()?.modified().ok()?;
+    Some(SystemTime::now().duration_since(written).map_or(0, |age| age.as_secs()))
+}
