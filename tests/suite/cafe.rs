@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::http_server::{Fault, HttpServer};
 use crate::support::noise::noise;
@@ -184,6 +184,26 @@ fn at_the_end_of_the_time_the_stick_has_what_fitted_and_the_rest_is_begun() {
     );
     let sent = scene.server.bytes_sent();
     assert!(sent < 9 * MIB + MIB, "{sent} bytes went out for 9 MiB");
+}
+
+#[test]
+fn time_is_kept_back_for_a_slow_stick_before_a_byte_is_paid() {
+    let sandbox = Sandbox::new();
+    let scene = Scene::new(&sandbox);
+    let (code, _) = scene.sync(&["note"]);
+    let (_, stick) = sandbox.json("cafe", &["stick", "info", "stick"]);
+    let slow = json!({"format": 1, "sticks": {stick["stick_id"].as_str().unwrap(): {
+        "write_bytes_per_second": 100_000, "read_bytes_per_second": 10_000_000, "measured_at": 1}}});
+    sandbox.write("cafe/paces.json", slow.to_string());
+    // 2.23 MB at 100 kB/s, a fifth more and 2 s for the commit: 29 s. 9.57 MB: 118 s.
+    let (again, report) = scene.sync(&["book", "atlas", "--within", "100s", "--only-whole"]);
+    let expected = [("ngo/atlas@1.0.0:plain", "written"), ("ngo/book@1.0.0:plain", "left_out")];
+    assert_eq!((code, again, states(&report)), (Some(0), Some(8), expected.into()), "{report}");
+    let book = &report["packages"][1];
+    // More only as far as the line is slow on a busy machine.
+    let needed = book["needed_seconds"].as_u64().unwrap();
+    assert!(book["shortage"] == "time" && (118..200).contains(&needed), "{report}");
+    assert!(!scene.blob_requests().contains_key(&scene.blob(9 * MIB)), "it was never asked for");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod adopting;
 #[cfg(all(feature = "engine", feature = "index"))]
 mod ask;
 mod cafe;
+mod cafe_kills;
 mod catalog;
 mod clocks;
 mod command_line;

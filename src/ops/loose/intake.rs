@@ -24,9 +24,8 @@ const MAX_PIECE_LIST_BYTES: u64 = 16 * 1024 * 1024;
 /// How much is copied at a time, in bytes.
 const BUFFER_BYTES: usize = 1024 * 1024;
 
-/// Zeros at the end of a half download are room that was kept, not bytes that came; the end is looked for in steps of
-/// so many bytes.
-const PAGE_BYTES: u64 = 4096;
+/// So many zeros in a row are room that was kept for bytes to come, in bytes: weights and texts have none.
+const PAGE_BYTES: u64 = 64 * 1024;
 
 /// The endings that browsers and download managers give to half downloads.
 const PARTIAL_ENDINGS: [&str; 6] = ["part", "crdownload", "download", "partial", "opdownload", "tmp"];
@@ -164,9 +163,7 @@ impl Intake<'_> {
             *first_pieces.entry(piece.length).or_insert_with(read) == Some(piece.sha256)
         };
         let by_piece = lacking.iter().find(has_first);
-        let is_named = |file: &&&&FileEntry| {
-            is_called(path, file) && (is_partial(path) || file.size_bytes == size_bytes)
-        };
+        let is_named = |file: &&&&FileEntry| is_partial(path) && is_called(path, file);
         let mut by_name = lacking.iter().filter(is_named);
         let named = by_name.next().filter(|_| by_name.next().is_none());
         by_piece.or(named).map(|file| (**file).clone())
@@ -191,7 +188,7 @@ impl Intake<'_> {
         let kept_bytes = match wanted.pieces.is_some() {
             true => self.take_pieces(&wanted)?,
             false => {
-                let length = without_zeros(&path, size_bytes).min(file.size_bytes - 1);
+                let length = bytes_before_zeros(&path, size_bytes).min(file.size_bytes - 1);
                 keep_prefix(&wanted, (&path, length), &self.home.staging(), self.monitor)?
             }
         };
@@ -265,18 +262,17 @@ fn is_called(path: &Path, file: &FileEntry) -> bool {
     })
 }
 
-/// The length of a file without the zeros at its end.
-fn without_zeros(path: &Path, size_bytes: u64) -> u64 {
+/// How many bytes lie before the first page of zeros: download managers keep room for what is still to come.
+fn bytes_before_zeros(path: &Path, size_bytes: u64) -> u64 {
     let Ok(file) = File::open(path) else { return 0 };
-    let mut end = size_bytes;
     let mut page = vec![0; PAGE_BYTES as usize];
-    while end > 0 {
-        let start = (end - 1) / PAGE_BYTES * PAGE_BYTES;
-        let page = &mut page[..(end - start) as usize];
-        if file.read_exact_at(page, start).is_err() || page.iter().any(|byte| *byte != 0) {
-            return end;
+    let mut at = 0;
+    while at < size_bytes {
+        let page = &mut page[..PAGE_BYTES.min(size_bytes - at) as usize];
+        if file.read_exact_at(page, at).is_err() || page.iter().all(|byte| *byte == 0) {
+            return at;
         }
-        end = start;
+        at += page.len() as u64;
     }
-    0
+    size_bytes
 }
