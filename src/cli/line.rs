@@ -97,9 +97,7 @@ fn next(time: Time, now: &Zoned) -> SystemTime {
     let today = now.date().to_datetime(time).to_zoned(now.time_zone().clone());
     let later = |moment: Zoned| if moment > *now { Ok(moment) } else { moment.checked_add(1.day()) };
     // Only at the very end of the calendar is there no tomorrow.
-    today
-        .and_then(later)
-        .map_or_else(|_| SystemTime::from(now.timestamp()), |moment| moment.timestamp().into())
+    today.and_then(later).map_or_else(|_| SystemTime::from(now.timestamp()), |moment| moment.timestamp().into())
 }
 
 /// Reads `500K`, `2GB`, `1.5GiB` or plain bytes; K, M and G alone count in thousands.

@@ -8,10 +8,10 @@ use super::error::{TransferError, shown};
 use super::judge::{Failure, SNIFF_BYTES, Verdict, is_page_name, judge, looks_like_a_page, portal};
 use super::local;
 use super::network::{Network, out_of_budget};
-use super::pace::Pace;
 use super::part::{Part, Step};
 use super::reply::{Ask, Body, Chunk, Head, Next, Reply};
 use super::resume::stopped;
+use super::pace::Pace;
 use super::sources::{Source, Sources};
 use crate::package::MAX_PIECE_BYTES;
 use crate::progress::{Monitor, Task};
@@ -51,7 +51,10 @@ pub(super) struct Moved {
 impl Moved {
     /// The sum of both.
     pub(super) fn and(self, other: Self) -> Self {
-        Self { wire_bytes: self.wire_bytes + other.wire_bytes, new_bytes: self.new_bytes + other.new_bytes }
+        Self {
+            wire_bytes: self.wire_bytes + other.wire_bytes,
+            new_bytes: self.new_bytes + other.new_bytes,
+        }
     }
 }
 
@@ -117,7 +120,9 @@ impl Attempt<'_> {
             return Err(Failure::leave(TransferError::BadRange { address: source.address.clone() }));
         }
         self.note_change(source, &reply.head);
-        self.part().begin(start, &source.address, reply.head.validator.as_ref()).map_err(Failure::stop)?;
+        self.part()
+            .begin(start, &source.address, reply.head.validator.as_ref())
+            .map_err(Failure::stop)?;
         let until = if reply.head.status == 206 { end } else { self.wanted.size_bytes };
         self.take(source, &mut stream, (position, until, ask.is_whole()), moved)
     }
@@ -231,9 +236,7 @@ impl Attempt<'_> {
     /// cheaper than time. Never where bytes are counted.
     fn is_hurried(&self, pace: &Pace, num_bytes: u64) -> bool {
         let is_counted = self.network.is_some_and(|network| network.toll().limit_bytes().is_some());
-        self.lane == 0
-            && !is_counted
-            && num_bytes >= 2 * MAX_PIECE_BYTES
+        self.lane == 0 && !is_counted && num_bytes >= 2 * MAX_PIECE_BYTES
             && pace.is_at_least(self.hasty_bytes_per_second)
     }
 
@@ -253,7 +256,12 @@ impl Attempt<'_> {
         self.network.map_or(Ok(()), |network| network.toll().book_ahead()).map_err(Failure::stop)
     }
 
-    fn accept(&self, here: &Here<'_>, mut chunk: Chunk, moved: &mut Moved) -> Result<(), Failure> {
+    fn accept(
+        &self,
+        here: &Here<'_>,
+        mut chunk: Chunk,
+        moved: &mut Moved,
+    ) -> Result<(), Failure> {
         let mut position = here.position;
         loop {
             let step = self.part().accept(position, &chunk).map_err(Failure::stop)?;

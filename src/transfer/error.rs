@@ -30,9 +30,7 @@ pub enum TransferError {
         size_bytes: u64,
     },
     /// The budget is spent.
-    #[error(
-        "the budget of {limit_bytes} bytes is spent; {kept_bytes} of {size_bytes} bytes of `{name}` are kept"
-    )]
+    #[error("the budget of {limit_bytes} bytes is spent; {kept_bytes} of {size_bytes} bytes of `{name}` are kept")]
     OutOfBudget {
         /// The file.
         name: String,

@@ -141,10 +141,7 @@ impl Errand<'_> {
         }
         let is_right = part.settle_hurry(self.watch.monitor)?;
         if !is_right {
-            self.watch.warn(&format!(
-                "some pieces of `{}` came wrong; they are fetched again",
-                attempt.wanted.name
-            ));
+            self.watch.warn(&format!("some pieces of `{}` came wrong; they are fetched again", attempt.wanted.name));
         }
         Ok(is_right)
     }

@@ -42,8 +42,7 @@ impl Claims {
     }
 
     fn free_gap(&self, runs: &[Run]) -> Option<(u64, u64)> {
-        let is_taken =
-            |run: &Run| self.by_lane.values().any(|claim| claim.0 < run.end() && run.offset < claim.1);
+        let is_taken = |run: &Run| self.by_lane.values().any(|claim| claim.0 < run.end() && run.offset < claim.1);
         let first = runs.iter().position(|run| !run.is_whole && !is_taken(run))?;
         let mut end = runs[first].end();
         for run in &runs[first + 1..] {

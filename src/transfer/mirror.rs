@@ -21,9 +21,7 @@ pub struct Mirror {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMirror {
     /// There is no `=` before a second address.
-    #[error(
-        "`{text}` is not a rule: it needs two addresses, as in `https://hub.example/=https://mirror.example/hub/`"
-    )]
+    #[error("`{text}` is not a rule: it needs two addresses, as in `https://hub.example/=https://mirror.example/hub/`")]
     NotARule {
         /// What was given.
         text: String,

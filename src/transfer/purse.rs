@@ -212,8 +212,10 @@ fn read(path: &Path) -> Result<Option<Book>> {
 }
 
 fn written(path: &Path, book: Book) -> Result<Book> {
-    let bytes = serde_json::to_vec(&book)
-        .map_err(|error| TransferError::DamagedBudget { path: path.to_owned(), reason: error.to_string() })?;
+    let bytes = serde_json::to_vec(&book).map_err(|error| TransferError::DamagedBudget {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })?;
     write_atomic(path, &bytes)?;
     Ok(book)
 }

@@ -55,8 +55,7 @@ impl Sources {
     ) -> Self {
         // Who wants less than a slow source gives is not to be disappointed by it.
         let limit = options.limit_bytes_per_second.unwrap_or(u64::MAX) / 2;
-        let least_bytes =
-            (options.slow_bytes_per_second.min(limit) as f64 * options.slow_span.as_secs_f64()) as u64;
+        let least_bytes = (options.slow_bytes_per_second.min(limit) as f64 * options.slow_span.as_secs_f64()) as u64;
         let mut entries: Vec<Source> = urls
             .iter()
             .map(|url| Source {
@@ -95,8 +94,7 @@ impl Sources {
         let at = live.min_by_key(|at| (self.entries[*at].is_slow, wait(at)))?;
         let delay = wait(&at);
         self.current = at;
-        let is_rival =
-            |&other: &usize| other != at && !self.entries[other].is_left && !self.entries[other].is_slow;
+        let is_rival = |&other: &usize| other != at && !self.entries[other].is_left && !self.entries[other].is_slow;
         let has_rival = (0..count).any(|other| is_rival(&other));
         Some((Source { has_rival, ..self.entries[at].clone() }, delay))
     }

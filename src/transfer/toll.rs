@@ -130,8 +130,9 @@ impl Meter {
             return;
         }
         let newest = self.gathered_bytes as f64 / elapsed.as_secs_f64();
-        let smoothed =
-            self.bytes_per_second.map_or(newest, |old| old * (1.0 - NEWEST_WEIGHT) + newest * NEWEST_WEIGHT);
+        let smoothed = self
+            .bytes_per_second
+            .map_or(newest, |old| old * (1.0 - NEWEST_WEIGHT) + newest * NEWEST_WEIGHT);
         (self.since, self.gathered_bytes, self.bytes_per_second) = (Some(now), 0, Some(smoothed));
     }
 }

@@ -59,12 +59,8 @@ fn a_plan_says_what_fits_the_budget_and_begins_none() {
     let cafe = Cafe::new();
     let (code, plan) = cafe.json(&["book", "model", "--plan", "--budget", "3MB"]);
     assert_eq!(code, Some(0));
-    let fits: Vec<bool> = plan["packages"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|package| package["fits"].as_bool().unwrap())
-        .collect();
+    let fits: Vec<bool> =
+        plan["packages"].as_array().unwrap().iter().map(|package| package["fits"].as_bool().unwrap()).collect();
     assert_eq!(fits, [true, false]);
     assert_eq!(plan["line"]["budget_left_bytes"], 3_000_000);
     assert!(!cafe.sandbox.path("home/budget.json").exists());
@@ -191,8 +187,7 @@ fn a_proxy_is_used_for_every_host_but_this_one() {
     let root = cafe.sandbox.path("publisher/ngo/registry/1.root.json");
     let fingerprint = localml::digest::Sha256::of(&std::fs::read(root).unwrap()).to_string();
     let far = "http://registry.cafe.example/";
-    add.args(["registry", "add", "ngo", far, "--fingerprint", &fingerprint])
-        .env("http_proxy", cafe.server.url());
+    add.args(["registry", "add", "ngo", far, "--fingerprint", &fingerprint]).env("http_proxy", cafe.server.url());
     assert_eq!(run(add).code, Some(0));
     let fetch = || {
         let mut command = cafe.sandbox.command("far");

@@ -391,9 +391,7 @@ fn send(stream: &TcpStream, answer: &mut Answer, is_head: bool, shared: &Shared)
         return Ok(answer.has_length);
     }
     let stop_at = match answer.fault {
-        Some(Fault::CutAfter(count) | Fault::StallAfter(count) | Fault::ThrottleAndCut(_, count)) => {
-            count.min(answer.length)
-        }
+        Some(Fault::CutAfter(count) | Fault::StallAfter(count) | Fault::ThrottleAndCut(_, count)) => count.min(answer.length),
         _ => answer.length,
     };
     send_body(stream, answer, stop_at, shared)?;
@@ -422,9 +420,7 @@ fn send_body(stream: &TcpStream, answer: &mut Answer, stop_at: u64, shared: &Sha
     };
     file.seek(SeekFrom::Start(from))?;
     let slice_bytes = match answer.fault {
-        Some(Fault::Throttle(bytes_per_second) | Fault::ThrottleAndCut(bytes_per_second, _)) => {
-            (bytes_per_second / 50).max(1)
-        }
+        Some(Fault::Throttle(bytes_per_second) | Fault::ThrottleAndCut(bytes_per_second, _)) => (bytes_per_second / 50).max(1),
         _ => SLICE_BYTES,
     };
     let mut sent = 0;
