@@ -22,6 +22,7 @@
 //!   collections/<name>/          the index of a set of documents
 //!   site.toml                    who this site is in its letters: id, label, next number
 //!   receipt.json                 the newest receipt, for the next stick that can be written
+//!   wishlist.toml                what every `sync` of this courier takes along
 //!   sites/<id>.json              what is known here of another site, from its letters
 //!   cache/vectors/               vectors by content, so that moved text costs nothing
 //! ```
@@ -138,6 +139,11 @@ impl Home {
     /// The newest receipt of this site.
     pub fn receipt(&self) -> PathBuf {
         self.root.join("receipt.json")
+    }
+
+    /// What every `sync` of this courier takes along.
+    pub fn wishlist(&self) -> PathBuf {
+        self.root.join("wishlist.toml")
     }
 
     /// What exports over several sticks dealt to which of them.

@@ -26,6 +26,7 @@ pub(super) struct Addressee {
     pub(super) packages: Vec<PackageRef>,
     pub(super) wants: Vec<PackageRef>,
     pub(super) platform: Option<String>,
+    pub(super) ram_bytes: Option<u64>,
     pub(super) free_bytes: Option<u64>,
     pub(super) max_volume_bytes: Option<u64>,
     half: Vec<HalfBlob>,
@@ -43,6 +44,11 @@ impl Addressee {
     /// What is missing of a file that the site has in part.
     pub(super) fn half_of(&self, file: &FileEntry) -> Option<&HalfBlob> {
         self.half.iter().find(|half| half.sha256 == file.sha256 && half.size_bytes == file.size_bytes)
+    }
+
+    /// What the site has in part.
+    pub(super) fn halves(&self) -> &[HalfBlob] {
+        &self.half
     }
 
     /// How people call it.
@@ -73,6 +79,7 @@ impl Addressee {
             label,
             wants: request.wants.into_iter().filter(|want| is_new(want)).collect(),
             platform: Some(request.platform),
+            ram_bytes: Some(request.ram_bytes),
             free_bytes: Some(request.free_bytes),
             max_volume_bytes: request.max_volume_bytes,
             packages: has.packages,
@@ -94,6 +101,7 @@ impl Addressee {
             packages: receipt.map(|receipt| receipt.has.packages.clone()).unwrap_or_default(),
             wants: short.wants,
             platform: Some(short.platform),
+            ram_bytes: Some(short.ram_gib.saturating_mul(GIB)),
             free_bytes: Some(short.free_gib.saturating_mul(GIB)),
             max_volume_bytes: None,
             half: has.half,
@@ -123,6 +131,7 @@ impl Addressee {
             packages: receipt.has.packages,
             wants: Vec::new(),
             platform: None,
+            ram_bytes: None,
             free_bytes: None,
             max_volume_bytes: None,
             half: receipt.has.half,

@@ -22,8 +22,8 @@ use crate::store::{HashedFile, Installed, Store, Watch, hash_files};
 use super::checkup::grid;
 use super::choice::origin;
 use super::error::{Error, Result};
+use super::folder::Folder;
 use super::indexes;
-use super::loose::Folder;
 use super::site;
 
 /// Where to look, and what may be done.

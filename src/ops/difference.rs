@@ -87,14 +87,14 @@ pub(super) fn parcels(
 }
 
 /// True when a site lists this very package, and all its blobs.
-fn has_all(addressee: &Addressee, package: &Installed) -> bool {
+pub(super) fn has_all(addressee: &Addressee, package: &Installed) -> bool {
     let own = reference(package);
     addressee.packages.iter().any(|has| fulfils(has, &own))
         && package.files().iter().all(|file| addressee.has(file))
 }
 
 /// True when a site has a later version of a package, and did not ask for this one.
-fn has_newer(addressee: &Addressee, package: &Installed) -> bool {
+pub(super) fn has_newer(addressee: &Addressee, package: &Installed) -> bool {
     let is_newer = |has: &PackageRef| {
         has.name == *package.name() && has.version.as_ref().is_some_and(|has| has > version(package))
     };

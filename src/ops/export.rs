@@ -162,6 +162,19 @@ pub struct DamagedPackage {
 /// When a package is not here, the stick is too small, does not read back what was written, or every
 /// package is damaged. Running it again continues.
 pub fn export(home: &Home, options: &ExportOptions, monitor: &dyn Monitor) -> Result<ExportReport> {
+    export_some(home, options, &|_| true, monitor)
+}
+
+/// As `export`, but of all that would go along only the packages that are wanted.
+///
+/// # Errors
+/// As `export`.
+pub(super) fn export_some(
+    home: &Home,
+    options: &ExportOptions,
+    is_wanted: &dyn Fn(&PackageRef) -> bool,
+    monitor: &dyn Monitor,
+) -> Result<ExportReport> {
     let stick = removable::stick(options.stick.as_deref(), monitor)?;
     let options = &ExportOptions { also: berths::others(&stick, &options.also, monitor)?, ..options.clone() };
     let letters = letters::take_in_stick(home, &stick, monitor)?;
@@ -175,10 +188,11 @@ pub fn export(home: &Home, options: &ExportOptions, monitor: &dyn Monitor) -> Re
         let text = "there are requests on the stick; `--request DIR` sends exactly what these sites lack";
         monitor.note(text);
     }
-    let (parcels, not_sent) = match addressees.is_empty() {
+    let (mut parcels, not_sent) = match addressees.is_empty() {
         true => (everyone(kit::first(kits.kits, choose(&store, &options.packages, monitor)?)), Vec::new()),
         false => difference(&store, &addressees, (options, kits.kits), monitor)?,
     };
+    parcels.retain(|parcel| is_wanted(&reference(&parcel.installed)));
     let mut trust = trust_files(home)?;
     let courier = sign(home, &parcels, options, &mut trust, monitor)?;
     let addressees: Vec<Addressee> = match options.is_full {

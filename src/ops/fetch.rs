@@ -27,7 +27,7 @@ use super::site;
 use super::tally::Tally;
 
 /// Room that is left free on the disk beside what is fetched, in bytes.
-const SPARE_BYTES: u64 = 64 * 1024 * 1024;
+pub(super) const SPARE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The longest piece list that is accepted, in bytes: 64 GiB in pieces of 4 MiB, with ample reserve.
 const MAX_PIECE_LIST_BYTES: u64 = 16 * 1024 * 1024;
@@ -163,6 +163,28 @@ pub(super) fn fetch_choices(
     Ok(report)
 }
 
+/// Brings what is missing of one choice into the store, over a line that is open. The caller holds the home's
+/// lock.
+///
+/// # Errors
+/// As `fetch`.
+pub(super) fn bring(
+    home: &Home,
+    store: &Store,
+    line: &Line,
+    choice: &Choice,
+    monitor: &dyn Monitor,
+) -> Result<()> {
+    let spent = || line.spent_bytes();
+    let tally = Tally::begin(monitor, missing_lengths(std::slice::from_ref(choice), store), 0, &spent);
+    let desk = Desk { home, store, client: line.client(), monitor, tally: &tally };
+    for (file, sources) in choice.missing(store) {
+        let deed = || format!("could not fetch `{}`", choice.name());
+        fetch_file(&desk, choice.name(), file, sources).while_doing(deed)?;
+    }
+    Ok(())
+}
+
 /// Folders at hand are asked as neighbours are, before the network.
 fn with_folders(options: &FetchOptions) -> LineOptions {
     let mut line = options.line.clone();
@@ -238,7 +260,7 @@ fn check_room(home: &Home, choices: &[Choice], store: &Store) -> Result<()> {
 }
 
 /// The room that the part file of an earlier try takes on the disk; holes in it take none.
-fn staged_bytes(home: &Home, file: &FileEntry) -> u64 {
+pub(super) fn staged_bytes(home: &Home, file: &FileEntry) -> u64 {
     let part = home.staging().join(format!("{}.part", file.sha256));
     let allocated = std::fs::metadata(part).map_or(0, |metadata| metadata.blocks().saturating_mul(512));
     allocated.min(file.size_bytes)

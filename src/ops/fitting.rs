@@ -20,15 +20,37 @@ impl Fitting {
         Self { machine: hardware::probe(), ignores_memory }
     }
 
+    /// Chooses for a site that told of itself: its platform as a target triple, its memory. What it did not tell
+    /// stands in no build's way. Too large is fine: the site asked.
+    pub(super) fn at(platform: Option<&str>, ram_bytes: Option<u64>) -> Self {
+        let here = hardware::probe();
+        let triple = platform.unwrap_or_default();
+        let architecture = triple.split('-').next().filter(|name| !name.is_empty());
+        let systems = ["linux", "darwin", "windows"];
+        let system = systems.into_iter().find(|system| triple.contains(system));
+        let ram_bytes = ram_bytes.unwrap_or(u64::MAX);
+        let machine = Machine {
+            system: system.map_or(here.system, ToOwned::to_owned),
+            architecture: architecture.map_or(here.architecture, ToOwned::to_owned),
+            ram_bytes,
+            available_bytes: ram_bytes,
+            ..here
+        };
+        Self { machine, ignores_memory: true }
+    }
+
     /// The publisher's first build that fits; when none does, the smallest, which `check` then judges.
     pub(super) fn pick<'a>(&self, manifest: &'a Manifest) -> Result<&'a Variant> {
-        let suits = |variant: &&Variant| {
-            self.is_for_this_platform(variant) && self.verdict(manifest, variant).1 != Verdict::TooBig
-        };
+        let suits = |variant: &&Variant| self.suits(manifest, variant);
         let smallest = || manifest.variants.iter().min_by_key(|variant| variant.size_bytes());
         manifest.variants.iter().find(suits).or_else(smallest).ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("`{}` has no build", manifest.package.name))
         })
+    }
+
+    /// True for a build that runs there.
+    pub(super) fn suits(&self, manifest: &Manifest, variant: &Variant) -> bool {
+        self.is_for_this_platform(variant) && self.verdict(manifest, variant).1 != Verdict::TooBig
     }
 
     /// Refuses a model that cannot run here.

@@ -206,6 +206,8 @@ pub(super) fn take_in(home: &Home, heard: Heard, monitor: &dyn Monitor) -> Resul
 #[derive(Debug, Default)]
 pub(super) struct TakenIn {
     pub(super) num_requests: usize,
+    /// Whose letters lie there, each site once.
+    pub(super) sites: Vec<SiteId>,
     /// What is wrong with some letters.
     pub(super) remarks: Vec<Remark>,
 }
@@ -220,6 +222,11 @@ pub(super) fn take_in_stick(home: &Home, folder: &Path, monitor: &dyn Monitor) -
     };
     let ((requests, mut remarks), (receipts, others)) = (stick.requests(), stick.receipts());
     let num_requests = requests.len();
+    let asking = requests.iter().map(|request| request.head.site.clone());
+    let mut sites: Vec<SiteId> =
+        asking.chain(receipts.iter().map(|receipt| receipt.head.site.clone())).collect();
+    sites.sort();
+    sites.dedup();
     for request in requests {
         take_in(home, Heard::Request(request), monitor)?;
     }
@@ -227,7 +234,7 @@ pub(super) fn take_in_stick(home: &Home, folder: &Path, monitor: &dyn Monitor) -
         take_in(home, Heard::Receipt(receipt), monitor)?;
     }
     remarks.extend(others);
-    Ok(TakenIn { num_requests, remarks })
+    Ok(TakenIn { num_requests, sites, remarks })
 }
 
 /// Forgets a site.

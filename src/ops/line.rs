@@ -136,7 +136,9 @@ impl Line {
 
     /// How fast the line is: measured in this run and smoothed, else as it was last time.
     pub(super) fn bytes_per_second(&self) -> Option<f64> {
-        self.client.bytes_per_second().or(self.remembered)
+        // A few small answers tell of the delay, not of the line.
+        let measured = self.client.bytes_per_second().filter(|_| self.spent_bytes() >= LEAST_BYTES);
+        measured.or(self.remembered)
     }
 
     /// What it cost so far.

@@ -19,9 +19,9 @@ use crate::transfer::{Fetched, Wanted};
 use super::choice::Sources;
 use super::error::{Error, Result};
 use super::fetch;
+use super::folder::{self, Folder};
 use super::indexes;
 use super::line::Line;
-use super::loose::{self, Folder};
 use super::repair::WantedBlob;
 use super::reuse;
 use super::tally::Tally;
@@ -227,7 +227,7 @@ fn entries_of(manifests: &[Manifest], sha256: Sha256) -> impl Iterator<Item = &F
 fn sources(blob: &WantedBlob<'_>, indexes: &[VerifiedIndex], folders: &[Folder]) -> Result<Sources> {
     let mut file: Vec<Url> = Vec::new();
     for folder in folders {
-        file.extend(loose::addresses(folder, blob.file)?);
+        file.extend(folder::addresses(folder, blob.file)?);
     }
     let mut piece_list = None;
     for index in indexes {

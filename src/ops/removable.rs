@@ -14,9 +14,20 @@ use super::error::{Error, Result};
 /// # Errors
 /// When none or several are mounted and none was named, or the named folder is not one.
 pub(super) fn stick(named: Option<&Path>, monitor: &dyn Monitor) -> Result<PathBuf> {
+    stick_if_any(named, monitor)?.ok_or_else(|| {
+        Error::new(ErrorKind::Usage, "no removable disk is mounted")
+            .with_hint("name the folder where the stick is mounted")
+    })
+}
+
+/// As `stick`; `None` when no folder was named and no removable disk is mounted.
+///
+/// # Errors
+/// When several are mounted and none was named, or the named folder is not one.
+pub(super) fn stick_if_any(named: Option<&Path>, monitor: &dyn Monitor) -> Result<Option<PathBuf>> {
     if let Some(folder) = named {
         return match folder.is_dir() {
-            true => Ok(folder.to_owned()),
+            true => Ok(Some(folder.to_owned())),
             false => Err(not_a_folder(folder)),
         };
     }
@@ -24,10 +35,9 @@ pub(super) fn stick(named: Option<&Path>, monitor: &dyn Monitor) -> Result<PathB
     match (mounted.pop(), mounted.is_empty()) {
         (Some(only), true) => {
             monitor.note(&format!("the stick is `{}`", only.display()));
-            Ok(only)
+            Ok(Some(only))
         }
-        (None, _) => Err(Error::new(ErrorKind::Usage, "no removable disk is mounted")
-            .with_hint("name the folder where the stick is mounted")),
+        (None, _) => Ok(None),
         (Some(last), false) => {
             let all: Vec<String> =
                 mounted.iter().chain([&last]).map(|folder| format!("`{}`", folder.display())).collect();

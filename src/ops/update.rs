@@ -72,8 +72,21 @@ pub struct FailedRegistry {
 /// # Errors
 /// When the only registry cannot be refreshed, or one that was named is not known.
 pub fn update(home: &Home, options: &UpdateOptions, monitor: &dyn Monitor) -> Result<UpdateReport> {
-    let chosen = choose(home, &options.names)?;
     let line = Line::open(home, &options.line)?;
+    update_over(home, options, &line, monitor)
+}
+
+/// As `update`, over a line that is open.
+///
+/// # Errors
+/// As `update`.
+pub(super) fn update_over(
+    home: &Home,
+    options: &UpdateOptions,
+    line: &Line,
+    monitor: &dyn Monitor,
+) -> Result<UpdateReport> {
+    let chosen = choose(home, &options.names)?;
     let is_only = chosen.len() == 1;
     let mut report = UpdateReport { registries: Vec::new(), failures: Vec::new() };
     for registry in chosen {

@@ -52,6 +52,7 @@ mod watch;
 
 mod journal;
 mod part;
+mod prefix;
 mod resume;
 mod reuse;
 mod staging;
@@ -69,5 +70,6 @@ pub use client::{Client, DroppedSource, Fetched, Wanted};
 pub use error::{Mismatch, Result, TransferError};
 pub use mirror::{InvalidMirror, Mirror, folder_address};
 pub use options::Options;
+pub use prefix::keep_prefix;
 pub use purse::Purse;
 pub use reuse::Reusable;

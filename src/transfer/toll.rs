@@ -19,6 +19,9 @@ const RECORD_BYTES: u64 = 16 * 1024;
 /// What it takes to shake hands, certificates in, in bytes.
 const HANDSHAKE_BYTES: u64 = 6 * 1024;
 
+/// Fewer bytes than this, gathered over several bodies, tell of the answers' delay and not of the line.
+const LEAST_BYTES: u64 = 64 * 1024;
+
 /// How long bytes are gathered before they count as one measurement.
 const SPAN: Duration = Duration::from_millis(500);
 
@@ -115,10 +118,10 @@ struct Meter {
 }
 
 impl Meter {
-    /// A body begins: the pause before it says nothing about the line.
+    /// A body begins: the pause before it says nothing about the line, nor do a few small answers.
     fn begin(&mut self, now: Instant) {
-        if self.gathered_bytes == 0 {
-            self.since = Some(now);
+        if self.gathered_bytes < LEAST_BYTES {
+            (self.since, self.gathered_bytes) = (Some(now), 0);
         }
     }
 

@@ -11,6 +11,7 @@ mod support;
 mod adopting;
 #[cfg(all(feature = "engine", feature = "index"))]
 mod ask;
+mod cafe;
 mod catalog;
 mod clocks;
 mod command_line;
@@ -34,6 +35,7 @@ mod kits;
 mod knowledge;
 mod large_catalog;
 mod lines;
+mod loose;
 mod lost_stick;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
 mod meaning;

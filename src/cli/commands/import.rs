@@ -7,28 +7,37 @@ use crate::cli::report::Outcome;
 use crate::cli::terminal::size;
 use crate::error::ErrorKind;
 use crate::ops::{
-    Error, ImportOptions, ImportReport, IncompletePackage, TrustedByKit, import, short_fingerprint,
+    Error, ImportOptions, ImportReport, IncompletePackage, LooseReport, TrustedByKit, import, import_loose,
+    is_loose, short_fingerprint,
 };
 use crate::package::{Name, PackageRef};
 
 use super::install::set_up;
 
+/// How many of the files that are of no use are shown.
+const MAX_SHOWN: usize = 20;
+
 /// How a site asks for the rest.
 const ASK_AGAIN: &str =
     "`localml request DIR` here, then `localml export DIR --request DIR` (or `--full`) where it comes from";
 
-/// Install packages from a stick
+/// Install packages from a stick, or from files that another program downloaded
 ///
 /// Needs no network. Only what a registry known here has signed is installed; what is whole is usable
 /// at once, and what is not is named. Ends with 4 when a package is damaged, with 8 when others
 /// were completed or a package in use turns out to be revoked, and with 7 when nobody known here vouches for the stick.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  localml import /media/usb\n  localml import /media/usb localml-handbook")]
+#[command(
+    after_help = "Example:\n  localml import /media/usb\n  localml import /media/usb localml-handbook\n  localml import /media/usb/downloads\n  localml import model.gguf.part"
+)]
 pub(crate) struct Args {
-    /// The folder where the stick is mounted; may be left out when only one is
+    /// The folder where the stick is mounted, which may be left out when only one is; or files, or a folder of files,
+    /// that a browser or download manager fetched, whole or in part, under any name
+    #[arg(value_name = "DIR|FILE")]
     stick: Option<PathBuf>,
-    /// The packages; everything on the stick when none is named
-    packages: Vec<PackageRef>,
+    /// The packages of the stick, everything on it when none is named; or more files and folders
+    #[arg(value_name = "PACKAGES|FILES")]
+    rest: Vec<String>,
     /// Trust the registry on the stick that has this fingerprint, from now on
     #[arg(long, value_name = "FINGERPRINT")]
     fingerprint: Option<String>,
@@ -44,17 +53,83 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
+    if let Some(first) = args.stick.as_ref().filter(|first| is_loose(first)) {
+        let paths = std::iter::once(first.clone()).chain(args.rest.iter().map(PathBuf::from)).collect();
+        return loose(paths, args, context);
+    }
     let options = ImportOptions {
         stick: args.stick.clone(),
-        packages: args.packages.clone(),
+        packages: args.rest.iter().map(|text| package(text)).collect::<Result<_, _>>()?,
         unsigned: args.unsigned.clone(),
         accepts_stale: args.accept_stale,
         fingerprint: args.fingerprint.clone(),
         courier: args.courier.clone(),
     };
-    let report = import(&context.home, &options, &context.terminal)?;
-    context.output.show(&report, text);
-    Ok(outcome(&report))
+    match (import(&context.home, &options, &context.terminal), &args.stick) {
+        // A stick on which nothing but letters lies may carry loose files beside them.
+        (Err(error), Some(folder)) if error.kind() == ErrorKind::NotFound && args.rest.is_empty() => {
+            loose(vec![folder.clone()], args, context).map_err(|other| match other.kind() {
+                ErrorKind::NotFound => error,
+                _ => other,
+            })
+        }
+        (report, _) => {
+            let report = report?;
+            context.output.show(&report, text);
+            Ok(outcome(&report))
+        }
+    }
+}
+
+fn package(text: &str) -> Result<PackageRef, Error> {
+    text.parse().map_err(|error| {
+        Error::new(ErrorKind::Usage, format!("{error}"))
+            .with_hint("after a stick's folder come packages; after a file, other files and folders")
+    })
+}
+
+fn loose(paths: Vec<PathBuf>, args: &Args, context: &Context) -> Result<Outcome, Error> {
+    let report = import_loose(&context.home, &paths, args.accept_stale, &context.terminal)?;
+    context.output.show(&report, loose_text);
+    Ok(match report.incomplete.is_empty() && report.refused.is_empty() {
+        true => Outcome::Done,
+        false => Outcome::Problems,
+    })
+}
+
+fn loose_text(report: &LooseReport) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for taken in &report.taken {
+        let (path, name) = (taken.path.display(), &taken.name);
+        lines.push(match taken.kept_bytes == taken.size_bytes {
+            true => format!("taken      `{path}`: {name}, whole"),
+            false => {
+                let (kept, all) = (size(taken.kept_bytes), size(taken.size_bytes));
+                format!("taken      `{path}`: {kept} of the {all} of {name}; `localml fetch` goes on there")
+            }
+        });
+    }
+    lines.extend(report.known.iter().map(|path| format!("known      `{}`: here already", path.display())));
+    lines.extend(report.installed.iter().map(|package| format!("installed  {package}")));
+    for package in &report.incomplete {
+        let (package, missing) = (&package.package, size(package.missing_bytes));
+        lines
+            .push(format!("INCOMPLETE {package}: {missing} are missing; `localml install {}`", package.name));
+    }
+    for refused in &report.refused {
+        lines.push(format!("refused    {}: {}", refused.package, refused.reason));
+    }
+    lines.extend(
+        report
+            .strangers
+            .iter()
+            .take(MAX_SHOWN)
+            .map(|path| format!("left alone `{}`: no list known here speaks of it", path.display())),
+    );
+    if let Some(more) = report.strangers.len().checked_sub(MAX_SHOWN).filter(|&more| more > 0) {
+        lines.push(format!("left alone {more} more files; `--json` lists all"));
+    }
+    lines.join("\n")
 }
 
 fn outcome(report: &ImportReport) -> Outcome {

@@ -34,6 +34,7 @@ mod run;
 mod search;
 mod sites;
 mod stick;
+mod sync;
 mod update;
 mod upgrade;
 mod verify;
@@ -65,6 +66,7 @@ pub(crate) enum Command {
     Info(info::Args),
     Fetch(fetch::Args),
     Install(install::Args),
+    Sync(sync::Args),
     Upgrade(upgrade::Args),
     Rollback(rollback::Args),
     List(list::Args),
@@ -109,6 +111,7 @@ pub(crate) fn run(command: Option<&Command>, context: &Context) -> Result<Outcom
         Command::Info(args) => info::run(args, context),
         Command::Fetch(args) => fetch::run(args, context),
         Command::Install(args) => install::run(args, context),
+        Command::Sync(args) => sync::run(args, context),
         Command::Upgrade(args) => upgrade::run(args, context),
         Command::Rollback(args) => rollback::run(args, context),
         Command::List(args) => list::run(args, context),

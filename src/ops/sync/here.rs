@@ -1,0 +1,115 @@
+//! `sync` without a stick, at a site that is online now and then: refresh the lists, then bring what is installed to
+//! its newest version, what costs least first.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::error::ErrorKind;
+use crate::home::Home;
+use crate::ops::error::Result;
+use crate::ops::fetch::FetchOptions;
+use crate::ops::line::{Line, LineOptions, LineReport, look};
+use crate::ops::outdated::{BlockedUpgrade, NewerVersion};
+use crate::ops::update::UpdateReport;
+use crate::ops::upgrade::upgrade;
+use crate::package::{Name, PackageRef};
+use crate::progress::Monitor;
+
+use super::errand::told;
+use super::{SyncOptions, refresh};
+
+/// What was brought up to date here, or would be.
+#[derive(Debug, Serialize)]
+pub struct SyncHereReport {
+    /// How the lists were refreshed; absent for a plan, and without a network.
+    pub registries: Option<UpdateReport>,
+    /// The newer versions, what costs least first.
+    pub upgrades: Vec<NewerVersion>,
+    /// The packages that are newly in use, with what they require.
+    pub installed: Vec<Name>,
+    /// Those that stay as they are, and why.
+    pub left: Vec<NotUpgraded>,
+    /// Newer versions that cannot be had here.
+    pub blocked: Vec<BlockedUpgrade>,
+    /// The commands that come next.
+    pub next: Vec<String>,
+    /// What the line may still cost.
+    pub line: LineReport,
+    /// True when nothing was done yet.
+    pub is_plan: bool,
+}
+
+/// A package whose newer version did not come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotUpgraded {
+    /// The package.
+    pub name: Name,
+    /// Why not.
+    pub reason: String,
+    /// What to do.
+    pub hint: Option<String>,
+    /// True when money, time or room ended.
+    pub is_limit: bool,
+}
+
+/// Refreshes the lists and upgrades what is installed, within money and time.
+///
+/// # Errors
+/// When a record here is damaged or the budget cannot be read. What stops single packages is in the report.
+pub(super) fn sync_here(home: &Home, options: &SyncOptions, monitor: &dyn Monitor) -> Result<SyncHereReport> {
+    let (mut line, registries, end) = begin(home, options, monitor)?;
+    let fetch = |line: &LineOptions, is_plan: bool| FetchOptions {
+        is_plan,
+        line: line.clone(),
+        accepts_stale: options.accepts_stale,
+        ..FetchOptions::default()
+    };
+    let plan = upgrade(home, &[], &fetch(&line, true), monitor)?;
+    let mut report = SyncHereReport {
+        registries,
+        upgrades: plan.upgrades,
+        installed: Vec::new(),
+        left: Vec::new(),
+        blocked: plan.blocked,
+        next: Vec::new(),
+        line: LineReport::default(),
+        is_plan: options.is_plan,
+    };
+    report.upgrades.sort_by_key(|upgrade| upgrade.missing_bytes);
+    for newer in report.upgrades.iter().filter(|_| !options.is_plan) {
+        line.within = end.map(|end| end.saturating_duration_since(Instant::now()));
+        let package = PackageRef { registry: None, name: newer.name.clone(), version: None, variant: None };
+        match upgrade(home, &[package], &fetch(&line, false), monitor) {
+            Ok(done) => {
+                report.installed.extend(done.installed);
+                report.next.extend(done.next);
+            }
+            Err(error) => {
+                let is_limit = error.kind() == ErrorKind::NoRoom || monitor.is_cancelled();
+                let (name, reason, hint) = (newer.name.clone(), told(&error), error.hint());
+                report.left.push(NotUpgraded { name, reason, hint, is_limit });
+            }
+        }
+    }
+    report.next.sort();
+    report.next.dedup();
+    report.line = look(home, &line)?;
+    Ok(report)
+}
+
+/// Begins the budget and refreshes the lists; the rest of the command goes on with the same money and time.
+fn begin(
+    home: &Home,
+    options: &SyncOptions,
+    monitor: &dyn Monitor,
+) -> Result<(LineOptions, Option<UpdateReport>, Option<Instant>)> {
+    if options.is_plan {
+        return Ok((options.line.clone(), None, None));
+    }
+    let line = Line::open(home, &options.line)?;
+    let registries = refresh(home, options, &line, monitor);
+    let end = line.time_left().map(|left| Instant::now() + left);
+    let rest = LineOptions { until: None, is_new_budget: false, ..options.line.clone() };
+    Ok((rest, registries, end))
+}
