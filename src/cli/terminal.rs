@@ -20,6 +20,8 @@ use super::tasks::{Bar, Events, Lines, emit};
 static CANCELLED: AtomicBool = AtomicBool::new(false);
 /// True while a line is awaited: there is nothing to stop then but the process.
 static IS_READING_LINE: AtomicBool = AtomicBool::new(false);
+/// True when stderr is for programs.
+static SPEAKS_EVENTS: AtomicBool = AtomicBool::new(false);
 static INSTALL_HANDLER: Once = Once::new();
 
 /// The exit code of a process that a second Ctrl-C ends.
@@ -54,6 +56,7 @@ impl Terminal {
             // Without a handler Ctrl-C still ends the process; everything verified is on disk by then.
             let _ = ctrlc::set_handler(on_interrupt);
         });
+        SPEAKS_EVENTS.store(is_json, Ordering::SeqCst);
         let face = match (is_quiet, is_json) {
             (true, false) => Face::Quiet,
             (true, true) => Face::QuietEvents,
@@ -92,7 +95,11 @@ fn on_interrupt() {
     if CANCELLED.swap(true, Ordering::SeqCst) || IS_READING_LINE.load(Ordering::SeqCst) {
         std::process::exit(EXIT_INTERRUPTED);
     }
-    say("stopping; what is verified is kept (press Ctrl-C again to end at once)");
+    let text = "stopping; what is verified is kept (press Ctrl-C again to end at once)";
+    match SPEAKS_EVENTS.load(Ordering::SeqCst) {
+        true => emit(&json!({"event": "note", "text": text})),
+        false => say(text),
+    }
 }
 
 impl Monitor for Terminal {

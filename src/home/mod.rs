@@ -14,7 +14,7 @@
 //!                                its blobs and its folder in packages/ stay too
 //!   packages/<name>/<version>+<variant>/…   the files of an installed package under their own names
 //!   staging/                     downloads and imports under way
-//!   registries/<name>/           root, signed metadata, verified index files
+//!   registries/<name>/           root, signed metadata, verified index files, and a short form of them for `search`
 //!   courier/<name>.pk8           this home's own key as a courier, readable by the user alone
 //!   couriers/<name>.toml         couriers whom the keeper authorised
 //!   pieces/<sha256>              piece lists, named by their own digest

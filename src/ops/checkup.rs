@@ -51,15 +51,38 @@ pub(super) struct Checkup {
     pub(super) is_complete: bool,
 }
 
-/// The packages that are meant: all that are here when none is named.
+/// The packages that are meant: when none is named, all that are here, older versions that are kept among them.
 ///
 /// # Errors
 /// When one is not here, or a record is damaged.
 pub(super) fn meant(store: &Store, packages: &[PackageRef]) -> Result<Vec<Installed>> {
     if packages.is_empty() {
-        return Ok([store.installed()?, store.fetched()?].concat());
+        return Ok([store.installed()?, store.fetched()?, store.previous()?].concat());
     }
     packages.iter().map(|package| find_held(store, package)).collect()
+}
+
+/// What the names of its files are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It is installed: its files have their names.
+    Installed,
+    /// It is only kept to be carried on: its files have none.
+    Fetched,
+    /// It is kept for a way back: its files have their names.
+    Previous,
+}
+
+/// Where a package stands.
+///
+/// # Errors
+/// When a record is damaged.
+pub(super) fn place_of(store: &Store, package: &Installed) -> Result<Place> {
+    if store.find(package.name())?.as_ref() == Some(package) {
+        return Ok(Place::Installed);
+    }
+    let is_fetched = store.kept(package.name())?.as_ref() == Some(package);
+    Ok(if is_fetched { Place::Fetched } else { Place::Previous })
 }
 
 /// Hashes every blob of these packages. The pieces of whole blobs that nobody had told are kept, so that a later

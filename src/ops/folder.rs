@@ -1,4 +1,4 @@
-//! Loose files: finding, in folders that are not ours, the files that may be a blob.
+//! Foreign folders: finding in them the files that may be a blob.
 
 use std::collections::HashMap;
 use std::fs;

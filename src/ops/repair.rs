@@ -18,7 +18,7 @@ use crate::package::{FileEntry, Name, PackageRef, VariantId, Version};
 use crate::progress::Monitor;
 use crate::store::{Installed, Store};
 
-use super::checkup::{Checkup, DamagedFile, check_up, meant};
+use super::checkup::{Checkup, DamagedFile, Place, check_up, meant, place_of};
 use super::error::{Error, Result, While as _};
 use super::line::{Line, LineOptions};
 use super::mending::{Bench, Mended};
@@ -248,10 +248,10 @@ fn with_way_out(error: Error, meant: &[Installed], kind: ErrorKind) -> Error {
 /// Whole packages whose names still mean the damaged bytes.
 fn put_in_place(store: &Store, meant: &[Installed]) -> Result<()> {
     for package in meant {
-        let is_installed = store.find(package.name())?.as_ref() == Some(package);
+        let has_names = place_of(store, package)? != Place::Fetched;
         let is_whole =
             package.files().iter().all(|file| store.blob_path(&file.sha256, file.size_bytes).is_some());
-        if is_installed && is_whole && !store.is_in_place(package) {
+        if has_names && is_whole && !store.is_in_place(package) {
             store.put_in_place(package)?;
         }
     }

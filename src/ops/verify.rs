@@ -3,11 +3,11 @@
 use serde::Serialize;
 
 use crate::home::Home;
-use crate::package::{Name, PackageRef};
+use crate::package::{Name, PackageRef, Version};
 use crate::progress::Monitor;
 use crate::store::{Installed, Store};
 
-use super::checkup::{Checkup, DamagedFile, check_up, meant};
+use super::checkup::{Checkup, DamagedFile, Place, check_up, meant, place_of};
 use super::error::Result;
 use super::site;
 
@@ -27,6 +27,10 @@ pub struct VerifyReport {
 pub struct VerifiedPackage {
     /// The package.
     pub name: Name,
+    /// Its version.
+    pub version: Version,
+    /// True when it is an older version that is kept for a way back.
+    pub is_previous: bool,
     /// True when every file is as its publisher made it.
     pub is_whole: bool,
     /// The files that are not.
@@ -56,12 +60,15 @@ pub fn verify(home: &Home, packages: &[PackageRef], monitor: &dyn Monitor) -> Re
     let checkup = check_up(&store, &meant, monitor);
     let mut packages = Vec::new();
     for package in &meant {
+        let place = place_of(&store, package)?;
         let damaged_files = checkup.damaged_files(package);
         if checkup.is_complete {
-            mend(home, &store, package, &checkup, monitor);
+            mend(home, &store, (package, place), &checkup, monitor);
         }
         packages.push(VerifiedPackage {
             name: package.name().clone(),
+            version: package.manifest.package.version.clone(),
+            is_previous: place == Place::Previous,
             is_whole: damaged_files.is_empty(),
             damaged_files,
         });
@@ -71,11 +78,17 @@ pub fn verify(home: &Home, packages: &[PackageRef], monitor: &dyn Monitor) -> Re
 
 /// Takes damaged blobs out of use, so that `repair`, `install` and `import` bring them again; takes back into use
 /// what was set aside and is whole; and gives whole ones their names back where another file stands there.
-fn mend(home: &Home, store: &Store, package: &Installed, checkup: &Checkup, monitor: &dyn Monitor) {
+fn mend(
+    home: &Home,
+    store: &Store,
+    (package, place): (&Installed, Place),
+    checkup: &Checkup,
+    monitor: &dyn Monitor,
+) {
     let damaged = checkup.damaged_files(package);
     let wrongly_aside = checkup.wrongly_aside(package);
-    let is_fetched_only = store.find(package.name()).ok().flatten().as_ref() != Some(package);
-    let is_in_place = is_fetched_only || store.is_in_place(package);
+    let has_names = place != Place::Fetched;
+    let is_in_place = !has_names || store.is_in_place(package);
     if damaged.is_empty() && wrongly_aside.is_empty() && is_in_place {
         return;
     }
@@ -86,7 +99,7 @@ fn mend(home: &Home, store: &Store, package: &Installed, checkup: &Checkup, moni
         for blob in &wrongly_aside {
             store.put_back(blob)?;
         }
-        if damaged.is_empty() && !is_fetched_only && !store.is_in_place(package) {
+        if damaged.is_empty() && has_names && !store.is_in_place(package) {
             store.put_in_place(package)?;
             monitor.warn(&format!("a file of `{}` was not its blob's; it was put right", package.name()));
         }

@@ -288,8 +288,7 @@ fn advance(
         file: fault.file,
         reason: fault.reason,
     };
-    let metadata = fetch_metadata(folder, &registry, known, fetch)?;
-    let mut fetched_bytes: u64 = metadata.values().map(|bytes| bytes.len() as u64).sum();
+    let (metadata, mut fetched_bytes) = fetch_metadata(folder, &registry, known, fetch)?;
     let roots = known.iter().filter(|(name, _)| is_root(name));
     let mut files: Files = roots.map(|(name, bytes)| (name.clone(), bytes.clone())).collect();
     files.extend(metadata);
@@ -309,7 +308,7 @@ fn advance(
 }
 
 /// Runs the update in a scratch folder that holds the floors, and removes it whatever comes.
-fn fetch_metadata(folder: &Path, registry: &str, known: &Files, fetch: &dyn Fetch) -> Result<Files> {
+fn fetch_metadata(folder: &Path, registry: &str, known: &Files, fetch: &dyn Fetch) -> Result<(Files, u64)> {
     let scratch = folder.join("scratch");
     disk::remove_dir_all(&scratch)?;
     disk::create_private_dir(&scratch)?;
@@ -318,7 +317,7 @@ fn fetch_metadata(folder: &Path, registry: &str, known: &Files, fetch: &dyn Fetc
             disk::write_atomic(&scratch.join(floor), bytes)?;
         }
     }
-    let updated = session::update(newest_root(known), &scratch, fetch);
+    let updated = session::update(newest_root(known), &scratch, known, fetch);
     disk::remove_dir_all(&scratch)?;
     updated.map_err(|refusal| refused(registry, refusal))
 }

@@ -1,10 +1,14 @@
-//! An index file in fewer bytes: `index-000.jsonl.zst` beside `index-000.jsonl`, where a registry is large.
+//! A file of a registry in fewer bytes: `index-000.jsonl.zst` beside `index-000.jsonl`, and `targets.json.zst`, where
+//! the registry is large.
 //!
 //! Only the plain file is signed. A packed one that is not there, or does not expand to exactly the signed bytes,
 //! is as good as none; it can never expand to more than the signed length.
 
 /// zstd's level: a publisher packs once, and everybody pays for the bytes.
 const LEVEL: i32 = 12;
+
+/// A single file of at least so many bytes is worth packing: 32 KiB.
+pub(crate) const PACKED_FROM_BYTES: u64 = 32 * 1024;
 
 /// The name of a file in its packed form.
 pub(crate) fn packed_name(name: &str) -> String {

@@ -4,6 +4,7 @@
 //! registries/<name>/
 //!   registry.toml     the record; written last: that write is the commit of an update
 //!   g<generation>/    every signed file as it came; older generations are removed after the commit
+//!   summaries.txt     one line a package for `search` (`summary`); made anew when it is not of this generation
 //!   scratch/          an update under way; worth nothing
 //! ```
 

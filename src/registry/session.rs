@@ -5,6 +5,8 @@
 //! * Its `latest_known_time.json` never outlives the scratch folder: a clock that went backwards
 //!   cannot lock a site out. Expiry is `Unsafe` here; `age` judges it.
 //! * It takes any failure to fetch the next root for "there is none"; here only an absent file is.
+//! * It asks for every file each time. What is known here already, or lies there in a packed form, is handed to it
+//!   when the file above names that very digest: it compares the digest again.
 //! * It is asynchronous. It runs on a thread of its own and asks the caller's thread for bytes
 //!   through a channel, so that a fetcher may use whatever runtime it likes.
 
@@ -14,15 +16,20 @@ use std::thread;
 
 use bytes::Bytes;
 use futures::stream;
+use tough::schema::{Signed, Snapshot, Timestamp};
 use tough::{
     ExpirationEnforcement, Limits, RepositoryLoader, Transport, TransportError, TransportErrorKind,
     TransportStream,
 };
 use url::Url;
 
+use crate::digest::Sha256;
+
 use super::fetch::{Fetch, FetchError};
 use super::index::Files;
-use super::tree::{MAX_METADATA_BYTES, MAX_TARGETS_BYTES, TARGETS};
+use super::packed::{PACKED_FROM_BYTES, packed_name, unpack};
+use super::signed::parse;
+use super::tree::{MAX_METADATA_BYTES, MAX_TARGETS_BYTES, SNAPSHOT, TARGETS, TIMESTAMP};
 
 /// The most roots that one update follows.
 const MAX_ROOT_UPDATES: u64 = 1024;
@@ -47,21 +54,23 @@ pub(crate) enum Cause {
     Untrusted(String),
 }
 
-/// Updates from `trusted_root`, with the floors that lie in `scratch`; returns the metadata as it came.
+/// Updates from `trusted_root`, with the floors that lie in `scratch` and the files that are known here; returns the
+/// metadata as it was accepted, and how many bytes of it were fetched.
 pub(crate) fn update(
     trusted_root: &[u8],
     scratch: &Path,
+    known: &Files,
     fetch: &dyn Fetch,
-) -> std::result::Result<Files, Refusal> {
+) -> std::result::Result<(Files, u64), Refusal> {
     thread::scope(|scope| {
         let (asks, questions) = mpsc::channel();
         let worker = scope.spawn(move || run(trusted_root, scratch, Asking { asks }));
         let mut answers = Answers::default();
         for question in questions {
-            answers.answer(question, fetch);
+            answers.answer(question, known, fetch);
         }
         match worker.join() {
-            Ok(Ok(())) => Ok(answers.files),
+            Ok(Ok(())) => Ok((answers.files, answers.fetched_bytes)),
             Ok(Err(error)) => Err(answers.refusal(&error)),
             Err(_) => Err(answers.untrusted("made the verification stop")),
         }
@@ -107,16 +116,23 @@ struct Answers {
     last: String,
     failure: Option<FetchError>,
     is_absent: bool,
+    fetched_bytes: u64,
 }
 
 impl Answers {
-    fn answer(&mut self, question: Question, fetch: &dyn Fetch) {
+    fn answer(&mut self, question: Question, known: &Files, fetch: &dyn Fetch) {
         let Question { path, reply } = question;
         let max_bytes = if path == TARGETS { MAX_TARGETS_BYTES } else { MAX_METADATA_BYTES };
         self.last.clone_from(&path);
         self.is_absent = false;
+        if let Some(bytes) = self.without_fetching_all(&path, known, fetch) {
+            self.files.insert(path, bytes.clone());
+            let _ = reply.send(Answer::Here(bytes));
+            return;
+        }
         let answer = match fetch.get(&path, max_bytes) {
             Ok(Some(bytes)) => {
+                self.fetched_bytes += bytes.len() as u64;
                 self.files.insert(path, bytes.clone());
                 Answer::Here(bytes)
             }
@@ -131,6 +147,32 @@ impl Answers {
         };
         // A worker that no longer listens has already failed, and says why itself.
         let _ = reply.send(answer);
+    }
+
+    /// A file whose digest the file above it names: from what is known here, else from its packed form.
+    fn without_fetching_all(&mut self, path: &str, known: &Files, fetch: &dyn Fetch) -> Option<Vec<u8>> {
+        let (length, digest) = self.pin_of(path)?;
+        if let Some(bytes) = known.get(path).filter(|bytes| Sha256::of(bytes) == digest) {
+            return Some(bytes.clone());
+        }
+        if !(PACKED_FROM_BYTES..=MAX_TARGETS_BYTES).contains(&length) {
+            return None;
+        }
+        let packed = fetch.get(&packed_name(path), length).ok().flatten()?;
+        self.fetched_bytes += packed.len() as u64;
+        unpack(&packed, length).filter(|bytes| Sha256::of(bytes) == digest)
+    }
+
+    /// Length and digest of a file, as the one above it says.
+    fn pin_of(&self, path: &str) -> Option<(u64, Sha256)> {
+        let meta = match path {
+            SNAPSHOT => parse::<Signed<Timestamp>>(TIMESTAMP, self.files.get(TIMESTAMP)?).ok()?.signed.meta,
+            TARGETS => parse::<Signed<Snapshot>>(SNAPSHOT, self.files.get(SNAPSHOT)?).ok()?.signed.meta,
+            _ => return None,
+        };
+        let pin = meta.get(path)?;
+        let digest: [u8; 32] = pin.hashes.as_ref()?.sha256.as_ref().try_into().ok()?;
+        Some((pin.length?, Sha256::from_bytes(digest)))
     }
 
     fn refusal(self, error: &tough::error::Error) -> Refusal {

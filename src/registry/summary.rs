@@ -106,12 +106,19 @@ impl Summaries {
 impl Line<'_> {
     /// True when the text, in lower case, stands in name, title, kind, licence or note.
     pub(super) fn has(&self, text: &str) -> bool {
+        // Most lines end here, and columns need not be counted.
+        if !self.lower.contains(text) {
+            return false;
+        }
         let end = self.lower.match_indices('\t').nth(NUM_WORD_COLUMNS - 1).map_or(0, |(at, _)| at);
         self.lower[..end].contains(text)
     }
 
     /// True when the package is for the language with this code.
     pub(super) fn speaks(&self, code: &str) -> bool {
+        if !self.lower.contains(code) {
+            return false;
+        }
         let languages = self.lower.split('\t').nth(NUM_WORD_COLUMNS).unwrap_or_default();
         languages.split(' ').any(|language| language == code)
     }

@@ -5,6 +5,7 @@
 //! revoked.json           what the publisher took back
 //! index-000.jsonl …      one JSON line a package version, in the shard that its name's sha256 gives
 //! index-000.jsonl.zst …  the same in fewer bytes, where `config.json` says so; only the plain ones are signed
+//! targets.json.zst       the same, where `targets.json` has at least 32 KiB
 //! pieces/<sha256>        piece lists; the digest stands in the index
 //! blobs/<sha256>         files that the registry itself offers; the digest stands in the index
 //! 1.root.json …          TUF: who may sign, each version signed by the one before it

@@ -36,6 +36,11 @@ impl Claims {
         self.by_lane.get(&lane).map(|claim| claim.1)
     }
 
+    /// True when no more than one lane is at work.
+    pub(super) fn is_alone(&self) -> bool {
+        self.by_lane.len() <= 1
+    }
+
     /// Gives a claim back.
     pub(super) fn release(&mut self, lane: usize) {
         self.by_lane.remove(&lane);

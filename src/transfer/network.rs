@@ -127,6 +127,8 @@ fn build(options: &Options, is_loopback: bool) -> reqwest::Result<reqwest::Clien
         let builder = reqwest::Client::builder()
             .user_agent(concat!("localml/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(options.connect_timeout)
+            // Several requests over one HTTP/2 connection share its line and its losses: here each has its own.
+            .http1_only()
             .redirect(reqwest::redirect::Policy::limited(MAX_REDIRECTS))
             .referer(false);
         if is_loopback { builder.no_proxy() } else { builder }
@@ -308,9 +310,22 @@ fn head_of(response: &reqwest::Response) -> Head {
         encoding: encoding.map(str::to_owned),
         validator: validator_of(headers),
         retry_after: text(reqwest::header::RETRY_AFTER)
-            .and_then(|text| text.parse().ok())
-            .map(Duration::from_secs),
+            .and_then(|text| parse_retry_after(text, text_of_date(headers))),
     }
+}
+
+fn text_of_date(headers: &HeaderMap) -> Option<&str> {
+    headers.get(reqwest::header::DATE).and_then(|value| value.to_str().ok())
+}
+
+/// `120`, or a date, which is measured against the server's own: this PC's clock may be wrong by years.
+fn parse_retry_after(text: &str, date: Option<&str>) -> Option<Duration> {
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let moment = |text: &str| jiff::fmt::rfc2822::parse(text.trim()).ok();
+    let seconds = moment(text)?.timestamp().as_second() - moment(date?)?.timestamp().as_second();
+    Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }
 
 /// RFC 9110 §13.1.5: a weak ETag may not stand in `If-Range`.
@@ -338,6 +353,17 @@ mod tests {
         assert_eq!(parse_content_range("bytes 0-0/*"), Some((0, 1, None)));
         assert_eq!(parse_content_range("bytes */300"), None);
         assert_eq!(parse_content_range("bytes 0-18446744073709551615/9"), None);
+    }
+
+    #[test]
+    fn a_servers_wish_for_a_pause_may_be_a_date_by_its_own_clock() {
+        let date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+        let seconds = |text| parse_retry_after(text, date).map(|pause| pause.as_secs());
+        assert_eq!(seconds("90"), Some(90));
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:51:07 GMT"), Some(90));
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0));
+        assert_eq!(seconds("soon"), None);
+        assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:51:07 GMT", None), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::reply::{Chunk, Validator};
 use super::resume::{Run, check, prove, rewind, stopped};
 use super::staging::Paths;
 use super::writer::Writer;
-use crate::digest::Sha256;
+use crate::digest::{Hasher, Sha256};
 use crate::disk::{DiskError, Staged, StagingFile, rename};
 use crate::package::{Piece, PieceList};
 use crate::progress::{Monitor, Silent};
@@ -41,6 +41,8 @@ pub(super) struct Part {
     /// Pieces may be left to the digest of the whole, for now and at all.
     is_hurried: bool,
     may_hurry: bool,
+    /// The hash of the whole and how many bytes it covers, while bytes come too fast for the writer to make it.
+    lent: Option<(Hasher, u64)>,
     /// Which lane works on which of the missing bytes.
     claims: Claims,
 }
@@ -92,6 +94,7 @@ impl Part {
             claims: Claims::default(),
             is_hurried: false,
             may_hurry: true,
+            lent: None,
         };
         part.catch_up(monitor)?;
         Ok(part)
@@ -224,7 +227,7 @@ impl Part {
     /// Says that bytes come faster than they can be hashed twice: pieces that begin from now on are not hashed one by one, and
     /// stand or fall with the whole.
     pub(super) fn set_hurried(&mut self, is_hurried: bool) {
-        self.is_hurried = is_hurried && self.may_hurry && !self.is_one_run();
+        self.is_hurried = is_hurried && self.may_hurry && !self.is_one_run() && self.claims.is_alone();
     }
 
     /// Asks the digest of the whole about the pieces that came too fast. Where it is wrong, each of them is hashed, and
@@ -253,6 +256,7 @@ impl Part {
 
     /// Gives up the bytes of the run from `position` on, so that others can take their place.
     pub(super) fn rewind(&mut self, position: u64, monitor: &dyn Monitor) -> Result<()> {
+        self.give_back()?;
         self.writer.flush()?;
         let is_one_run = self.is_one_run();
         let index = self.runs.partition_point(|run| run.end() <= position);
@@ -312,8 +316,18 @@ impl Part {
         let run = &mut self.runs[index];
         if run.filled == 0 {
             run.is_unproven = self.is_hurried;
+            match (self.is_hurried, self.lent.take()) {
+                (true, None) => self.lent = Some(self.writer.lend()?),
+                (true, lent) => self.lent = lent,
+                (false, Some((hasher, count))) => self.writer.take_back(hasher, count)?,
+                (false, None) => {}
+            }
         }
         self.writer.write(run.position(), chunk.clone(), run.filled == 0)?;
+        if let Some((hasher, count)) = self.lent.as_mut().filter(|lent| lent.1 == run.position()) {
+            hasher.update(&chunk.bytes);
+            *count += chunk.bytes.len() as u64;
+        }
         run.take(&chunk.bytes);
         if run.is_unproven {
             run.is_whole = run.filled == run.length;
@@ -355,8 +369,17 @@ impl Part {
         Ok(())
     }
 
+    /// Gives the hash of the whole back to the writer.
+    fn give_back(&mut self) -> Result<()> {
+        match self.lent.take() {
+            Some((hasher, count)) => self.writer.take_back(hasher, count),
+            None => Ok(()),
+        }
+    }
+
     /// Hashes for the whole what came out of order and now has no gap before it.
     fn catch_up(&mut self, monitor: &dyn Monitor) -> Result<()> {
+        self.give_back()?;
         self.writer.flush()?;
         if self.is_one_run() {
             return Ok(());

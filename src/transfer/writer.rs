@@ -40,6 +40,8 @@ enum Job {
     Leave { run_offset: u64 },
     CatchUp { end: u64, reached: SyncSender<Result<u64>> },
     Digest(SyncSender<Sha256>),
+    Lend(SyncSender<(Hasher, u64)>),
+    Return(Hasher, u64),
 }
 
 /// The hash of the first `offset` bytes, and what it was before the run that is being filled.
@@ -115,6 +117,19 @@ impl Writer {
         let (digest, answer) = sync_channel(1);
         self.send(Job::Digest(digest))?;
         Ok(answer.recv().unwrap_or(Sha256::of(b"")))
+    }
+
+    /// Hands the hash of the whole over to the caller, with the number of bytes that it covers: on a fast line the caller has
+    /// nothing else to do, and this thread has enough.
+    pub(super) fn lend(&self) -> Result<(Hasher, u64)> {
+        let (whole, answer) = sync_channel(1);
+        self.send(Job::Lend(whole))?;
+        Ok(answer.recv().unwrap_or_default())
+    }
+
+    /// Takes the hash of the whole back.
+    pub(super) fn take_back(&self, hasher: Hasher, num_bytes: u64) -> Result<()> {
+        self.send(Job::Return(hasher, num_bytes))
     }
 
     /// Adds a line to the journal, after all that was written before.
@@ -209,6 +224,11 @@ impl Desk {
             Job::Digest(digest) => {
                 let _ = digest.send(self.whole.hasher.clone().finish());
             }
+            Job::Lend(whole) => {
+                let lent = std::mem::replace(&mut self.whole, Whole::lent());
+                let _ = whole.send((lent.hasher, lent.offset));
+            }
+            Job::Return(hasher, offset) => self.whole = Whole { hasher, offset, ..Whole::default() },
             _ if self.has_failed => {}
             Job::Write { offset, chunk, begins_run } => {
                 self.file.write_at(&chunk.bytes, offset)?;
@@ -226,6 +246,11 @@ impl Desk {
 }
 
 impl Whole {
+    /// What stays here while the caller has it: it takes nothing.
+    fn lent() -> Self {
+        Self { offset: u64::MAX, ..Self::default() }
+    }
+
     fn take(&mut self, offset: u64, bytes: &[u8], begins_run: bool) {
         if self.offset != offset {
             return;

@@ -17,7 +17,7 @@ use crate::support::sandbox::{Run, Sandbox};
 const MIB: u64 = 1024 * 1024;
 
 /// How fast the server sends in these drills, in bytes a second: what is under way at a kill stays small.
-const RATE: u64 = 80 * MIB;
+const RATE: u64 = 20 * MIB;
 
 /// A package of one large file, served by a registry on loopback.
 struct Scene {
@@ -38,7 +38,7 @@ impl Scene {
         publisher.publish();
         let server = HttpServer::serve(&publisher.registry());
         publisher.introduce("home", &server.url());
-        let path = large_file(&sandbox, &publisher.registry(), size_bytes);
+        let path = publisher.path_of(size_bytes);
         server.set_fault(&path, Fault::Throttle(RATE));
         Self { sandbox, server, size_bytes, digest, path }
     }
@@ -82,22 +82,6 @@ impl Scene {
         let blob = self.sandbox.path(format!("home/blobs/{}", self.digest));
         assert_eq!(Sha256::of(&std::fs::read(blob).unwrap()), self.digest);
     }
-}
-
-/// The path on the server of the one file that is so large.
-fn large_file(sandbox: &Sandbox, registry: &std::path::Path, size_bytes: u64) -> String {
-    let mut folders = vec![registry.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.metadata().unwrap().len() == size_bytes {
-                return path.strip_prefix(registry).unwrap().to_str().unwrap().to_owned();
-            }
-        }
-    }
-    panic!("no file of {size_bytes} bytes in {}", sandbox.path("").display());
 }
 
 fn kill(mut child: Child) {
@@ -209,7 +193,7 @@ fn a_budget_is_never_passed_however_often_it_is_killed() {
 #[test]
 fn two_that_fetch_the_same_do_not_both_pay() {
     let scene = Scene::new(24 * MIB);
-    scene.server.set_fault(&scene.path, Fault::Throttle(24 * MIB));
+    scene.server.set_fault(&scene.path, Fault::Throttle(20 * MIB));
     let first = scene.start(&[]);
     let mut second = scene.sandbox.command("home");
     second.args(["install", "model"]).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -175,7 +175,18 @@ fn the_version_before_stays_for_the_way_back_until_it_is_given_up() {
     assert_eq!(previous["package"].as_str(), Some("book@1.0.0:plain"));
     // 9 MiB; the chapter is the same in both versions and stays.
     assert!((9 << 20..(9 << 20) + 64 * 1024).contains(&previous["size_bytes"].as_u64().unwrap()), "{report}");
+    // It is verified and repaired as what is installed is.
+    let old_map = sandbox.path(format!("home/blobs/{}", Sha256::of(&noise(1, 9 * MIB))));
+    corrupt(&old_map, &[6 << 20]);
+    let run = sandbox.run("home", &["verify"]);
+    assert!(
+        run.code == Some(4) && run.stdout.contains("DAMAGED  book (1.0.0, kept for `rollback`)"),
+        "{run:?}"
+    );
+    sandbox.ok("home", &["repair"]);
     sandbox.ok("home", &["--offline", "rollback", "book"]);
+    let map = sandbox.ok("home", &["path", "book", "map.bin"]);
+    assert!(fs::read(map.trim()).unwrap() == noise(1, 9 * MIB));
     sandbox.ok("home", &["--offline", "rollback", "book"]);
     let (_, report) = sandbox.json("home", &["gc", "--drop-previous", "--yes"]);
     assert!(report["freed_bytes"].as_u64().unwrap() >= 9 << 20, "{report}");

@@ -101,6 +101,7 @@ fn a_refresh_moves_what_changed_and_a_search_knows_it() {
     let before = server.bytes_sent();
     sandbox.ok("site", &["update"]);
     let idle_bytes = server.bytes_sent() - before;
+    assert!(idle_bytes < 4 * 1024, "{idle_bytes}");
     desk.change_ten("1.1.0");
     let (before, requests) = (server.bytes_sent(), server.requests());
     let (code, report) = sandbox.json("site", &["update"]);

@@ -187,8 +187,14 @@ fn what_was_published_stays_what_it_was_and_a_draft_does_not() {
     sandbox.ok("home", &BUILD);
     let toml = fs::read_to_string(sandbox.path("manifests/a/1.0.0.toml")).unwrap();
     let more = "[[variant]]\nid = \"w\"\n[[variant.file]]\npath = \"y.md\"\nfrom = \"a/1.0.0.md\"\n";
-    sandbox.write("manifests/a/1.0.0.toml", toml.replace("\"T\"", "\"A better title\"") + more);
+    sandbox.write("manifests/a/1.0.0.toml", toml.replace("\"T\"", "\"A better title\""));
     sandbox.ok("home", &BUILD);
-    sandbox.write("manifests/a/1.0.0.toml", toml);
+    // What was never signed may go again; what was, may not.
+    sandbox.write("manifests/a/1.0.0.toml", &toml);
+    sandbox.ok("home", &BUILD);
+    sandbox.write("manifests/a/1.0.0.toml", format!("{toml}{more}"));
+    sandbox.ok("home", &BUILD);
+    sandbox.ok("home", &["registry", "sign", "registry", "--keys", "keys"]);
+    sandbox.write("manifests/a/1.0.0.toml", &toml);
     assert!(sandbox.run("home", &BUILD).failed_with(1).contains("the build `w` would be gone"));
 }

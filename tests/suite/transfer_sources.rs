@@ -9,6 +9,7 @@ use localml::progress::{Monitor, Silent, Task, Unit};
 use localml::transfer::{Client, Options, Wanted};
 
 use super::support::cafe::{Cafe, MIB, hurried, noise, pieces_of};
+use super::support::drill::rounds;
 use super::support::http_server::{Fault, HttpServer};
 
 /// Hears warnings.
@@ -232,4 +233,18 @@ fn stopped_on_a_very_fast_line_it_keeps_all_that_came() {
     let fetched = cafe.fetch_well(&wanted);
     assert_eq!(fetched.reused_bytes, 18 * MIB as u64 + 5);
     assert_eq!(fetched.wire_bytes, wanted.size_bytes - fetched.reused_bytes);
+}
+
+/// It takes a quarter of a minute to find a line slow: in the full drill alone.
+#[test]
+fn a_slow_line_gets_more_connections_by_itself() {
+    if !rounds(false, true) {
+        return;
+    }
+    let cafe = Cafe::new();
+    let wanted = in_pieces(&cafe, "model.gguf", 60 * MIB);
+    cafe.server.set_fault("model.gguf", Fault::Throttle(1_500_000));
+    cafe.fetch_well(&wanted);
+    println!("{} connections", cafe.server.connections());
+    assert!((3..=5).contains(&cafe.server.connections()), "{}", cafe.server.connections());
 }

@@ -304,3 +304,33 @@ fn a_collection_finds_the_newer_version_and_after_a_rollback_the_older_one() {
     sandbox.ok("site", &["index", "refresh", "book"]);
     assert!(sandbox.ok("site", &["find", "boil"]).contains("one second"));
 }
+
+#[test]
+fn what_a_stick_replaced_can_be_gone_back_to_with_no_network() {
+    let sandbox = Sandbox::new();
+    let publisher = Publisher::new(&sandbox, "ngo");
+    publisher.add("book", "1.0.0", &[("page.md", b"boil it for one second")]);
+    publisher.publish();
+    for home in ["cafe", "site"] {
+        publisher.introduce(home, publisher.registry().to_str().unwrap());
+    }
+    for (version, words) in [("1.0.0", "one second"), ("1.1.0", "three minutes"), ("1.2.0", "two minutes")] {
+        publisher.add("book", version, &[("page.md", format!("boil it for {words}").as_bytes())]);
+        publisher.publish();
+        sandbox.ok("cafe", &["update"]);
+        sandbox.ok("cafe", &["fetch", "book"]);
+        fs::create_dir_all(sandbox.path(version)).unwrap();
+        sandbox.ok("cafe", &["--offline", "export", version]);
+        sandbox.ok("site", &["--offline", "import", version]);
+    }
+    let page = || fs::read_to_string(sandbox.ok("site", &["path", "book"]).trim_end()).unwrap();
+    assert_eq!(page(), "boil it for two minutes");
+    let (code, report) = sandbox.json("site", &["--offline", "rollback", "book"]);
+    let package = &report["packages"][0];
+    assert_eq!((code, &package["from"], &package["to"]), (Some(0), &"1.2.0".into(), &"1.1.0".into()));
+    assert_eq!(page(), "boil it for three minutes");
+    // One step back is kept, not every one.
+    sandbox.run("site", &["--offline", "rollback", "book@1.0.0"]).failed_with(3);
+    let said = sandbox.run("cafe", &["rollback", "book"]).failed_with(3);
+    assert!(said.contains("`book` is not installed"), "what is only fetched has no version before: {said}");
+}

@@ -14,7 +14,7 @@ use crate::ops::{
 };
 use crate::package::{Kind, Name};
 
-/// Take a local file as an unsigned package, or find packages' files in other programs' folders
+/// Take a local file as a package, or find files that other programs hold
 ///
 /// With `--scan` it looks through the folders of Ollama, LM Studio, GPT4All, Hugging Face and llama.cpp, or those that are
 /// named, for files that a package known here consists of, by length and sha256, and uses them without fetching or copying:

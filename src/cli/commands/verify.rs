@@ -18,7 +18,7 @@ const MAX_PIECES: usize = 12;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  localml verify\n  localml verify localml-handbook")]
 pub(crate) struct Args {
-    /// The packages; all of them when none is named
+    /// The packages; all of them when none is named, also those kept for `rollback`
     packages: Vec<PackageRef>,
 }
 
@@ -38,7 +38,10 @@ fn text(report: &VerifyReport) -> String {
     let mut text = String::new();
     for package in &report.packages {
         let verdict = if package.is_whole { "whole" } else { "DAMAGED" };
-        text.push_str(&format!("{:8} {}\n", verdict, package.name));
+        let version = &package.version;
+        let older =
+            if package.is_previous { format!(" ({version}, kept for `rollback`)") } else { String::new() };
+        text.push_str(&format!("{:8} {}{older}\n", verdict, package.name));
         for file in &package.damaged_files {
             text.push_str(&damage(file));
         }

@@ -22,6 +22,7 @@ use crate::registry::age::{day_of, seconds_of};
 use crate::registry::error::{RegistryError, Result};
 use crate::registry::index::{Fault, Files, Trust, VerifiedIndex, read_config};
 use crate::registry::keys::{KeyRing, PrivateKey};
+use crate::registry::packed::{PACKED_FROM_BYTES, pack, packed_name};
 use crate::registry::signed::SIGNED_AT;
 use crate::registry::tree::{CONFIG, SNAPSHOT, TARGETS, TIMESTAMP};
 
@@ -75,10 +76,19 @@ pub fn sign(registry: &Path, keys: &[PathBuf], options: &SignOptions) -> Result<
 
     // First: should the signing end here, the next one finds what it signs at the file's beginning.
     disk::write_atomic(&registry.join(PUBLISHED), &published)?;
+    write_packed(&registry.join(packed_name(TARGETS)), targets.buffer())?;
     disk::write_atomic(&registry.join(TARGETS), targets.buffer())?;
     disk::write_atomic(&registry.join(SNAPSHOT), snapshot.buffer())?;
     disk::write_atomic(&registry.join(TIMESTAMP), newest.buffer())?;
     Ok(Signed { version: version.get(), num_files: files.len(), expires: day_of(seconds_of(expires_at)) })
+}
+
+/// Writes the packed form of a large file; a small one has none.
+fn write_packed(path: &Path, plain: &[u8]) -> Result<()> {
+    match plain.len() as u64 >= PACKED_FROM_BYTES {
+        true => Ok(disk::write_atomic(path, &pack(plain))?),
+        false => Ok(disk::remove_file(path)?),
+    }
 }
 
 /// Reads config, revocations and shards, and makes sure that a reader could read them too.

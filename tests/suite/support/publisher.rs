@@ -100,6 +100,23 @@ impl<'a> Publisher<'a> {
         localml::digest::Sha256::of(&root).to_string()
     }
 
+    /// The path in the registry of its one file of so many bytes.
+    pub(crate) fn path_of(&self, size_bytes: u64) -> String {
+        let registry = self.registry();
+        let mut folders = vec![registry.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.metadata().unwrap().len() == size_bytes {
+                    return path.strip_prefix(&registry).unwrap().to_str().unwrap().to_owned();
+                }
+            }
+        }
+        panic!("no file of {size_bytes} bytes in {}", registry.display());
+    }
+
     /// Makes `home` trust this registry at `url`, under the publisher's name.
     pub(crate) fn introduce(&self, home: &str, url: &str) {
         self.sandbox.ok(home, &["registry", "add", &self.name, url, "--fingerprint", &self.fingerprint()]);
