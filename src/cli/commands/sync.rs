@@ -182,7 +182,7 @@ fn text(report: &SyncReport) -> String {
     if !rows.is_empty() {
         text.push_str(&table(&["PACKAGE", "FOR", "WHY", "FETCH", "STICK", "TIME", ""], &rows));
     }
-    text.extend(report.packages.iter().filter_map(|package| trouble(package)).map(|line| line + "\n"));
+    text.extend(report.packages.iter().filter_map(trouble).map(|line| line + "\n"));
     text.extend(report.unmet.iter().map(|wish| unmet(wish, report) + "\n"));
     text.push_str(&brought(report));
     text.push_str(&end(report));
