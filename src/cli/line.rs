@@ -56,10 +56,9 @@ impl LineArgs {
 /// What a line cost, or what is left of it, for people; empty where there is nothing to say.
 pub(super) fn story(line: &LineReport, missing_bytes: u64, is_plan: bool) -> String {
     let mut text = String::new();
-    if is_plan && missing_bytes > 0 {
-        if let Some((seconds, rate)) = line.expected_seconds(missing_bytes).zip(line.bytes_per_second) {
-            text.push_str(&format!("about {} at {}/s\n", duration(seconds), size(rate)));
-        }
+    let expected = line.expected_seconds(missing_bytes).zip(line.bytes_per_second);
+    if let Some((seconds, rate)) = expected.filter(|_| is_plan && missing_bytes > 0) {
+        text.push_str(&format!("about {} at {}/s\n", duration(seconds), size(rate)));
     }
     if let Some(left) = line.budget_left_bytes {
         let spent = if is_plan { String::new() } else { format!("{} spent now, ", size(line.spent_bytes)) };
@@ -119,7 +118,7 @@ pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
     };
     let number: f64 = digits.parse().map_err(|_| HELP.to_owned())?;
     let bytes = number * factor as f64;
-    if bytes >= 1.0 && bytes < 1e18 { Ok(bytes as u64) } else { Err(HELP.into()) }
+    if (1.0..1e18).contains(&bytes) { Ok(bytes as u64) } else { Err(HELP.into()) }
 }
 
 /// Reads `45m`, `1h30m` or `90s`.

@@ -99,6 +99,8 @@ pub(super) fn with_mirrors(mirrors: &[Mirror], sources: &[Url]) -> Vec<Url> {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::*;
 
     fn url(text: &str) -> Url {
@@ -111,8 +113,8 @@ mod tests {
         let published = url("https://hub.example/org/model.gguf?download=true");
         let elsewhere = url("https://hub.example.org/x");
         let mirrored = url("https://mirror.example/hub/org/model.gguf?download=true");
-        assert_eq!(with_mirrors(&[rule.clone()], &[published.clone()]), [mirrored, published]);
-        assert_eq!(with_mirrors(&[rule], &[elsewhere.clone()]), [elsewhere]);
+        assert_eq!(with_mirrors(slice::from_ref(&rule), slice::from_ref(&published)), [mirrored, published]);
+        assert_eq!(with_mirrors(&[rule], slice::from_ref(&elsewhere)), [elsewhere]);
     }
 
     #[test]

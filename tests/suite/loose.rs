@@ -163,7 +163,7 @@ fn the_beginning_of_a_file_without_a_piece_list_is_kept_and_its_digest_decides()
     let digest = localml::digest::Sha256::of(&noise(1, 10 * MIB)).to_string();
     let pieces = sandbox.path("publisher/ngo/registry/pieces");
     let _ = fs::remove_dir_all(&pieces);
-    sandbox.write(format!("downloads/{digest}.part"), &noise(1, 7 * MIB));
+    sandbox.write(format!("downloads/{digest}.part"), noise(1, 7 * MIB));
     let (code, report) = sandbox.json("site", &["--offline", "import", "downloads"]);
     assert_eq!(
         (code, report["taken"][0]["kept_bytes"].as_u64()),
