@@ -133,7 +133,8 @@ fn refuse(wanted: &ProfileRegistry, kit: &Manifest, index: &VerifiedIndex, monit
     let (kit, through, ProfileRegistry { name, fingerprint, url }) =
         (&kit.package.name, index.name(), wanted);
     monitor.warn(&format!(
-        "`{kit}` vouches for the registry `{name}`, but `{through}` came by a kit itself; if you trust `{name}`:          `localml registry add {name} {url} --fingerprint {fingerprint}`"
+        "`{kit}` vouches for the registry `{name}`, but `{through}` came by a kit itself; if you trust \
+         `{name}`: `localml registry add {name} {url} --fingerprint {fingerprint}`"
     ));
 }
 
