@@ -214,7 +214,7 @@ fn what_makes_no_sense_says_what_would() {
     let sandbox = Sandbox::new();
     let said = {
         let model = sandbox.write("model.gguf", b"GGUF");
-        sandbox.run("site", &["import", model.to_str().unwrap()]).failed_with(2)
+        sandbox.run("site", &["import", model.to_str().unwrap()]).failed_with(3)
     };
     assert!(said.contains("localml adopt"), "{said}");
     sandbox.run("site", &["import", "nowhere"]).failed_with(3);
