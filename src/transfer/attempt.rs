@@ -112,6 +112,7 @@ impl Attempt<'_> {
         let mut stream =
             Stream { body: reply.body, first: VecDeque::new(), is_http: source.url.scheme() != "file" };
         let position = self.position(&reply.head, &ask, &mut stream, moved)?;
+        self.refuse_all_or_nothing(source, &reply.head, &ask)?;
         if self.lane > 0 && reply.head.status != 206 {
             // Whoever sends the whole file has no place for a second connection.
             return Err(Failure::leave(TransferError::BadRange { address: source.address.clone() }));
@@ -153,6 +154,27 @@ impl Attempt<'_> {
         let end = ask.end.unwrap_or(self.wanted.size_bytes);
         let affordable = ask.start.saturating_add(left_bytes - HEADS_BYTES);
         Ok(if affordable < end { Ask { end: Some(affordable), ..ask } } else { ask })
+    }
+
+    /// Leaves a server that sends the whole file where a part was asked for, when the budget does not pay for all of it: what
+    /// came would be paid for in vain, and again the next time. Where nobody counts, the user is told.
+    fn refuse_all_or_nothing(&self, source: &Source, head: &Head, ask: &Ask) -> Result<(), Failure> {
+        if head.status == 206 || ask.is_whole() {
+            return Ok(());
+        }
+        let (name, size_bytes) = (self.wanted.name.clone(), self.wanted.size_bytes);
+        let address = source.address.clone();
+        match self.network.and_then(|network| network.toll().left_bytes()) {
+            Some(left_bytes) if left_bytes < size_bytes => {
+                Err(Failure::leave(TransferError::AllOrNothing { name, address, size_bytes, left_bytes }))
+            }
+            _ => {
+                self.monitor.note(&format!(
+                    "`{address}` cannot go on with a download: `{name}` comes from its first byte again"
+                ));
+                Ok(())
+            }
+        }
     }
 
     /// Where in the file the body begins, once it is known to be the file.

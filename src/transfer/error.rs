@@ -43,6 +43,20 @@ pub enum TransferError {
         /// How many bytes the file has.
         size_bytes: u64,
     },
+    /// A server knows no ranges, and the budget does not pay for the whole file.
+    #[error(
+        "`{address}` sends all {size_bytes} bytes of `{name}` or nothing, and the budget has {left_bytes} bytes left"
+    )]
+    AllOrNothing {
+        /// The file.
+        name: String,
+        /// The source.
+        address: String,
+        /// How many bytes the file has.
+        size_bytes: u64,
+        /// What the budget has left.
+        left_bytes: u64,
+    },
     /// The time is up.
     #[error("the time is up; {kept_bytes} of {size_bytes} bytes of `{name}` are kept")]
     OutOfTime {
@@ -303,7 +317,10 @@ impl Explain for TransferError {
             | Self::WrongPieceList { .. }
             | Self::DamagedBudget { .. }
             | Self::Damaged { .. } => ErrorKind::Damaged,
-            Self::NoRoom { .. } | Self::OutOfBudget { .. } | Self::OutOfTime { .. } => ErrorKind::NoRoom,
+            Self::NoRoom { .. }
+            | Self::OutOfBudget { .. }
+            | Self::AllOrNothing { .. }
+            | Self::OutOfTime { .. } => ErrorKind::NoRoom,
             Self::Scheme { .. } => ErrorKind::Usage,
             Self::Cancelled { .. } | Self::InUse { .. } | Self::NewerJournal { .. } => ErrorKind::Failed,
         }
@@ -317,6 +334,10 @@ impl Explain for TransferError {
             Self::Cancelled { .. } => "run the same command again; it continues where it stopped",
             Self::OutOfBudget { .. } => {
                 "run the same command with `--new-budget`; it continues where it stopped"
+            }
+            Self::AllOrNothing { .. } => {
+                "this server cannot go on with a download: give a `--budget` for the whole file, or name a mirror \
+                 with `LOCALML_MIRROR`"
             }
             Self::OutOfTime { .. } => AGAIN,
             Self::DamagedBudget { .. } => "run the same command with `--new-budget` to begin another one",

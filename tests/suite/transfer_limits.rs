@@ -67,14 +67,21 @@ fn what_is_counted_is_what_the_server_counts_heads_in() {
 }
 
 #[test]
-fn a_server_without_ranges_is_left_within_a_chunk_of_the_budget() {
+fn a_server_without_ranges_gets_no_money_that_would_not_buy_the_whole_file() {
     let cafe = Cafe::new();
     let wanted = cafe.serve("model.gguf", 12 * MIB);
     cafe.server.set_fault("model.gguf", Fault::IgnoreRanges);
-    let limit_bytes = 2 * MIB as u64;
-    let client = on_budget(&cafe, limit_bytes);
-    run_out(&client, &cafe, &wanted);
-    assert!(client.spent_bytes() <= limit_bytes + LAST_CHUNK_BYTES, "{}", client.spent_bytes());
+    for _ in 0..3 {
+        let client = on_budget(&cafe, 8 * MIB as u64);
+        let error = client.fetch(&wanted, &cafe.staging(), &Silent).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NoRoom, "{}", story(&error));
+        assert!(story(&error).contains("or nothing"), "{}", story(&error));
+        assert!(client.spent_bytes() <= LAST_CHUNK_BYTES, "{}", client.spent_bytes());
+    }
+    // What pays for all of it is spent on it.
+    let purse = Purse::create(&budget_file(&cafe), 13 * MIB as u64).unwrap();
+    let fetched = Client::new(hurried()).with_purse(purse).fetch(&wanted, &cafe.staging(), &Silent).unwrap();
+    assert_eq!(fetched.wire_bytes, wanted.size_bytes);
 }
 
 #[test]
