@@ -146,7 +146,8 @@ fn nothing_of_use(paths: &[PathBuf]) -> Error {
             only.display()
         )),
         _ => error.with_hint(
-            "`localml update` brings newer lists; `localml sync --list FILE` writes down what is missing here",
+            "a stick has a folder `LOCALML` in it; for loose files, `localml update` brings newer lists, and `localml \
+             sync --list FILE` writes down what is missing here",
         ),
     }
 }
