@@ -97,13 +97,16 @@ pub(super) fn choose(
     store: &Store,
     terms: &Terms<'_>,
 ) -> Result<Chosen> {
-    let mut queue: Vec<(PackageRef, Option<Name>)> =
-        wishes.iter().rev().map(|wish| (wish.clone(), None)).collect();
+    let asked: HashSet<&Name> = wishes.iter().map(|wish| &wish.name).collect();
+    let mut queue: Vec<(PackageRef, Option<Name>, Reason)> =
+        wishes.iter().rev().map(|wish| (wish.clone(), None, Reason::Asked)).collect();
     let mut seen: HashSet<Name> = HashSet::new();
     let mut judged: HashSet<&Name> = HashSet::new();
     let (mut choices, mut kits, mut missing) = (Vec::new(), Vec::new(), Vec::new());
-    while let Some((wish, kit)) = queue.pop() {
-        if !seen.insert(wish.name.clone()) {
+    while let Some((wish, kit, reason)) = queue.pop() {
+        // What the user asked for by name counts, not what a kit pins of it.
+        let is_overruled = reason == Reason::Needed && asked.contains(&wish.name);
+        if is_overruled || !seen.insert(wish.name.clone()) {
             continue;
         }
         if seen.len() > MAX_PACKAGES {
@@ -123,8 +126,11 @@ pub(super) fn choose(
         let head = &resolved.manifest.package;
         let members = head.members.iter().map(|member| (member, Some(head.name.clone())));
         let wanted = head.requires.iter().map(|required| (required, None)).chain(members);
-        let wanted: Vec<_> = wanted.map(|(wish, kit)| (wish.clone(), kit)).collect();
+        let wanted: Vec<_> = wanted.map(|(wish, kit)| (wish.clone(), kit, Reason::Needed)).collect();
         queue.extend(wanted.into_iter().rev());
+        if reason == Reason::Needed && has_newer(&resolved, store)? {
+            continue;
+        }
         match resolved.manifest.is_kit() {
             true => kits.push(kit_choice(&resolved, store)?),
             false => choices.push(choice(&resolved, store, &terms.fitting)?),
@@ -132,6 +138,23 @@ pub(super) fn choose(
     }
     choices.extend(kits.into_iter().rev());
     Ok(Chosen { choices, missing })
+}
+
+/// Why a package is among the chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// Its name was given.
+    Asked,
+    /// Another one has it as a member, or requires it.
+    Needed,
+}
+
+/// True when a later version from the same publisher is installed: what a kit pins must not take it back.
+fn has_newer(resolved: &registry::Resolved<'_>, store: &Store) -> Result<bool> {
+    let head = &resolved.manifest.package;
+    let Some(installed) = store.find(&head.name)? else { return Ok(false) };
+    let is_later = installed.manifest.package.version > head.version;
+    Ok(is_later && installed.origin == origin(resolved.index) && store.has_installed(&installed)?)
 }
 
 fn choice(resolved: &registry::Resolved<'_>, store: &Store, fitting: &Fitting) -> Result<Choice> {

@@ -148,6 +148,10 @@ pub(super) fn fetch_choices(
     let packages = report.packages.iter_mut();
     for (choice, package) in choices.iter().zip(packages).filter(|(choice, _)| !choice.is_installed) {
         for (file, sources) in choice.missing(&store) {
+            // Two files of a package may be one blob.
+            if store.blob_path(&file.sha256, file.size_bytes).is_some() {
+                continue;
+            }
             let deed = || format!("could not fetch `{}`", choice.name());
             let fetched = fetch_file(&desk, choice.name(), file, sources).while_doing(deed)?;
             report.wire_bytes += fetched.wire_bytes;

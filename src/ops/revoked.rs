@@ -126,12 +126,14 @@ pub(super) fn warnings_about(home: &Home, files: &[&Path], names: &[Name]) -> Re
         return Ok(Vec::new());
     }
     let store = site::store(home);
-    let installed = store.installed()?;
-    let is_used = |package: &&Installed| {
+    let lies_in = |package: &&Installed| {
         let folder = real(store.package_folder(package));
-        names.contains(package.name()) || files.iter().any(|file| file.starts_with(&folder))
+        files.iter().any(|file| file.starts_with(&folder))
     };
-    let used: Vec<&Installed> = installed.iter().filter(is_used).collect();
+    let (installed, previous) = (store.installed()?, store.previous()?);
+    let used = installed.iter().filter(|package| names.contains(package.name()) || lies_in(package));
+    // A collection quotes the version before until it is refreshed.
+    let used: Vec<&Installed> = used.chain(previous.iter().filter(lies_in)).collect();
     Ok(if used.is_empty() { Vec::new() } else { warnings(home, &used) })
 }
 

@@ -172,6 +172,13 @@ impl Store {
     /// `MissingBlob` when they are not all here; otherwise when the record cannot be written.
     pub fn keep(&self, fetched: &Installed) -> Result<()> {
         self.check_whole(fetched)?;
+        // Bytes that came again for what is in use take the place of damaged ones under its names too.
+        if let Some(here) = self.find(fetched.name())?
+            && self.has_installed(fetched)?
+            && !self.is_in_place(&here)
+        {
+            self.put_in_place(&here)?;
+        }
         let replaced = self.kept(fetched.name()).ok().flatten();
         write_record(&self.kept_path(fetched.name()), fetched)?;
         if let Some(old) = replaced {

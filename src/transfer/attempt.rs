@@ -120,7 +120,8 @@ impl Attempt<'_> {
         self.note_change(source, &reply.head);
         self.part().begin(start, &source.address, reply.head.validator.as_ref()).map_err(Failure::stop)?;
         let until = if reply.head.status == 206 { end } else { self.wanted.size_bytes };
-        self.take(source, &mut stream, (position, until, ask.is_whole()), moved)
+        // Whoever sends the whole file is read on: what came cannot be had cheaper, and it may fill other gaps too.
+        self.take(source, &mut stream, (position, until, reply.head.status != 206), moved)
     }
 
     fn ask_for(&self, source: &Source, (start, end): (u64, u64)) -> Ask {

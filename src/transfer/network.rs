@@ -231,6 +231,9 @@ impl Exchange {
             }
             // The caller books when it gets the chunk: nothing is spent that a kill would forget.
             while self.toll.is_overdrawn() {
+                if self.toll.left_bytes() == Some(0) {
+                    return Err(Failure::stop(out_of_budget(&self.toll)));
+                }
                 tokio::time::sleep(BOOKING_TICK).await;
             }
         }

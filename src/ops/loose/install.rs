@@ -103,7 +103,13 @@ fn objection(store: &Store, indexes: &[VerifiedIndex], candidate: &Installed) ->
     let is_newer = here.manifest.package.version >= candidate.manifest.package.version;
     let (own, other) = (revoked::publisher(&here.origin), revoked::publisher(&candidate.origin));
     Ok(match own {
-        _ if store.has_installed(candidate)? => Objection::Needless,
+        _ if store.has_installed(candidate)? => {
+            // Bytes that came for what was damaged here take its place under its names too.
+            if !store.is_in_place(&here) {
+                store.put_in_place(&here)?;
+            }
+            Objection::Needless
+        }
         Some(_) if own == other && is_newer => Objection::Needless,
         Some(_) if own == other => Objection::None,
         _ => Objection::Refused(format!(

@@ -262,16 +262,20 @@ fn is_called(path: &Path, file: &FileEntry) -> bool {
     })
 }
 
-/// How many bytes lie before the first page of zeros: download managers keep room for what is still to come.
+/// How many bytes lie before the zeros that begin the first page of zeros, or end the page before it: download managers
+/// keep room for what is still to come.
 fn bytes_before_zeros(path: &Path, size_bytes: u64) -> u64 {
     let Ok(file) = File::open(path) else { return 0 };
     let mut page = vec![0; PAGE_BYTES as usize];
-    let mut at = 0;
+    let (mut at, mut end) = (0, 0);
     while at < size_bytes {
         let page = &mut page[..PAGE_BYTES.min(size_bytes - at) as usize];
-        if file.read_exact_at(page, at).is_err() || page.iter().all(|byte| *byte == 0) {
-            return at;
-        }
+        let last = match file.read_exact_at(page, at) {
+            Ok(()) => page.iter().rposition(|byte| *byte != 0),
+            Err(_) => None,
+        };
+        let Some(last) = last else { return end };
+        end = at + last as u64 + 1;
         at += page.len() as u64;
     }
     size_bytes
