@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -145,9 +144,8 @@ fn check_room(staging: &Path, wanted: &BTreeMap<Sha256, u64>) -> Result<()> {
 /// How much room blobs will still take in staging.
 fn still_needed_bytes<'a>(staging: &Path, blobs: impl Iterator<Item = (&'a Sha256, &'a u64)>) -> u64 {
     let still_needed = |(digest, size_bytes): (&Sha256, &u64)| {
-        let part = staging.join(format!("{digest}.part")).metadata();
-        // A file with holes has not taken the room that its length claims.
-        size_bytes.saturating_sub(part.map_or(0, |part| part.blocks() * 512))
+        let part = staging.join(format!("{digest}.part"));
+        size_bytes.saturating_sub(disk::allocated_bytes(&part))
     };
     blobs.map(still_needed).sum()
 }

@@ -50,22 +50,28 @@ impl Choice {
         Installed::new(self.manifest.clone(), self.variant.id.clone(), self.origin.clone(), site::now())
     }
 
-    /// The files whose bytes are not in the store, with their sources.
+    /// The files whose bytes are not in the store, with their sources; of several with the same bytes, the first.
     pub(super) fn missing<'a>(&'a self, store: &Store) -> Vec<(&'a FileEntry, &'a Sources)> {
         let is_here = |file: &FileEntry| store.blob_path(&file.sha256, file.size_bytes).is_some();
-        self.variant.files.iter().zip(&self.sources).filter(|(file, _)| !is_here(file)).collect()
+        let mut seen: HashSet<Sha256> = HashSet::new();
+        let files = self.variant.files.iter().zip(&self.sources);
+        files.filter(|(file, _)| !is_here(file) && seen.insert(file.sha256)).collect()
     }
 }
 
-/// The bytes that all these choices lack, each blob counted once.
-pub(super) fn missing_bytes(choices: &[Choice], store: &Store) -> u64 {
+/// The files that all these choices lack, each blob once.
+pub(super) fn missing_files<'a>(
+    choices: &'a [Choice],
+    store: &'a Store,
+) -> impl Iterator<Item = &'a FileEntry> {
     let mut seen: HashSet<Sha256> = HashSet::new();
-    choices
-        .iter()
-        .flat_map(|choice| choice.missing(store))
-        .filter(|(file, _)| seen.insert(file.sha256))
-        .map(|(file, _)| file.size_bytes)
-        .sum()
+    let missing = choices.iter().flat_map(|choice| choice.missing(store)).map(|(file, _)| file);
+    missing.filter(move |file| seen.insert(file.sha256))
+}
+
+/// The bytes that all these choices lack.
+pub(super) fn missing_bytes(choices: &[Choice], store: &Store) -> u64 {
+    missing_files(choices, store).map(|file| file.size_bytes).sum()
 }
 
 /// What wishes come to.

@@ -1,7 +1,5 @@
 //! `fetch`: bring packages' bytes into the store, verified, and nothing more.
 
-use std::collections::{HashMap, HashSet};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -15,7 +13,7 @@ use crate::progress::Monitor;
 use crate::store::Store;
 use crate::transfer::{Client, DroppedSource, Fetched, Wanted};
 
-use super::choice::{Choice, Chosen, Sources, Terms, choose, missing_bytes};
+use super::choice::{Choice, Chosen, Sources, Terms, choose, missing_bytes, missing_files};
 use super::error::{Error, Result, While as _};
 use super::fitting::Fitting;
 use super::indexes;
@@ -148,10 +146,6 @@ pub(super) fn fetch_choices(
     let packages = report.packages.iter_mut();
     for (choice, package) in choices.iter().zip(packages).filter(|(choice, _)| !choice.is_installed) {
         for (file, sources) in choice.missing(&store) {
-            // Two files of a package may be one blob.
-            if store.blob_path(&file.sha256, file.size_bytes).is_some() {
-                continue;
-            }
             let deed = || format!("could not fetch `{}`", choice.name());
             let fetched = fetch_file(&desk, choice.name(), file, sources).while_doing(deed)?;
             report.wire_bytes += fetched.wire_bytes;
@@ -196,11 +190,9 @@ fn with_folders(options: &FetchOptions) -> LineOptions {
     line
 }
 
-/// The lengths of the files that are missing, each blob once.
+/// The lengths of the files that are missing.
 fn missing_lengths<'a>(choices: &'a [Choice], store: &'a Store) -> impl Iterator<Item = u64> + 'a {
-    let mut seen = HashSet::new();
-    let missing = choices.iter().flat_map(|choice| choice.missing(store)).map(|(file, _)| file);
-    missing.filter(move |file| seen.insert(file.sha256)).map(|file| file.size_bytes)
+    missing_files(choices, store).map(|file| file.size_bytes)
 }
 
 /// In a plan: which packages the budget and the time will do for, in the order in which they would be fetched.
@@ -247,9 +239,8 @@ pub(super) fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> Fet
 
 /// Says no before the first byte, not at the last. What an earlier try left in staging needs no room again.
 fn check_room(home: &Home, choices: &[Choice], store: &Store) -> Result<()> {
-    let missing = choices.iter().flat_map(|choice| choice.missing(store)).map(|(file, _)| file);
-    let staged: HashMap<Sha256, u64> = missing.map(|file| (file.sha256, staged_bytes(home, file))).collect();
-    let missing_bytes = missing_bytes(choices, store).saturating_sub(staged.values().sum());
+    let left_bytes = |file: &FileEntry| file.size_bytes - staged_bytes(home, file);
+    let missing_bytes: u64 = missing_files(choices, store).map(left_bytes).sum();
     if missing_bytes == 0 {
         return Ok(());
     }
@@ -266,8 +257,7 @@ fn check_room(home: &Home, choices: &[Choice], store: &Store) -> Result<()> {
 /// The room that the part file of an earlier try takes on the disk; holes in it take none.
 pub(super) fn staged_bytes(home: &Home, file: &FileEntry) -> u64 {
     let part = home.staging().join(format!("{}.part", file.sha256));
-    let allocated = std::fs::metadata(part).map_or(0, |metadata| metadata.blocks().saturating_mul(512));
-    allocated.min(file.size_bytes)
+    disk::allocated_bytes(&part).min(file.size_bytes)
 }
 
 /// What every file of a fetch needs.

@@ -26,6 +26,7 @@ use super::error::{Error, Result, While as _};
 use super::holding::reference;
 use super::identity::Identity;
 use super::indexes;
+use super::intake;
 use super::kit::SetUp;
 use super::kit_import::{self, TrustedByKit};
 use super::receipt::{self, Expected, ReceiptReport};
@@ -316,16 +317,9 @@ fn take_in(
         let is_missing = |file: &&_| !arrival.has(file);
         files.filter(is_missing).for_each(|file| authorised.add(file));
     }
-    let staging = home.stick_staging();
     let store = arrival.store;
-    let held = |digest: &Sha256, size_bytes: u64| store.blob_path(digest, size_bytes);
-    let site = bundle::Site { staging: &staging, held: &held };
     let mut deliver = |staged: Staged| arrival.take(&staged);
-    let intake = bundle::receive::<Error>(bundles, &authorised, &site, &mut deliver, monitor)?;
-    for list in &intake.piece_lists {
-        store.keep_piece_list(list)?;
-    }
-    Ok(intake)
+    intake::receive(home, store, (bundles, &authorised), &mut deliver, monitor)
 }
 
 /// The bundles of a stick. A FAT whose stick was pulled out reads as if it were empty: that must not look

@@ -21,6 +21,7 @@ use super::error::{Error, Result};
 use super::fetch;
 use super::folder::{self, Folder};
 use super::indexes;
+use super::intake;
 use super::line::Line;
 use super::repair::WantedBlob;
 use super::reuse;
@@ -126,20 +127,15 @@ impl<'a> Bench<'a> {
                 }
             }
         }
-        let staging = self.home.stick_staging();
-        let held = |digest: &Sha256, size_bytes: u64| self.store.blob_path(digest, size_bytes);
-        let site = bundle::Site { staging: &staging, held: &held };
-        let source = format!("{}", folder.display());
+        let source = folder.display().to_string();
         let mut deliver = |staged: Staged| {
             let digest = staged.digest;
             self.switch(&staged)?;
             mended.outcomes.insert(digest, Ok(Some(source.clone())));
-            Ok::<(), Error>(())
+            Ok(())
         };
-        let intake = bundle::receive::<Error>(bundles, &authorised, &site, &mut deliver, self.monitor)?;
-        for list in &intake.piece_lists {
-            self.store.keep_piece_list(list)?;
-        }
+        let (home, store) = (self.home, self.store);
+        let intake = intake::receive(home, store, (bundles, &authorised), &mut deliver, self.monitor)?;
         for blob in &intake.incomplete {
             self.monitor.note(&format!(
                 "`{}` has not all of {}: {} bytes are still missing",

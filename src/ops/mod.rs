@@ -19,6 +19,7 @@ mod folder;
 mod holding;
 mod identity;
 mod indexes;
+mod intake;
 mod kit;
 mod kit_import;
 mod leftovers;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
-use crate::bundle::{self, Authorised, Stick};
+use crate::bundle::{Authorised, Stick};
 use crate::disk::Staged;
 use crate::error::ErrorKind;
 use crate::home::Home;
@@ -13,11 +13,11 @@ use crate::progress::Monitor;
 use crate::store::Store;
 use crate::transfer::Reusable;
 
-use super::choice::{Choice, missing_bytes};
+use super::choice::{Choice, missing_files};
 use super::error::{Error, Result};
+use super::intake;
 
 /// Takes over the wanted blobs that sticks among these folders hold whole; pieces of others are kept in staging.
-/// Returns how many bytes came so.
 ///
 /// # Errors
 /// When one of them is no folder, a stick cannot be read at all, or the home cannot be written.
@@ -27,8 +27,7 @@ pub(super) fn take_from_sticks(
     choices: &[Choice],
     folders: &[PathBuf],
     monitor: &dyn Monitor,
-) -> Result<u64> {
-    let before_bytes = missing_bytes(choices, store);
+) -> Result<()> {
     for folder in folders {
         if !folder.is_dir() {
             let message = format!("`{}` is not a folder", folder.display());
@@ -38,26 +37,17 @@ pub(super) fn take_from_sticks(
             take(home, store, choices, &stick, monitor)?;
         }
     }
-    Ok(before_bytes - missing_bytes(choices, store).min(before_bytes))
+    Ok(())
 }
 
 fn take(home: &Home, store: &Store, choices: &[Choice], stick: &Stick, monitor: &dyn Monitor) -> Result<()> {
     let mut authorised = Authorised::default();
-    for (file, _) in choices.iter().flat_map(|choice| choice.missing(store)) {
-        authorised.add(file);
-    }
-    let staging = home.stick_staging();
-    let held = |digest: &_, size_bytes| store.blob_path(digest, size_bytes);
-    let site = bundle::Site { staging: &staging, held: &held };
+    missing_files(choices, store).for_each(|file| authorised.add(file));
     let mut deliver = |staged: Staged| {
         let digest = staged.digest;
-        Ok::<(), Error>(store.adopt(&staged, &digest).map(|_| ())?)
+        Ok(store.adopt(&staged, &digest).map(drop)?)
     };
-    let intake = bundle::receive::<Error>(stick.bundles()?, &authorised, &site, &mut deliver, monitor)?;
-    for list in &intake.piece_lists {
-        store.keep_piece_list(list)?;
-    }
-    Ok(())
+    intake::receive(home, store, (stick.bundles()?, &authorised), &mut deliver, monitor).map(drop)
 }
 
 /// The pieces of a file of which sticks brought a part, where they lie in staging.

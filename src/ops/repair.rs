@@ -20,12 +20,10 @@ use crate::store::{Installed, Store};
 
 use super::checkup::{Checkup, DamagedFile, Place, check_up, meant, place_of};
 use super::error::{Error, Result, While as _};
+use super::fetch::SPARE_BYTES;
 use super::line::{Line, LineOptions};
 use super::mending::{Bench, Mended};
 use super::site;
-
-/// Room that is left free on the disk beside what is copied, in bytes.
-const SPARE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What to repair, and from where.
 #[derive(Debug, Clone, Default)]
@@ -251,7 +249,7 @@ fn put_in_place(store: &Store, meant: &[Installed]) -> Result<()> {
         let has_names = place_of(store, package)? != Place::Fetched;
         let is_whole =
             package.files().iter().all(|file| store.blob_path(&file.sha256, file.size_bytes).is_some());
-        if has_names && is_whole && !store.is_in_place(package) {
+        if has_names && is_whole {
             store.put_in_place(package)?;
         }
     }

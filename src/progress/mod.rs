@@ -1,5 +1,7 @@
 //! How long work speaks upward: a terminal, a server and a test each listen in their own way.
 
+use std::time::Instant;
+
 /// What a task counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
@@ -60,6 +62,44 @@ pub trait Task: Sync + Send {
     fn cost(&self, _cost: Cost) {}
 }
 
+/// A monitor that passes everything on, and asks to stop as soon as `is_over` says so: an hour, a helper's dismissal.
+pub struct Until<'a, F> {
+    /// Who listens, and may ask to stop too.
+    pub monitor: &'a dyn Monitor,
+    /// True from the moment on that work is to end.
+    pub is_over: F,
+}
+
+impl<F: Fn() -> bool + Sync> Until<'_, F> {
+    /// True when work is to end, and not because the listener wants it.
+    pub fn is_reason(&self) -> bool {
+        (self.is_over)() && !self.monitor.is_cancelled()
+    }
+}
+
+impl<F: Fn() -> bool + Sync> Monitor for Until<'_, F> {
+    fn start(&self, label: &str, total: Option<u64>, unit: Unit) -> Box<dyn Task + '_> {
+        self.monitor.start(label, total, unit)
+    }
+
+    fn note(&self, text: &str) {
+        self.monitor.note(text);
+    }
+
+    fn warn(&self, text: &str) {
+        self.monitor.warn(text);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.monitor.is_cancelled() || (self.is_over)()
+    }
+}
+
+/// True once a moment has come; never, where there is none.
+pub fn has_come(moment: Option<Instant>) -> bool {
+    moment.is_some_and(|moment| Instant::now() >= moment)
+}
+
 /// A monitor that hears nothing, for tests and for callers that do not care.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Silent;
@@ -76,4 +116,16 @@ impl Monitor for Silent {
 
 impl Task for Silent {
     fn advance(&self, _count: u64) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_ends_at_its_moment() {
+        let open = Until { monitor: &Silent, is_over: || has_come(None) };
+        let over = Until { monitor: &Silent, is_over: || has_come(Some(Instant::now())) };
+        assert!(!open.is_cancelled() && over.is_cancelled());
+    }
 }

@@ -132,7 +132,10 @@ impl Store {
         }
         let folder = self.package_folder(installed);
         for file in installed.files() {
-            disk::link_or_copy(&self.place_of(&file.sha256), &folder.join(file.path.to_path()))?;
+            let (blob, named) = (self.place_of(&file.sha256), folder.join(file.path.to_path()));
+            if !is_same_file(&blob, &named, &file.sha256) {
+                disk::link_or_copy(&blob, &named)?;
+            }
         }
         // The folders above must be on the medium before the record speaks of them.
         let mut above = folder.parent();
@@ -175,7 +178,6 @@ impl Store {
         // Bytes that came again for what is in use take the place of damaged ones under its names too.
         if let Some(here) = self.find(fetched.name())?
             && self.has_installed(fetched)?
-            && !self.is_in_place(&here)
         {
             self.put_in_place(&here)?;
         }

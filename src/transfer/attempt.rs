@@ -113,15 +113,16 @@ impl Attempt<'_> {
             Stream { body: reply.body, first: VecDeque::new(), is_http: source.url.scheme() != "file" };
         let position = self.position(&reply.head, &ask, &mut stream, moved)?;
         self.refuse_all_or_nothing(source, &reply.head, &ask)?;
-        if self.lane > 0 && reply.head.status != 206 {
+        let is_whole = reply.head.status != 206;
+        if self.lane > 0 && is_whole {
             // Whoever sends the whole file has no place for a second connection.
             return Err(Failure::leave(TransferError::BadRange { address: source.address.clone() }));
         }
         self.note_change(source, &reply.head);
         self.part().begin(start, &source.address, reply.head.validator.as_ref()).map_err(Failure::stop)?;
-        let until = if reply.head.status == 206 { end } else { self.wanted.size_bytes };
+        let until = if is_whole { self.wanted.size_bytes } else { end };
         // Whoever sends the whole file is read on: what came cannot be had cheaper, and it may fill other gaps too.
-        self.take(source, &mut stream, (position, until, reply.head.status != 206), moved)
+        self.take(source, &mut stream, (position, until, is_whole), moved)
     }
 
     fn ask_for(&self, source: &Source, (start, end): (u64, u64)) -> Ask {

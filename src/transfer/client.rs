@@ -19,7 +19,7 @@ use super::reuse::Reusable;
 use super::sources::{Sources, jitter};
 use super::staging::Keeper;
 use super::toll::Toll;
-use super::watch::Watch;
+use super::watch::{explain, until};
 use crate::digest::Sha256;
 use crate::disk::Staged;
 use crate::package::PieceList;
@@ -117,11 +117,12 @@ impl Client {
         let wanted = &Wanted { sources, ..wanted.clone() };
         let needs_network = wanted.sources.iter().any(|url| url.scheme() != "file");
         let network = if needs_network { self.network()? } else { None };
-        let watch = Watch { monitor, deadline: self.options.deadline };
-        let errand = Errand { network, options: &self.options, doubts: &self.doubts, watch: &watch };
+        let watch = until(monitor, self.options.deadline);
+        let (options, doubts) = (&self.options, &self.doubts);
+        let errand = Errand { network, options, doubts, user: monitor, watch: &watch };
         let fetched = errand.fetch(wanted, staging_dir);
         self.toll.settle();
-        fetched.map_err(|error| watch.explain(error))
+        fetched.map_err(|error| explain(&watch, error))
     }
 
     /// Fetches a small file into memory.
@@ -137,10 +138,10 @@ impl Client {
         if urls.is_empty() {
             return Err(TransferError::Offline { name: shown(url) });
         }
-        let watch = Watch { monitor, deadline: self.options.deadline };
+        let watch = until(monitor, self.options.deadline);
         let got = self.get_with_patience(network, &urls, max_bytes, &watch);
         self.toll.settle();
-        got.map_err(|error| match watch.explain(error) {
+        got.map_err(|error| match explain(&watch, error) {
             error if error.ends_the_run() => error.about(&shown(url), 0, 0),
             error => error,
         })

@@ -15,7 +15,7 @@ use super::fetch::wait_for;
 use super::judge::Remedy;
 use super::options::Options;
 use super::sources::{Sources, jitter};
-use crate::progress::{Monitor, Task, Unit};
+use crate::progress::Until;
 
 /// How long the line is watched before another lane joins.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -94,7 +94,7 @@ impl<'a> Crew<'a> {
         if !self.is_called_for(lane) {
             return moved;
         }
-        let monitor = Dismissable { crew: self, monitor: self.first.monitor };
+        let monitor = Until { monitor: self.first.monitor, is_over: || self.is_dismissed() };
         let attempt = Attempt { lane, monitor: &monitor, ..*self.first };
         // Each lane begins with another source, where there are several.
         let mut urls = self.sources.clone();
@@ -185,28 +185,4 @@ impl<'a> Crew<'a> {
 fn is_affordable(attempt: &Attempt<'_>, missing_bytes: u64) -> bool {
     let left_bytes = attempt.network.and_then(|network| network.toll().left_bytes());
     left_bytes.is_none_or(|left_bytes| left_bytes > missing_bytes.saturating_add(missing_bytes / 8))
-}
-
-/// Stops a helping lane when the first one is done.
-struct Dismissable<'a> {
-    crew: &'a Crew<'a>,
-    monitor: &'a dyn Monitor,
-}
-
-impl Monitor for Dismissable<'_> {
-    fn start(&self, label: &str, total: Option<u64>, unit: Unit) -> Box<dyn Task + '_> {
-        self.monitor.start(label, total, unit)
-    }
-
-    fn note(&self, text: &str) {
-        self.monitor.note(text);
-    }
-
-    fn warn(&self, text: &str) {
-        self.monitor.warn(text);
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.crew.is_dismissed()
-    }
 }

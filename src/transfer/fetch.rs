@@ -17,7 +17,6 @@ use super::resume::stopped;
 use super::reuse::reuse;
 use super::sources::{Sources, jitter};
 use super::staging::{Keeper, Paths};
-use super::watch::Watch;
 use crate::digest::Sha256;
 use crate::disk::free_bytes;
 use crate::progress::{Monitor, Unit};
@@ -35,8 +34,10 @@ pub(super) struct Errand<'a> {
     pub(super) options: &'a Options,
     /// What is known of sources from other files.
     pub(super) doubts: &'a Doubts,
-    /// Looks at the clock too.
-    pub(super) watch: &'a Watch<'a>,
+    /// The user alone: what is done on this machine is not cut off by the hour.
+    pub(super) user: &'a dyn Monitor,
+    /// The user and the hour.
+    pub(super) watch: &'a dyn Monitor,
 }
 
 impl Errand<'_> {
@@ -47,14 +48,14 @@ impl Errand<'_> {
         let keeper = Keeper::take(&paths, &wanted.name)?;
         let identity = (wanted.digest, wanted.size_bytes);
         // Reading back and finishing cost no line: only the user stops them.
-        let mut part = Part::open(&paths, identity, wanted.pieces.as_ref(), self.watch.monitor)
+        let mut part = Part::open(&paths, identity, wanted.pieces.as_ref(), self.user)
             .map_err(|error| error.about(&wanted.name, 0, wanted.size_bytes))?;
         let reused_bytes = part.kept_bytes();
 
         let task = self.watch.start(&wanted.name, Some(wanted.size_bytes), Unit::Bytes);
         task.skip(reused_bytes);
         let copied = make_room(&part, wanted, folder)
-            .and_then(|()| reuse(&mut part, &wanted.reuse, &*task, self.watch.monitor));
+            .and_then(|()| reuse(&mut part, &wanted.reuse, &*task, self.user));
         let part = Mutex::new(part);
         let dropped = Mutex::new(Vec::new());
         let attempt = Attempt {
@@ -80,7 +81,7 @@ impl Errand<'_> {
                 return Err(error.about(&wanted.name, part.kept_bytes(), wanted.size_bytes));
             }
         };
-        let staged = part.finish(&wanted.name, self.watch.monitor)?;
+        let staged = part.finish(&wanted.name, self.user)?;
         let dropped = dropped.into_inner().unwrap_or_else(PoisonError::into_inner);
         let wire_bytes = moved.wire_bytes;
         Ok(Fetched { staged, wire_bytes, reused_bytes, copied_bytes, source, dropped, _keeper: keeper })
@@ -139,7 +140,7 @@ impl Errand<'_> {
         if !part.is_whole() {
             return Ok(false);
         }
-        let is_right = part.settle_hurry(self.watch.monitor)?;
+        let is_right = part.settle_hurry(self.user)?;
         if !is_right {
             self.watch.warn(&format!(
                 "some pieces of `{}` came wrong; they are fetched again",

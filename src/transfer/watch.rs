@@ -1,48 +1,24 @@
-//! A monitor that also looks at the clock: work stops at the deadline as it does when the user says so.
+//! The deadline: work stops there as it does when the user says so, and the error tells the two apart.
 
 use std::time::Instant;
 
 use super::error::TransferError;
-use crate::progress::{Monitor, Task, Unit};
+use crate::progress::{Monitor, Until, has_come};
 
 /// Listens for the user and for the hour.
-pub(super) struct Watch<'a> {
-    pub(super) monitor: &'a dyn Monitor,
-    pub(super) deadline: Option<Instant>,
+pub(super) fn until<'a>(
+    monitor: &'a dyn Monitor,
+    deadline: Option<Instant>,
+) -> Until<'a, impl Fn() -> bool + Sync + use<>> {
+    Until { monitor, is_over: move || has_come(deadline) }
 }
 
-impl Watch<'_> {
-    /// Tells the end of the time from the will of the user.
-    pub(super) fn explain(&self, error: TransferError) -> TransferError {
-        match error {
-            TransferError::Cancelled { name, kept_bytes, size_bytes }
-                if self.is_late() && !self.monitor.is_cancelled() =>
-            {
-                TransferError::OutOfTime { name, kept_bytes, size_bytes }
-            }
-            error => error,
+/// Tells the end of the time from the will of the user.
+pub(super) fn explain<F: Fn() -> bool + Sync>(watch: &Until<'_, F>, error: TransferError) -> TransferError {
+    match error {
+        TransferError::Cancelled { name, kept_bytes, size_bytes } if watch.is_reason() => {
+            TransferError::OutOfTime { name, kept_bytes, size_bytes }
         }
-    }
-
-    fn is_late(&self) -> bool {
-        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
-    }
-}
-
-impl Monitor for Watch<'_> {
-    fn start(&self, label: &str, total: Option<u64>, unit: Unit) -> Box<dyn Task + '_> {
-        self.monitor.start(label, total, unit)
-    }
-
-    fn note(&self, text: &str) {
-        self.monitor.note(text);
-    }
-
-    fn warn(&self, text: &str) {
-        self.monitor.warn(text);
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.monitor.is_cancelled() || self.is_late()
+        error => error,
     }
 }

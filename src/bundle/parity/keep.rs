@@ -4,7 +4,7 @@
 //! <staging>/PARITY-<bundle id>-P0001.TAR.part
 //! ```
 
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -42,8 +42,7 @@ pub(in crate::bundle) fn keep(
     let lies_here = |volume: &&ParityVolume| bundle.folder.join(&volume.name).is_file();
     for volume in parity.volumes.iter().filter(lies_here).take(num_wanted) {
         let path = kept_path(staging, &bundle.description.id, &volume.name);
-        let lying_bytes = path.metadata().map_or(0, |metadata| metadata.blocks() * 512);
-        let needed_bytes = parity.shard_bytes.saturating_sub(lying_bytes);
+        let needed_bytes = parity.shard_bytes.saturating_sub(disk::allocated_bytes(&path));
         if needed_bytes.saturating_add(reserved_bytes) > disk::free_bytes(staging).unwrap_or(0) {
             monitor.note(&format!("`{}` is not kept: there is too little room for it here", volume.name));
             continue;

@@ -105,9 +105,7 @@ fn objection(store: &Store, indexes: &[VerifiedIndex], candidate: &Installed) ->
     Ok(match own {
         _ if store.has_installed(candidate)? => {
             // Bytes that came for what was damaged here take its place under its names too.
-            if !store.is_in_place(&here) {
-                store.put_in_place(&here)?;
-            }
+            store.put_in_place(&here)?;
             Objection::Needless
         }
         Some(_) if own == other && is_newer => Objection::Needless,

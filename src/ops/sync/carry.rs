@@ -14,11 +14,10 @@ use crate::ops::line::{Line, LineReport};
 use crate::ops::pace::{self, Pace, StickFacts};
 use crate::ops::site;
 use crate::package::PackageRef;
-use crate::progress::Monitor;
+use crate::progress::{Monitor, Until, has_come};
 
 use super::Desk;
 use super::errand::{Errand, Gathering, keep, told};
-use super::listen::Until;
 use super::outline::Outline;
 use super::plan::{Cost, Limits, Load, Shortage, Step, draw, first_fitting, stick_seconds};
 use super::report::{End, State, SyncReport};
@@ -212,12 +211,13 @@ impl<'a> Trip<'a> {
 
     /// Fetches a step; its packages then wait for the stick.
     fn fetch(&mut self, line: &Line, step: &Step, end: Option<Instant>) -> Result<()> {
-        let until = Until { inner: self.monitor, end };
+        let is_over = || has_come(end);
+        let until = Until { monitor: self.monitor, is_over };
         for &member in &step.members {
             match self.fetch_one(line, member, &until) {
                 Ok(()) => self.num_line_failures = 0,
                 Err(error) => {
-                    self.stop_at(line, step, (member, error), until.is_over());
+                    self.stop_at(line, step, (member, error), is_over());
                     return Ok(());
                 }
             }

@@ -1,41 +1,9 @@
-//! Monitors around the monitor: one that ends a deed in time, one that says nothing twice.
+//! A monitor around the monitor that says nothing twice.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
 
 use crate::progress::{Monitor, Task, Unit};
-
-/// Stops work at a moment, as if the user had asked for it.
-pub(super) struct Until<'a> {
-    pub(super) inner: &'a dyn Monitor,
-    pub(super) end: Option<Instant>,
-}
-
-impl Until<'_> {
-    /// True when the moment has come.
-    pub(super) fn is_over(&self) -> bool {
-        self.end.is_some_and(|end| Instant::now() >= end)
-    }
-}
-
-impl Monitor for Until<'_> {
-    fn start(&self, label: &str, total: Option<u64>, unit: Unit) -> Box<dyn Task + '_> {
-        self.inner.start(label, total, unit)
-    }
-
-    fn note(&self, text: &str) {
-        self.inner.note(text);
-    }
-
-    fn warn(&self, text: &str) {
-        self.inner.warn(text);
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.inner.is_cancelled() || self.is_over()
-    }
-}
 
 /// Passes each note and warning on once: the exports of one `sync` would each say the same.
 pub(super) struct Once<'a> {
@@ -103,12 +71,5 @@ mod tests {
         let once = Once::new(&heard);
         ["a", "b", "a"].iter().for_each(|text| once.warn(text));
         assert_eq!(*heard.0.lock().expect("one thread"), ["a", "b"]);
-    }
-
-    #[test]
-    fn work_ends_at_its_moment() {
-        let open = Until { inner: &Silent, end: None };
-        let over = Until { inner: &Silent, end: Some(Instant::now()) };
-        assert!(!open.is_cancelled() && over.is_cancelled());
     }
 }
