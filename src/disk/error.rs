@@ -66,6 +66,22 @@ impl Explain for DiskError {
     }
 }
 
+impl DiskError {
+    /// The same error once more, for another who has to know.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Io { path, source } => {
+                let source = match source.raw_os_error() {
+                    Some(code) => io::Error::from_raw_os_error(code),
+                    None => io::Error::new(source.kind(), source.to_string()),
+                };
+                Self::Io { path: path.clone(), source }
+            }
+            Self::Locked { path } => Self::Locked { path: path.clone() },
+        }
+    }
+}
+
 /// Adds the path to a system error.
 pub(crate) trait On<T> {
     /// Names the file or folder that the operation was about.

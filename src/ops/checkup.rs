@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::digest::Sha256;
+use crate::disk::identity;
 use crate::package::{FileEntry, PackageRef, PieceList};
 use crate::progress::{Monitor, Unit};
 use crate::store::{BlobHealth, DamagedPiece, Installed, Store, Verdict, Watch};
@@ -126,6 +127,13 @@ impl Checkup {
         let health = package.files().iter().filter_map(|file| self.health.get(&file.sha256));
         let wrongly = health.filter(|health| health.is_aside && health.verdict == Verdict::Whole);
         wrongly.map(|health| health.digest).collect()
+    }
+
+    /// True while the file lies there that was hashed: only then what was found of it counts.
+    pub(super) fn is_current(&self, store: &Store, digest: &Sha256) -> bool {
+        let hashed = self.health.get(digest).and_then(|health| health.identity.as_ref());
+        let lying = store.lying_path(digest).and_then(|path| identity(&path));
+        lying.as_ref() == hashed
     }
 
     fn damage(&self, file: &FileEntry) -> Option<DamagedFile> {

@@ -24,6 +24,8 @@ pub(super) struct Leftover {
 }
 
 const IS_PARTIAL: &str = "not complete yet; kept until `--partial` or `--older-than` is given";
+const IS_UNKNOWN: &str = "no list here names it: it may wait for the rest of a package that comes by stick; kept until `--partial` or \
+     `--older-than` is given";
 const WAS_PARTIAL: &str = "not complete; the next try begins anew";
 const IS_HERE: &str = "the whole file is here";
 
@@ -213,12 +215,14 @@ impl Judge<'_> {
         })
     }
 
-    /// A whole file without a record: of a package whose other files have not come yet, or of none.
+    /// A whole file without a record: of a package whose other files have not come yet, or of none. What a courier carries
+    /// without a publisher is in no index.
     fn blob(&self, digest: &Sha256, paths: Vec<PathBuf>) -> Leftover {
-        if self.known.packages.get(digest).is_some_and(|named| named.is_wanted) {
-            return self.waiting(GcKind::Partial, paths, digest);
+        match self.known.packages.get(digest) {
+            None => self.waiting_paths(GcKind::Blob, paths, IS_UNKNOWN),
+            Some(named) if named.is_wanted => self.waiting(GcKind::Partial, paths, digest),
+            Some(_) => self.leftover(GcKind::Blob, paths, Some(digest), ("no package here needs it", true)),
         }
-        self.leftover(GcKind::Blob, paths, Some(digest), ("no package here needs it", true))
     }
 
     fn partial(&self, (digest, _): &(Sha256, PathBuf), paths: &[PathBuf]) -> Leftover {
@@ -237,20 +241,20 @@ impl Judge<'_> {
     }
 
     fn parity(&self, path: &Path) -> Leftover {
-        let mut left = self.waiting_paths(GcKind::Partial, vec![path.to_owned()]);
+        let mut left = self.waiting_paths(GcKind::Partial, vec![path.to_owned()], IS_PARTIAL);
         left.item.package = None;
         left
     }
 
     fn waiting(&self, what: GcKind, paths: Vec<PathBuf>, digest: &Sha256) -> Leftover {
-        let mut left = self.waiting_paths(what, paths);
+        let mut left = self.waiting_paths(what, paths, IS_PARTIAL);
         left.item.package = self.package(digest);
         left
     }
 
     /// Something that is kept until it is asked for.
-    fn waiting_paths(&self, what: GcKind, paths: Vec<PathBuf>) -> Leftover {
-        let mut left = self.leftover(what, paths, None, (IS_PARTIAL, false));
+    fn waiting_paths(&self, what: GcKind, paths: Vec<PathBuf>, reason: &'static str) -> Leftover {
+        let mut left = self.leftover(what, paths, None, (reason, false));
         let is_old = || {
             let age_seconds = left.item.age_seconds?;
             Some(age_seconds >= self.options.older_than?.as_secs())

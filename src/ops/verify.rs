@@ -93,10 +93,11 @@ fn mend(
         return;
     }
     let mended = site::lock(home).and_then(|_lock| {
-        for file in &damaged {
+        // It was hashed without the lock: what came meanwhile is not judged by what lay there before.
+        for file in damaged.iter().filter(|file| checkup.is_current(store, &file.sha256)) {
             store.set_aside(&file.sha256)?;
         }
-        for blob in &wrongly_aside {
+        for blob in wrongly_aside.iter().filter(|blob| checkup.is_current(store, blob)) {
             store.put_back(blob)?;
         }
         if damaged.is_empty() && has_names && !store.is_in_place(package) {

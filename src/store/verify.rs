@@ -10,6 +10,7 @@ use std::thread;
 use serde::Serialize;
 
 use crate::digest::Sha256;
+use crate::disk::{Identity, identity};
 use crate::package::{FileEntry, Piece, PieceList};
 
 use super::Store;
@@ -29,6 +30,8 @@ pub struct BlobHealth {
     pub is_aside: bool,
     /// The pieces of a whole blob whose pieces nobody had told, computed on the way and worth keeping.
     pub new_pieces: Option<PieceList>,
+    /// The file that was hashed; another one may lie there by now.
+    pub identity: Option<Identity>,
 }
 
 /// How a blob is.
@@ -80,7 +83,8 @@ impl Store {
         let lying = in_use.or_else(|| lies(self.set_aside_place(&file.sha256)));
         let pieces = lying.as_ref().and_then(|_| self.cut_of(file));
         let is_told = file.pieces.is_some_and(|told| self.piece_list(&told).is_ok_and(|list| list.is_some()));
-        Look { file, is_aside: is_aside && lying.is_some(), lying, pieces, is_told }
+        let identity = lying.as_ref().and_then(|(path, _)| identity(path));
+        Look { file, is_aside: is_aside && lying.is_some(), lying, identity, pieces, is_told }
     }
 }
 
@@ -114,6 +118,7 @@ struct Look<'a> {
     file: &'a FileEntry,
     /// Where its bytes lie, and how many they are.
     lying: Option<(PathBuf, u64)>,
+    identity: Option<Identity>,
     is_aside: bool,
     pieces: Option<PieceList>,
     /// True when the publisher told these pieces.
@@ -210,7 +215,8 @@ impl Look<'_> {
             (Some(_), true) => Verdict::Whole,
             (Some(_), false) => Verdict::Damaged(damaged),
         };
-        BlobHealth { digest: self.file.sha256, verdict, is_aside: self.is_aside, new_pieces }
+        let (digest, identity) = (self.file.sha256, self.identity.clone());
+        BlobHealth { digest, verdict, is_aside: self.is_aside, new_pieces, identity }
     }
 
     /// Bytes behind the end that the file should have; no piece speaks of them.

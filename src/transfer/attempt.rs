@@ -106,14 +106,19 @@ impl Attempt<'_> {
         (start, end): (u64, u64),
         moved: &mut Moved,
     ) -> Result<(), Failure> {
+        if !source.has_ranges && start > 0 {
+            self.refuse_all_or_nothing(source)?;
+        }
         let ask = self.affordable(self.ask_for(source, (start, end)))?;
         let end = ask.end.map_or(end, |affordable| affordable.min(end));
         let reply = open(self.network, &ask, self.monitor)?;
         let mut stream =
             Stream { body: reply.body, first: VecDeque::new(), is_http: source.url.scheme() != "file" };
         let position = self.position(&reply.head, &ask, &mut stream, moved)?;
-        self.refuse_all_or_nothing(source, &reply.head, &ask)?;
         let is_whole = reply.head.status != 206;
+        if is_whole && !ask.is_whole() {
+            self.refuse_all_or_nothing(source)?;
+        }
         if self.lane > 0 && is_whole {
             // Whoever sends the whole file has no place for a second connection.
             return Err(Failure::leave(TransferError::BadRange { address: source.address.clone() }));
@@ -132,10 +137,13 @@ impl Attempt<'_> {
             return whole;
         }
         let part = self.part();
-        // Pieces verify themselves; in a sole run the seam is looked at.
-        let overlap_bytes = if part.is_one_run() { source.overlap_bytes.min(start) } else { 0 };
+        if !part.is_one_run() {
+            // Pieces prove themselves: of a server with several faces each may send some of them.
+            return Ask { start, end: Some(end), ..whole };
+        }
         Ask {
-            start: start - overlap_bytes,
+            // The seam is looked at.
+            start: start - source.overlap_bytes.min(start),
             end: Some(end),
             validator: part.validator_of(&source.address).cloned(),
             ..whole
@@ -158,16 +166,16 @@ impl Attempt<'_> {
         Ok(if affordable < end { Ask { end: Some(affordable), ..ask } } else { ask })
     }
 
-    /// Leaves a server that sends the whole file where a part was asked for, when the budget does not pay for all of it: what
+    /// Leaves a server that sends the whole file where a part is wanted, when the budget does not pay for all of it: what
     /// came would be paid for in vain, and again the next time. Where nobody counts, the user is told.
-    fn refuse_all_or_nothing(&self, source: &Source, head: &Head, ask: &Ask) -> Result<(), Failure> {
-        if head.status == 206 || ask.is_whole() {
+    fn refuse_all_or_nothing(&self, source: &Source) -> Result<(), Failure> {
+        if source.url.scheme() == "file" {
             return Ok(());
         }
         let (name, size_bytes) = (self.wanted.name.clone(), self.wanted.size_bytes);
         let address = source.address.clone();
         match self.network.and_then(|network| network.toll().left_bytes()) {
-            Some(left_bytes) if left_bytes < size_bytes => {
+            Some(left_bytes) if left_bytes < size_bytes.saturating_add(HEADS_BYTES) => {
                 Err(Failure::leave(TransferError::AllOrNothing { name, address, size_bytes, left_bytes }))
             }
             _ => {

@@ -76,13 +76,10 @@ impl<'a> Crew<'a> {
                     std::thread::Builder::new().name(name).spawn_scoped(scope, move || self.help(lane)).ok()
                 })
                 .collect();
+            // However it ends: nobody helps a lane that is no more.
+            let dismissal = Dismissal(self);
             let outcome = lead();
-            {
-                // Under the lock, so that nobody who is about to wait misses the bell.
-                let _rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-                self.is_over.store(true, Ordering::SeqCst);
-            }
-            self.bell.notify_all();
+            drop(dismissal);
             let helped: Vec<Moved> = helpers.into_iter().filter_map(|helper| helper.join().ok()).collect();
             outcome.map(|(value, moved)| (value, helped.into_iter().fold(moved, Moved::and)))
         })
@@ -96,12 +93,12 @@ impl<'a> Crew<'a> {
         }
         let monitor = Until { monitor: self.first.monitor, is_over: || self.is_dismissed() };
         let attempt = Attempt { lane, monitor: &monitor, ..*self.first };
+        let _release = Release(&attempt);
         // Each lane begins with another source, where there are several.
         let mut urls = self.sources.clone();
         urls.rotate_left(lane % self.sources.len());
         let mut sources = Sources::new(&urls, self.options, |_, address| attempt.part().was_wrong(address));
         while self.lend_a_hand(&attempt, &mut sources, &mut moved) {}
-        attempt.part().release(lane);
         moved
     }
 
@@ -178,6 +175,29 @@ impl<'a> Crew<'a> {
 
     fn is_dismissed(&self) -> bool {
         self.is_over.load(Ordering::SeqCst) || self.first.monitor.is_cancelled()
+    }
+}
+
+/// Sends the helpers home when it is dropped.
+struct Dismissal<'crew, 'a>(&'crew Crew<'a>);
+
+impl Drop for Dismissal<'_, '_> {
+    fn drop(&mut self) {
+        {
+            // Under the lock, so that nobody who is about to wait misses the bell.
+            let _rates = self.0.rates.lock().unwrap_or_else(PoisonError::into_inner);
+            self.0.is_over.store(true, Ordering::SeqCst);
+        }
+        self.0.bell.notify_all();
+    }
+}
+
+/// Gives a lane's claim back when it is dropped: the first lane waits for nobody who is gone.
+struct Release<'attempt, 'a>(&'attempt Attempt<'a>);
+
+impl Drop for Release<'_, '_> {
+    fn drop(&mut self) {
+        self.0.part().release(self.0.lane);
     }
 }
 

@@ -22,8 +22,9 @@ const CHUNK_BYTES: u64 = 1024 * 1024;
 const IN_FLIGHT_BYTES: u64 = 16 * CHUNK_BYTES;
 
 /// Takes the first `length` bytes of `file` for the beginning of a wanted file that has no piece list; returns how many
-/// bytes are kept then, from this file or from earlier. Nobody can tell yet whether they are right: the digest
-/// of the whole decides in the end.
+/// bytes are kept then, from this file or from earlier. Where both have bytes and these differ, those from earlier stay as
+/// they are: two halves of different files make none. Nobody can tell yet whether they are right: the digest of the
+/// whole decides in the end.
 ///
 /// # Errors
 /// `InUse` when another process fetches the same file; when the user stopped or a disk fails. What was taken is kept.
@@ -36,9 +37,8 @@ pub fn keep_prefix(
     let paths = Paths::new(staging_dir, wanted.digest);
     let _keeper = Keeper::take(&paths, &wanted.name)?;
     let mut part = Part::open(&paths, (wanted.digest, wanted.size_bytes), None, monitor)?;
-    let kept_bytes = part.kept_bytes();
     let task = monitor.start(&wanted.name, Some(length), Unit::Bytes);
-    let taken = copy(&mut part, (file, length.min(wanted.size_bytes)), kept_bytes, &|count| {
+    let taken = copy(&mut part, (file, length.min(wanted.size_bytes)), &|count| {
         task.advance(count);
         monitor.is_cancelled()
     });
@@ -47,23 +47,18 @@ pub fn keep_prefix(
     Ok(part.kept_bytes())
 }
 
-/// Copies from `from` on; `advance` says whether to stop.
-fn copy(
-    part: &mut Part,
-    (path, length): (&Path, u64),
-    from: u64,
-    advance: &dyn Fn(u64) -> bool,
-) -> Result<()> {
+/// Compares what is there, and copies what is not; `advance` says whether to stop.
+fn copy(part: &mut Part, (path, length): (&Path, u64), advance: &dyn Fn(u64) -> bool) -> Result<()> {
     let on = |source| TransferError::from(DiskError::Io { path: path.to_owned(), source });
     let file = File::open(path).map_err(on)?;
-    let mut at = from;
+    let mut at = 0;
     while at < length {
         let mut bytes = vec![0; CHUNK_BYTES.min(length - at) as usize];
         file.read_exact_at(&mut bytes, at).map_err(on)?;
         let count = bytes.len() as u64;
         match part.accept(at, &Chunk::new(Bytes::from(bytes), None))? {
             Step::Taken { .. } => at += count,
-            // A whole file with the wrong digest: it is no prefix.
+            // Another file than was begun, or a whole file with the wrong digest: it is no prefix.
             Step::Differs { .. } | Step::Wrong { .. } => return Ok(()),
         }
         if at.is_multiple_of(IN_FLIGHT_BYTES) {

@@ -5,19 +5,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::disk::{DiskError, StagingFile};
 
-/// The first failure of a thread that writes behind the caller's back, until somebody asks.
+/// The first failure of a thread that writes behind the caller's back: whoever asks from then on is told.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Trouble(Arc<Mutex<Option<DiskError>>>);
 
 impl Trouble {
-    /// Remembers a failure, unless an earlier one is still untold.
+    /// Remembers a failure, unless there was an earlier one.
     pub(super) fn tell(&self, error: DiskError) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }
 
-    /// Hands the failure over, once.
+    /// Tells of the failure, each time: several connections ask, and the one that hears of it first may not be the one
+    /// that speaks to the user.
     pub(super) fn ask(&self) -> Result<(), DiskError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
+        let trouble = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.as_ref().map_or(Ok(()), |error| Err(error.again()))
     }
 }
 
@@ -49,6 +51,25 @@ impl Syncer {
         if let Some(asks) = &self.asks {
             // A full channel means that a sync is coming anyway; a closed one, that the thread is no more.
             let _ = asks.try_send(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{ErrorKind, Explain as _};
+
+    #[test]
+    fn whoever_asks_is_told_of_the_first_trouble() {
+        let trouble = Trouble::default();
+        assert!(trouble.ask().is_ok());
+        for kind in [std::io::ErrorKind::StorageFull, std::io::ErrorKind::Other] {
+            trouble.tell(DiskError::Io { path: "a".into(), source: kind.into() });
+        }
+        for _ in 0..3 {
+            let error = trouble.ask().expect_err("it was told");
+            assert_eq!(error.kind(), ErrorKind::NoRoom, "{error}");
         }
     }
 }

@@ -29,6 +29,7 @@ const MIB: usize = 1 << 20;
 /// `book` 1.0.0 (one file of 9 MiB, one small) installed in `home` from a server.
 fn served(sandbox: &Sandbox) -> (Publisher<'_>, HttpServer) {
     let publisher = Publisher::new(sandbox, "ngo");
+    publisher.add("book", "0.5.0", &[("map.bin", &noise(2, MIB))]);
     publisher.add("book", "1.0.0", &[("map.bin", &noise(1, 9 * MIB)), ("chapter.md", b"# A chapter\n")]);
     publisher.publish();
     let server = HttpServer::serve(&publisher.registry());
@@ -39,7 +40,8 @@ fn served(sandbox: &Sandbox) -> (Publisher<'_>, HttpServer) {
 
 /// One thing of each kind that nobody needs, in a home. Returns how many bytes they have at least.
 fn litter(sandbox: &Sandbox, home: &str) -> u64 {
-    let digest = Sha256::of(b"nobody's").to_string();
+    // Of a version before the one that is installed.
+    let digest = Sha256::of(&noise(2, MIB)).to_string();
     sandbox.write(format!("{home}/blobs/{digest}"), noise(2, MIB));
     sandbox.write(format!("{home}/blobs/{digest}.damaged"), noise(3, MIB));
     sandbox.write(format!("{home}/blobs/.{digest}.4294967295.new"), b"cut off");
@@ -125,6 +127,22 @@ fn a_download_that_was_cut_is_listed_by_name_and_kept_until_it_is_asked_for() {
     let bytes_before = server.bytes_sent();
     sandbox.ok("home", &["install", "atlas"]);
     assert!(server.bytes_sent() - bytes_before < 5 << 20, "what was kept was not paid for twice");
+}
+
+#[test]
+fn a_whole_file_that_no_list_names_may_wait_for_the_rest_of_its_package() {
+    let sandbox = Sandbox::new();
+    let _served = served(&sandbox);
+    let bytes = noise(8, MIB);
+    // As a courier's package leaves it whose second half is on another stick.
+    let blob = sandbox.write(format!("home/blobs/{}", Sha256::of(&bytes)), &bytes);
+    let (_, report) = sandbox.json("home", &["gc", "--yes"]);
+    assert_eq!((kinds(&report, true).len(), kinds(&report, false)), (0, vec!["blob".to_owned()]), "{report}");
+    assert!(report["items"][0]["reason"].as_str().unwrap().contains("comes by stick"), "{report}");
+    sandbox.ok("home", &["gc", "--yes", "--older-than", "30d"]);
+    assert!(blob.exists());
+    sandbox.ok("home", &["gc", "--yes", "--partial"]);
+    assert!(!blob.exists());
 }
 
 #[test]
@@ -256,7 +274,7 @@ fn killed_at_random_moments_it_loses_nothing_and_the_next_run_completes() {
         litter(&sandbox, "home");
         let mut child = sandbox
             .command("home")
-            .args(["gc", "--yes"])
+            .args(["gc", "--yes", "--partial"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -267,7 +285,7 @@ fn killed_at_random_moments_it_loses_nothing_and_the_next_run_completes() {
         for (path, length) in &before {
             assert_eq!(fs::metadata(path).unwrap().len(), *length, "{path} in round {round}");
         }
-        sandbox.ok("home", &["gc", "--yes"]);
+        sandbox.ok("home", &["gc", "--yes", "--partial"]);
         assert_eq!(contents(&sandbox.path("home")), before, "in round {round}");
     }
     println!("{num_kills} kills");

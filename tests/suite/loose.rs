@@ -204,6 +204,24 @@ fn only_what_a_trusted_list_names_comes_in() {
 }
 
 #[test]
+fn a_name_that_two_registries_use_for_different_things_is_for_the_keeper_to_decide() {
+    let sandbox = Sandbox::new();
+    let _server = served(&sandbox);
+    let other = Publisher::new(&sandbox, "school");
+    other.add("note", "3.0.0", &[("note.txt", b"another note")]);
+    other.publish();
+    other.introduce("site", other.registry().to_str().unwrap());
+    sandbox.write("downloads/a", "a note");
+    let (code, report) = sandbox.json("site", &["--offline", "import", "downloads"]);
+    assert_eq!((code, report["installed"].as_array().unwrap().len()), (Some(8), 0), "{report}");
+    let reason = report["refused"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("`ngo` and `school` mean different packages"), "{reason}");
+    // As the reason says.
+    sandbox.ok("site", &["--offline", "install", "ngo/note"]);
+    assert!(sandbox.ok("site", &["list"]).contains("1.0.0"));
+}
+
+#[test]
 fn without_a_stick_what_is_installed_is_brought_up_to_date() {
     let sandbox = Sandbox::new();
     let publisher = Publisher::new(&sandbox, "ngo");

@@ -83,6 +83,23 @@ fn a_server_without_ranges_gets_no_money_that_would_not_buy_the_whole_file() {
 }
 
 #[test]
+fn a_budget_is_not_spent_on_bytes_that_are_here_when_a_server_turns_out_to_lie() {
+    let cafe = Cafe::new();
+    let wanted = cafe.serve("model.gguf", 12 * MIB);
+    cafe.server.queue_fault("model.gguf", Fault::CutAfter(6 * MIB as u64));
+    cafe.server.queue_fault("model.gguf", Fault::Status(404));
+    cafe.fetch(&wanted).unwrap_err();
+    // From now on it can only be asked for the whole, and the whole is too dear.
+    cafe.server.set_fault("model.gguf", Fault::WrongRange);
+    let client = on_budget(&cafe, 8 * MIB as u64);
+    let error = client.fetch(&wanted, &cafe.staging(), &Silent).unwrap_err();
+    assert!(story(&error).contains("or nothing"), "{}", story(&error));
+    assert!(client.spent_bytes() <= 3 * MIB as u64, "{} bytes", client.spent_bytes());
+    cafe.server.clear_faults();
+    assert!(cafe.fetch_well(&wanted).wire_bytes < 7 * MIB as u64);
+}
+
+#[test]
 fn several_connections_do_not_race_past_a_budget() {
     let cafe = Cafe::new();
     let wanted = cafe.serve("model.gguf", 40 * MIB);

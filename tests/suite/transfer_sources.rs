@@ -6,11 +6,10 @@ use std::time::Duration;
 use localml::digest::Sha256;
 use localml::package::MAX_PIECE_BYTES;
 use localml::progress::{Monitor, Silent, Task, Unit};
-use localml::transfer::{Client, Options, Wanted};
+use localml::transfer::{Client, Options};
 
-use super::support::cafe::{Cafe, MIB, hurried, noise, pieces_of};
-use super::support::drill::rounds;
-use super::support::http_server::{Fault, HttpServer};
+use super::support::cafe::{Cafe, MIB, hurried, noise};
+use super::support::http_server::Fault;
 
 /// Hears warnings.
 #[derive(Default)]
@@ -30,24 +29,12 @@ impl Monitor for Ear {
     }
 }
 
-/// A file with its piece list.
-fn in_pieces(cafe: &Cafe, name: &str, size_bytes: usize) -> Wanted {
-    let bytes = noise(size_bytes, 1);
-    Wanted { pieces: Some(pieces_of(&bytes)), ..cafe.wanted(name, &bytes) }
-}
-
-/// A second server with a folder of its own.
-fn second_server(cafe: &Cafe) -> HttpServer {
-    cafe.sandbox.write("second/empty", b"");
-    HttpServer::serve(&cafe.sandbox.path("second"))
-}
-
 #[test]
 fn a_neighbour_that_has_the_blob_spares_the_line() {
     let cafe = Cafe::new();
     let (wanted, lacked) = (cafe.serve("model.gguf", 50_000), cafe.wanted("other", b"other bytes"));
     cafe.sandbox.write(format!("second/{}", wanted.digest), noise(50_000, 1));
-    let neighbour = second_server(&cafe);
+    let neighbour = cafe.second_server();
     let peers = vec![format!("{}/", neighbour.url()).parse().unwrap()];
     let client = Client::new(Options { peers, ..hurried() });
     let ear = Ear::default();
@@ -77,7 +64,7 @@ fn a_mirror_is_asked_first_and_the_publisher_when_it_fails() {
     let wanted = cafe.serve("org/model.gguf", 50_000);
     cafe.sandbox.write("second/copy/org/model.gguf", noise(50_000, 1));
     cafe.sandbox.write("second/copy/index.json", b"{}");
-    let mirror = second_server(&cafe);
+    let mirror = cafe.second_server();
     let rule = format!("{}/={}/copy/", cafe.server.url(), mirror.url());
     let client = Client::new(Options { mirrors: vec![rule.parse().unwrap()], ..hurried() });
     drop(client.fetch(&wanted, &cafe.staging(), &Silent).unwrap());
@@ -92,9 +79,9 @@ fn a_mirror_is_asked_first_and_the_publisher_when_it_fails() {
 #[test]
 fn a_mirror_with_another_file_is_dropped_after_one_piece_and_named() {
     let cafe = Cafe::new();
-    let wanted = in_pieces(&cafe, "model.gguf", 24 * MIB);
+    let wanted = cafe.serve_in_pieces("model.gguf", 24 * MIB);
     cafe.sandbox.write("second/model.gguf", noise(24 * MIB, 2));
-    let mirror = second_server(&cafe);
+    let mirror = cafe.second_server();
     let rule = format!("{}/={}/", cafe.server.url(), mirror.url());
     let client = Client::new(Options { mirrors: vec![rule.parse().unwrap()], ..hurried() });
     let ear = Ear::default();
@@ -123,9 +110,9 @@ fn a_slow_source_makes_way_for_another() {
         slow_span: Duration::from_millis(200),
         ..hurried()
     });
-    let mut wanted = in_pieces(&cafe, "model.gguf", 12 * MIB);
+    let mut wanted = cafe.serve_in_pieces("model.gguf", 12 * MIB);
     cafe.sandbox.write("second/model.gguf", noise(12 * MIB, 1));
-    let second = second_server(&cafe);
+    let second = cafe.second_server();
     wanted.sources.push(format!("{}/model.gguf", second.url()).parse().unwrap());
     cafe.server.set_fault("model.gguf", Fault::Throttle(400_000));
     let fetched = cafe.fetch_well(&wanted);
@@ -147,72 +134,9 @@ fn the_only_source_is_waited_for_however_slow() {
 }
 
 #[test]
-fn several_connections_share_a_file_and_fetch_nothing_twice() {
-    let cafe = Cafe::with(Options { num_connections: Some(4), ..hurried() });
-    let wanted = in_pieces(&cafe, "model.gguf", 72 * MIB);
-    cafe.server.set_fault("model.gguf", Fault::Throttle(20 * MIB as u64));
-    let fetched = cafe.fetch_well(&wanted);
-    assert!(cafe.server.connections() >= 4, "{} connections", cafe.server.connections());
-    let in_vain = fetched.wire_bytes.saturating_sub(wanted.size_bytes);
-    assert!(in_vain <= wanted.size_bytes / 20, "{in_vain} bytes in vain");
-}
-
-#[test]
-fn several_connections_ask_several_sources() {
-    let cafe = Cafe::with(Options { num_connections: Some(2), ..hurried() });
-    let mut wanted = in_pieces(&cafe, "model.gguf", 48 * MIB);
-    cafe.sandbox.write("second/model.gguf", noise(48 * MIB, 1));
-    let second = second_server(&cafe);
-    wanted.sources.push(format!("{}/model.gguf", second.url()).parse().unwrap());
-    for server in [&cafe.server, &second] {
-        server.set_fault("model.gguf", Fault::Throttle(30 * MIB as u64));
-    }
-    cafe.fetch_well(&wanted);
-    assert!(cafe.server.bytes_sent() > 8 * MIB as u64 && second.bytes_sent() > 8 * MIB as u64);
-}
-
-#[test]
-fn a_server_that_wants_one_connection_only_gets_one() {
-    let cafe = Cafe::with(Options { num_connections: Some(4), ..hurried() });
-    let wanted = in_pieces(&cafe, "model.gguf", 40 * MIB);
-    cafe.server.queue_fault("model.gguf", Fault::Throttle(40 * MIB as u64));
-    for _ in 0..3 {
-        cafe.server.queue_fault("model.gguf", Fault::Busy(60));
-    }
-    let fetched = cafe.fetch_well(&wanted);
-    assert!(fetched.dropped.is_empty(), "{:?}", fetched.dropped);
-}
-
-#[test]
-fn connections_that_break_are_taken_over_by_the_first() {
-    let cafe = Cafe::with(Options { num_connections: Some(3), ..hurried() });
-    let wanted = in_pieces(&cafe, "model.gguf", 48 * MIB);
-    cafe.server.set_fault("model.gguf", Fault::ThrottleAndCut(60 * MIB as u64, 5 * MIB as u64));
-    let fetched = cafe.fetch_well(&wanted);
-    let in_vain = fetched.wire_bytes.saturating_sub(wanted.size_bytes);
-    assert!(in_vain <= wanted.size_bytes / 20, "{in_vain} bytes in vain");
-}
-
-#[test]
-fn servers_without_ranges_are_left_to_one_connection() {
-    let cafe = Cafe::with(Options { num_connections: Some(4), ..hurried() });
-    let wanted = in_pieces(&cafe, "model.gguf", 32 * MIB);
-    cafe.server.set_fault("model.gguf", Fault::IgnoreRanges);
-    cafe.fetch_well(&wanted);
-}
-
-#[test]
-fn a_fast_line_keeps_one_connection() {
-    let cafe = Cafe::new();
-    let wanted = in_pieces(&cafe, "model.gguf", 40 * MIB);
-    cafe.fetch_well(&wanted);
-    assert_eq!((cafe.server.connections(), cafe.server.requests()), (1, 1));
-}
-
-#[test]
 fn on_a_very_fast_line_a_wrong_piece_is_found_in_the_end_and_fetched_again() {
     let cafe = Cafe::with(Options { hasty_bytes_per_second: 0, ..hurried() });
-    let wanted = in_pieces(&cafe, "model.gguf", 32 * MIB);
+    let wanted = cafe.serve_in_pieces("model.gguf", 32 * MIB);
     cafe.server.queue_fault("model.gguf", Fault::CorruptByte(17 * MIB as u64));
     let ear = Ear::default();
     let fetched = cafe.client.fetch(&wanted, &cafe.staging(), &ear).unwrap();
@@ -226,25 +150,11 @@ fn on_a_very_fast_line_a_wrong_piece_is_found_in_the_end_and_fetched_again() {
 #[test]
 fn stopped_on_a_very_fast_line_it_keeps_all_that_came() {
     let cafe = Cafe::with(Options { hasty_bytes_per_second: 0, ..hurried() });
-    let wanted = in_pieces(&cafe, "model.gguf", 32 * MIB);
+    let wanted = cafe.serve_in_pieces("model.gguf", 32 * MIB);
     cafe.server.queue_fault("model.gguf", Fault::CutAfter(18 * MIB as u64 + 5));
     cafe.server.queue_fault("model.gguf", Fault::Status(404));
     assert!(cafe.client.fetch(&wanted, &cafe.staging(), &Silent).is_err());
     let fetched = cafe.fetch_well(&wanted);
     assert_eq!(fetched.reused_bytes, 18 * MIB as u64 + 5);
     assert_eq!(fetched.wire_bytes, wanted.size_bytes - fetched.reused_bytes);
-}
-
-/// It takes a quarter of a minute to find a line slow: in the full drill alone.
-#[test]
-fn a_slow_line_gets_more_connections_by_itself() {
-    if !rounds(false, true) {
-        return;
-    }
-    let cafe = Cafe::new();
-    let wanted = in_pieces(&cafe, "model.gguf", 60 * MIB);
-    cafe.server.set_fault("model.gguf", Fault::Throttle(1_500_000));
-    cafe.fetch_well(&wanted);
-    println!("{} connections", cafe.server.connections());
-    assert!((3..=5).contains(&cafe.server.connections()), "{}", cafe.server.connections());
 }

@@ -1,8 +1,12 @@
 //! `verify`: which pieces are damaged, with and without a publisher's word, by the real program.
 
 use std::fs;
+use std::path::PathBuf;
 
 use localml::digest::Sha256;
+use localml::home::Home;
+use localml::ops::verify;
+use localml::progress::{Monitor, Task, Unit};
 use serde_json::{Value, json};
 
 use crate::support::damage::{corrupt, forget_pieces, largest_blob};
@@ -114,4 +118,43 @@ fn bytes_behind_the_end_and_a_cut_end_are_damage() {
     assert!(blob.is_file() && !aside.exists());
     let map = sandbox.ok("site", &["path", "book", "map.bin"]);
     assert_eq!(Sha256::of_file(map.trim().as_ref()).unwrap(), Sha256::of(&bytes));
+}
+
+/// Puts right bytes in the place of a blob while it is hashed, as another command's repair does.
+struct Repairer {
+    blob: PathBuf,
+    right: PathBuf,
+}
+
+impl Monitor for Repairer {
+    fn start(&self, _label: &str, _total: Option<u64>, _unit: Unit) -> Box<dyn Task + '_> {
+        Box::new(Repair(self))
+    }
+
+    fn note(&self, _text: &str) {}
+
+    fn warn(&self, _text: &str) {}
+}
+
+struct Repair<'a>(&'a Repairer);
+
+impl Task for Repair<'_> {
+    fn advance(&self, _count: u64) {
+        // Once; later there is nothing to rename.
+        let _ = fs::rename(&self.0.right, &self.0.blob);
+    }
+}
+
+#[test]
+fn what_was_repaired_while_it_was_hashed_stays_in_use() {
+    let sandbox = Sandbox::new();
+    site(&sandbox);
+    let blob = largest_blob(&sandbox, "site");
+    let right = sandbox.write("right", fs::read(&blob).unwrap());
+    corrupt(&blob, &[7]);
+    let home = Home::at(sandbox.path("site"));
+    let report = verify(&home, &[], &Repairer { blob: blob.clone(), right }).unwrap();
+    assert!(!report.is_whole(), "what was hashed was damaged");
+    assert!(blob.exists() && !blob.with_extension("damaged").exists());
+    sandbox.ok("site", &["verify"]);
 }

@@ -99,7 +99,9 @@ fn objection(store: &Store, indexes: &[VerifiedIndex], candidate: &Installed) ->
     if let Some(word) = revoked::against(indexes, candidate) {
         return Ok(Objection::Refused(format!("its publisher took it back: {}", word.reason)));
     }
-    let Some(here) = store.find(candidate.name())? else { return Ok(Objection::None) };
+    let Some(here) = store.find(candidate.name())? else {
+        return Ok(rival_of(indexes, candidate).map_or(Objection::None, Objection::Refused));
+    };
     let is_newer = here.manifest.package.version >= candidate.manifest.package.version;
     let (own, other) = (revoked::publisher(&here.origin), revoked::publisher(&candidate.origin));
     Ok(match own {
@@ -116,4 +118,24 @@ fn objection(store: &Store, indexes: &[VerifiedIndex], candidate: &Installed) ->
             here.name()
         )),
     })
+}
+
+/// Why nobody can tell which package is meant: another registry has one of this name that is not the same.
+fn rival_of(indexes: &[VerifiedIndex], candidate: &Installed) -> Option<String> {
+    let own = revoked::publisher(&candidate.origin)?;
+    let rival = indexes.iter().find(|index| *index.name() != own && means_another(index, candidate))?;
+    let (other, name) = (rival.name(), candidate.name());
+    Some(format!(
+        "the registries `{own}` and `{other}` mean different packages by this name; the files are kept: `localml \
+         install {own}/{name}` takes this one, without the net"
+    ))
+}
+
+/// True when the index has the name, and never for these bytes.
+fn means_another(index: &VerifiedIndex, candidate: &Installed) -> bool {
+    let digests = |files: &[FileEntry]| files.iter().map(|file| file.sha256).collect::<BTreeSet<_>>();
+    let versions = index.versions_of(candidate.name());
+    let variants = versions.iter().flat_map(|manifest| &manifest.variants);
+    let mut same = variants.filter(|variant| digests(&variant.files) == digests(candidate.files()));
+    !versions.is_empty() && same.next().is_none()
 }

@@ -39,6 +39,18 @@ impl Cafe {
         self.wanted(name, &noise(size_bytes, 1))
     }
 
+    /// As `serve`, with the file's piece list.
+    pub(crate) fn serve_in_pieces(&self, name: &str, size_bytes: usize) -> Wanted {
+        let bytes = noise(size_bytes, 1);
+        Wanted { pieces: Some(pieces_of(&bytes)), ..self.wanted(name, &bytes) }
+    }
+
+    /// A second server with a folder of its own, `second`.
+    pub(crate) fn second_server(&self) -> HttpServer {
+        self.sandbox.write("second/empty", b"");
+        HttpServer::serve(&self.sandbox.path("second"))
+    }
+
     pub(crate) fn wanted(&self, name: &str, bytes: &[u8]) -> Wanted {
         self.sandbox.write(format!("served/{name}"), bytes);
         Wanted {
