@@ -128,6 +128,17 @@ impl StagingFile {
         Ok(filled)
     }
 
+    /// False when no byte of these was ever written, as far as the file system tells.
+    pub fn has_data(&self, offset: u64, length: u64) -> bool {
+        match rustix::fs::seek(&self.file, rustix::fs::SeekFrom::Data(offset)) {
+            Ok(next) => next < offset.saturating_add(length),
+            // Behind the last byte that was written.
+            Err(rustix::io::Errno::NXIO) => false,
+            // A file system that does not know.
+            Err(_) => true,
+        }
+    }
+
     /// Cuts the file to `size_bytes`.
     ///
     /// # Errors
@@ -153,6 +164,16 @@ impl StagingFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_never_written_is_known_where_the_file_system_tells() {
+        let folder = tempfile::tempdir().expect("a temp folder");
+        let file = StagingFile::open(&folder.path().join("x.part")).expect("new");
+        file.write_at(b"here", 0).expect("room");
+        file.write_at(b"and here", 8 << 20).expect("room");
+        assert!(file.has_data(0, 4) && file.has_data(8 << 20, 8) && file.has_data(0, 16 << 20));
+        assert!(!file.has_data(64 << 20, 4), "behind the end");
+    }
 
     #[test]
     fn keeps_its_bytes_when_opened_again_and_moves_into_place() {

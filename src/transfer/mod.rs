@@ -64,6 +64,7 @@ mod local;
 mod network;
 mod pace;
 mod rate;
+mod readback;
 mod reply;
 
 pub use client::{Client, DroppedSource, Fetched, Wanted};

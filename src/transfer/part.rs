@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use super::error::{Mismatch, Result, TransferError};
 use super::gaps::Claims;
 use super::journal::{Journal, Record, read};
+use super::readback::check;
 use super::reply::{Chunk, Validator};
-use super::resume::{Run, check, prove, rewind, stopped};
+use super::resume::{Run, prove, rewind, stopped};
 use super::staging::Paths;
 use super::writer::Writer;
 use crate::digest::{Hasher, Sha256};
@@ -45,6 +46,8 @@ pub(super) struct Part {
     lent: Option<(Hasher, u64)>,
     /// Which lane works on which of the missing bytes.
     claims: Claims,
+    /// How many runs are whole before the first that is not.
+    num_sure: usize,
 }
 
 /// What became of the bytes handed in.
@@ -95,8 +98,9 @@ impl Part {
             is_hurried: false,
             may_hurry: true,
             lent: None,
+            num_sure: 0,
         };
-        part.catch_up(monitor)?;
+        part.tell_sure()?;
         Ok(part)
     }
 
@@ -243,12 +247,16 @@ impl Part {
         }
         (self.may_hurry, self.is_hurried) = (false, false);
         let mut is_right = true;
-        for run in self.runs.iter_mut().filter(|run| run.is_unproven) {
+        for index in 0..self.runs.len() {
+            let run = &mut self.runs[index];
+            if !run.is_unproven {
+                continue;
+            }
             prove(&self.file, run, monitor)?;
             if run.digest() != run.expected {
                 is_right = false;
                 run.reset();
-                self.writer.leave(run.offset)?;
+                self.leave(index)?;
             }
         }
         Ok(is_right)
@@ -267,7 +275,7 @@ impl Part {
         }
         // Its lines in the journal no longer hold, and are found out when they are checked.
         run.reset();
-        self.writer.leave(run.offset)
+        self.leave(index)
     }
 
     /// Keeps a whole file with the wrong digest as `.suspect`, and begins anew.
@@ -337,12 +345,16 @@ impl Part {
             if mismatch.actual != mismatch.expected {
                 if !is_one_run {
                     run.reset();
-                    self.writer.leave(offset)?;
+                    self.leave(index)?;
                 }
                 return Ok(Some(Step::Wrong { offset, length, mismatch }));
             }
             run.is_whole = true;
         }
+        if run.is_whole {
+            self.tell_sure()?;
+        }
+        let run = &self.runs[index];
         let is_due = self.last_sync.elapsed() >= SYNC_EVERY;
         if !run.is_unproven && (is_due || run.is_whole || run.filled.is_multiple_of(MARK_BYTES)) {
             self.mark(index)?;
@@ -352,6 +364,25 @@ impl Part {
             self.last_sync = Instant::now();
         }
         Ok(None)
+    }
+
+    /// Tells the writer up to where all is there: it hashes for the whole, when it has time, what came in an earlier run or
+    /// out of order.
+    fn tell_sure(&mut self) -> Result<()> {
+        let before = self.num_sure;
+        while self.runs.get(self.num_sure).is_some_and(|run| run.is_whole) {
+            self.num_sure += 1;
+        }
+        match self.num_sure > before && !self.is_one_run() {
+            true => self.writer.be_sure(self.runs[self.num_sure - 1].end()),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes the run at `index` out of what is sure, and of the hash of the whole.
+    fn leave(&mut self, index: usize) -> Result<()> {
+        self.num_sure = self.num_sure.min(index);
+        self.writer.leave(self.runs[index].offset)
     }
 
     /// Writes down the digest of what a run has.

@@ -1,7 +1,6 @@
-//! What of a part file still holds: every run is read and hashed again, and kept up to the last line that is true.
+//! Runs: the stretches of a part file that are verified by one digest each.
 
 use super::error::{Result, TransferError};
-use super::journal::Record;
 use crate::digest::{Hasher, Sha256};
 use crate::disk::StagingFile;
 use crate::progress::Monitor;
@@ -70,23 +69,6 @@ impl Run {
     }
 }
 
-/// Reads the part file back, and fills each run as far as the records and the file agree.
-pub(super) fn check(
-    file: &StagingFile,
-    runs: &mut [Run],
-    records: &[Record],
-    monitor: &dyn Monitor,
-) -> Result<()> {
-    let file_bytes = file.size_bytes()?;
-    for run in runs.iter_mut() {
-        let marks = marks_of(run, records, file_bytes);
-        if !marks.is_empty() {
-            check_run(file, run, &marks, monitor)?;
-        }
-    }
-    Ok(())
-}
-
 /// Goes back to `length` bytes of a run, which are read from the file again.
 pub(super) fn rewind(file: &StagingFile, run: &mut Run, length: u64, monitor: &dyn Monitor) -> Result<()> {
     let mut marks = std::mem::take(&mut run.marks);
@@ -138,49 +120,4 @@ pub(super) fn hash(
 /// The user stopped; `fetch` fills in what is kept.
 pub(super) fn stopped() -> TransferError {
     TransferError::Cancelled { name: String::new(), kept_bytes: 0, size_bytes: 0 }
-}
-
-/// The lengths worth checking. A whole run needs no record: its expected digest is known anyway.
-fn marks_of(run: &Run, records: &[Record], file_bytes: u64) -> Vec<(u64, Sha256)> {
-    let available = file_bytes.saturating_sub(run.offset);
-    let mut marks: Vec<(u64, Sha256)> = records
-        .iter()
-        .filter_map(|record| match record {
-            Record::Have { offset, length, sha256 } if *offset == run.offset => Some((*length, *sha256)),
-            _ => None,
-        })
-        .filter(|(length, _)| *length > 0 && *length < run.length && *length <= available)
-        .collect();
-    if run.length > 0 && run.length <= available {
-        marks.push((run.length, run.expected));
-    }
-    // The sort is stable: of two records for one length, the later one stays.
-    marks.sort_by_key(|(length, _)| *length);
-    marks.reverse();
-    marks.dedup_by_key(|(length, _)| *length);
-    marks.reverse();
-    marks
-}
-
-fn check_run(
-    file: &StagingFile,
-    run: &mut Run,
-    marks: &[(u64, Sha256)],
-    monitor: &dyn Monitor,
-) -> Result<()> {
-    let mut hasher = Hasher::new();
-    let mut hashed = 0;
-    for (length, sha256) in marks {
-        hash(file, &mut hasher, run.offset + hashed, run.offset + length, monitor)?;
-        hashed = *length;
-        // A line that does not hold may be an old one; a later one that does speaks for all bytes before it.
-        if hasher.clone().finish() != *sha256 {
-            continue;
-        }
-        run.filled = hashed;
-        run.hasher = hasher.clone();
-        run.marks.push((hashed, *sha256));
-    }
-    run.is_whole = run.filled == run.length;
-    Ok(())
 }

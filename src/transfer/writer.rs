@@ -1,11 +1,11 @@
 //! Writes behind the caller's back, strictly in order: bytes, then the journal line that speaks of them.
 //!
 //! So that hashing and writing share the time of two cores. Where the caller hashes pieces, the hash of the whole is
-//! made here. What waits is bounded by the room that the chunks hold (`network.rs`).
+//! made here: as bytes come, or read back while nothing comes. What waits is bounded by the room that the chunks hold (`network.rs`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread::JoinHandle;
 
 use super::error::Result;
@@ -19,6 +19,9 @@ use crate::progress::Silent;
 
 /// How much is read back at a time for the hash of the whole, in bytes.
 const CATCH_UP_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How much of it is read back between two looks for new work, in bytes.
+const IDLE_BYTES: u64 = 1024 * 1024;
 
 /// The writing thread of one part file.
 pub(super) struct Writer {
@@ -38,6 +41,7 @@ enum Job {
     Sync,
     Flush(SyncSender<()>),
     Leave { run_offset: u64 },
+    BeSure { end: u64 },
     CatchUp { end: u64, reached: SyncSender<Result<u64>> },
     Digest(SyncSender<Sha256>),
     Lend(SyncSender<(Hasher, u64)>),
@@ -69,6 +73,7 @@ impl Writer {
             written_bytes: Arc::clone(&written_bytes),
             has_pieces,
             whole: Whole::default(),
+            sure_end: 0,
             has_failed: false,
         };
         let (jobs, orders) = channel();
@@ -100,6 +105,11 @@ impl Writer {
     /// Takes the bytes from the beginning of a run on out of the hash of the whole.
     pub(super) fn leave(&self, run_offset: u64) -> Result<()> {
         self.send(Job::Leave { run_offset })
+    }
+
+    /// Says that all bytes before `end` are there, and right as far as anybody knows.
+    pub(super) fn be_sure(&self, end: u64) -> Result<()> {
+        self.send(Job::BeSure { end })
     }
 
     /// Hashes for the whole some of what came out of order and now has no gap before `end`; returns how far it got.
@@ -198,18 +208,36 @@ struct Desk {
     written_bytes: Arc<AtomicU64>,
     has_pieces: bool,
     whole: Whole,
+    /// The bytes before it may be hashed for the whole.
+    sure_end: u64,
     has_failed: bool,
 }
 
 impl Desk {
     fn work(mut self, orders: &Receiver<Job>, trouble: &Trouble) {
-        while let Ok(job) = orders.recv() {
+        while let Some(job) = self.next_job(orders) {
             if let Err(error) = self.carry_out(job) {
                 // Nothing may follow a gap: the journal would speak of bytes that are not there.
                 self.has_failed = true;
                 trouble.tell(error);
             }
         }
+    }
+
+    /// Waits for the next job; the time until then goes to the hash of the whole, where that lags behind.
+    fn next_job(&mut self, orders: &Receiver<Job>) -> Option<Job> {
+        while !self.has_failed && self.whole.offset < self.sure_end {
+            match orders.try_recv() {
+                Ok(job) => return Some(job),
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) => {}
+            }
+            if self.whole.catch_up(&self.file, self.sure_end, IDLE_BYTES).is_err() {
+                // Whoever asks for the digest tries again, and is told.
+                self.sure_end = 0;
+            }
+        }
+        orders.recv().ok()
     }
 
     fn carry_out(&mut self, job: Job) -> std::result::Result<(), DiskError> {
@@ -219,7 +247,7 @@ impl Desk {
                 let _ = done.send(());
             }
             Job::CatchUp { end, reached } => {
-                let _ = reached.send(self.whole.catch_up(&self.file, end));
+                let _ = reached.send(self.whole.catch_up(&self.file, end, CATCH_UP_BYTES));
             }
             Job::Digest(digest) => {
                 let _ = digest.send(self.whole.hasher.clone().finish());
@@ -237,7 +265,11 @@ impl Desk {
                     self.whole.take(offset, &chunk.bytes, begins_run);
                 }
             }
-            Job::Leave { run_offset } => self.whole.leave(run_offset),
+            Job::BeSure { end } => self.sure_end = end,
+            Job::Leave { run_offset } => {
+                self.sure_end = self.sure_end.min(run_offset);
+                self.whole.leave(run_offset);
+            }
             Job::Note(record) => self.journal.add(&record)?,
             Job::Sync => self.syncer.ask(),
         }
@@ -272,9 +304,10 @@ impl Whole {
         }
     }
 
-    fn catch_up(&mut self, file: &StagingFile, end: u64) -> Result<u64> {
+    /// Reads back at most `step_bytes` before `end`; returns how far it got.
+    fn catch_up(&mut self, file: &StagingFile, end: u64, step_bytes: u64) -> Result<u64> {
         if self.offset < end {
-            let until = end.min(self.offset + CATCH_UP_BYTES);
+            let until = end.min(self.offset + step_bytes);
             hash(file, &mut self.hasher, self.offset, until, &Silent)?;
             self.offset = until;
         }

@@ -149,8 +149,12 @@ fn several_connections_that_are_killed_lose_no_more() {
     let (num_kills, mut dice) = (rounds(3, 20), Dice::new(6));
     scene.server.set_fault(&scene.path, Fault::Throttle(RATE / 4));
     for round in 1..=num_kills {
-        let child = scene.start(&["--connections", "4"]);
-        thread::sleep(Duration::from_millis(100 + dice.below(400)));
+        let target = scene.server.bytes_sent() + 2 * MIB + dice.below(scene.size_bytes / (num_kills + 2));
+        let mut child = scene.start(&["--connections", "4"]);
+        while scene.server.bytes_sent() < target {
+            assert!(child.try_wait().unwrap().is_none(), "it ended before its time");
+            thread::sleep(Duration::from_millis(1));
+        }
         kill(child);
         println!("kill {round}: {} bytes sent so far", scene.server.bytes_sent());
     }

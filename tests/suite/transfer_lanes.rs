@@ -81,8 +81,8 @@ fn a_slow_line_gets_more_connections_by_itself() {
         return;
     }
     let cafe = Cafe::new();
-    let wanted = cafe.serve_in_pieces("model.gguf", 60 * MIB);
-    cafe.server.set_fault("model.gguf", Fault::Throttle(1_500_000));
+    let wanted = cafe.serve_in_pieces("model.gguf", 48 * MIB);
+    cafe.server.set_fault("model.gguf", Fault::Throttle(600_000));
     cafe.fetch_well(&wanted);
     println!("{} connections", cafe.server.connections());
     assert!((3..=5).contains(&cafe.server.connections()), "{}", cafe.server.connections());
