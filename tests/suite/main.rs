@@ -26,6 +26,7 @@ mod faults;
 mod faults_media;
 mod faults_rework;
 mod fetch_kills;
+mod fetch_power;
 mod fuzzing;
 mod garbage;
 mod hostile;
