@@ -345,7 +345,8 @@ impl Explain for TransferError {
             Self::Offline { .. } => "leave out `--offline`, or bring the file with `localml import`",
             Self::Cancelled { .. } => "run the same command again; it continues where it stopped",
             Self::OutOfBudget { .. } => {
-                "run the same command with `--new-budget`; it continues where it stopped"
+                "what earlier commands spent of it counts too; the same command with `--new-budget` begins another and \
+                 continues where it stopped"
             }
             Self::AllOrNothing { .. } => {
                 "this server cannot go on with a download: give a `--budget` for the whole file, or name a mirror \

@@ -59,6 +59,7 @@ mod sets;
 mod sites;
 mod stick;
 mod supply;
+mod sync_rules;
 mod transfer;
 mod transfer_lanes;
 mod transfer_limits;
