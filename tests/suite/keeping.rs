@@ -313,6 +313,53 @@ fn a_package_without_a_source_stops_no_other_upgrade() {
     assert_ne!(gamma, noise(60, MIB));
 }
 
+/// A `village-kit` without a profile.
+fn kit(version: &str, members: &str) -> String {
+    format!(
+        "[package]\nname = \"village-kit\"\nversion = \"{version}\"\nkind = \"kit\"\ntitle = \"A kit\"\n\
+         license = \"MIT\"\nmembers = [{members}]\n"
+    )
+}
+
+#[test]
+fn a_kit_waits_for_a_new_member_that_did_not_come() {
+    let sandbox = Sandbox::new();
+    let scene = Scene::new(&sandbox, &[]);
+    scene.publisher.add("alpha", "1.0.0", &[("map.bin", b"one")]);
+    scene.publisher.add_manifest("village-kit", "1.0.0", &kit("1.0.0", "\"alpha\""), &[]);
+    scene.publisher.publish();
+    scene.publisher.introduce("home", &scene.server.url());
+    sandbox.ok("home", &["install", "village-kit"]);
+    let delta = noise(61, MIB);
+    scene.publisher.add("alpha", "1.1.0", &[("map.bin", b"two")]);
+    scene.publisher.add("delta", "1.0.0", &[("map.bin", &delta)]);
+    let members = "\"alpha@1.1.0\", \"delta@1.0.0\"";
+    scene.publisher.add_manifest("village-kit", "1.1.0", &kit("1.1.0", members), &[]);
+    scene.publisher.publish();
+    sandbox.ok("home", &["update"]);
+    scene.server.set_fault(&format!("/blobs/{}", Sha256::of(&delta)), Fault::Status(404));
+    let (code, report) = sandbox.json("home", &["upgrade"]);
+    assert_eq!((code, &report["installed"]), (Some(8), &serde_json::json!(["alpha"])), "{report}");
+    let left: Vec<&str> =
+        report["left"].as_array().unwrap().iter().map(|left| left["name"].as_str().unwrap()).collect();
+    assert_eq!(left, ["delta", "village-kit"], "{report}");
+    assert_eq!(report["left"][1]["reason"], "its package `delta` did not come");
+    assert_eq!(listed(&sandbox, "home").0, ["1.1.0:plain!", "1.0.0:kit!"]);
+    scene.server.clear_faults();
+    sandbox.ok("home", &["upgrade"]);
+    assert_eq!(listed(&sandbox, "home").0, ["1.1.0:plain!", "1.0.0:plain!", "1.1.0:kit!"]);
+}
+
+#[test]
+fn without_a_network_an_upgrade_does_not_try_every_package() {
+    let sandbox = Sandbox::new();
+    let scene = Scene::new(&sandbox, &[]);
+    three_to_upgrade(&scene);
+    let said = sandbox.run("home", &["--offline", "upgrade"]).failed_with(5);
+    assert!(said.contains("could not fetch `alpha`") && said.contains("`beta` stays as it is: "), "{said}");
+    assert!(said.contains("`gamma` stays as it is: the network failed before its turn"), "{said}");
+}
+
 #[test]
 fn money_that_ends_an_upgrade_is_told_with_what_was_upgraded_before() {
     let sandbox = Sandbox::new();
