@@ -62,6 +62,7 @@ mod info;
 mod install;
 mod list;
 mod loose;
+mod order;
 mod outdated;
 mod overview;
 mod path;
