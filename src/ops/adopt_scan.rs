@@ -337,7 +337,7 @@ fn packages(
                 let missing = variant.files.iter().filter(|file| !is_here(file));
                 let missing_bytes = missing.map(|file| file.size_bytes).sum();
                 let is_whole = variant.files.iter().all(|file| is_here(&file));
-                let is_new = store.find(&head.name)?.is_none() && store.kept(&head.name)?.is_none();
+                let is_new = store.find(&head.name)?.is_none() && store.fetched_of(&head.name)?.is_empty();
                 if is_whole && is_new && !options.is_plan && recorded.insert(head.name.clone()) {
                     let (manifest, variant) = (manifest.clone(), variant.id.clone());
                     store.keep(&Installed::new(manifest, variant, origin(index), site::now()))?;

@@ -12,7 +12,7 @@ use crate::progress::{Monitor, Unit};
 use crate::store::{BlobHealth, DamagedPiece, Installed, Store, Verdict, Watch};
 
 use super::error::Result;
-use super::path::find_held;
+use super::path::held_all;
 use super::reuse::gguf_header;
 
 /// A file that is not as its publisher made it.
@@ -60,7 +60,15 @@ pub(super) fn meant(store: &Store, packages: &[PackageRef]) -> Result<Vec<Instal
     if packages.is_empty() {
         return Ok([store.installed()?, store.fetched()?, store.previous()?].concat());
     }
-    packages.iter().map(|package| find_held(store, package)).collect()
+    let mut meant: Vec<Installed> = Vec::new();
+    for package in packages {
+        for held in held_all(store, package)? {
+            if !meant.contains(&held) {
+                meant.push(held);
+            }
+        }
+    }
+    Ok(meant)
 }
 
 /// What the names of its files are for.
@@ -82,7 +90,7 @@ pub(super) fn place_of(store: &Store, package: &Installed) -> Result<Place> {
     if store.find(package.name())?.as_ref() == Some(package) {
         return Ok(Place::Installed);
     }
-    let is_fetched = store.kept(package.name())?.as_ref() == Some(package);
+    let is_fetched = store.fetched_of(package.name())?.contains(package);
     Ok(if is_fetched { Place::Fetched } else { Place::Previous })
 }
 

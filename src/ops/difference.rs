@@ -138,10 +138,11 @@ impl<'a> Chosen<'a> {
         }
         for has in &addressee.packages {
             let any = PackageRef { registry: None, name: has.name.clone(), version: None, variant: None };
-            let newest = self.newest(&any);
-            if let Ok(newest) = newest
-                && Some(version(newest)) > has.version.as_ref()
-            {
+            // The build that it has, where a newer version of that one is here.
+            let same_build = PackageRef { variant: has.variant.clone(), ..any.clone() };
+            let is_newer = |here: &&Installed| Some(version(here)) > has.version.as_ref();
+            let newest = |want| self.newest(want).ok().filter(is_newer);
+            if let Some(newest) = newest(&same_build).or_else(|| newest(&any)) {
                 self.add(newest);
             }
         }

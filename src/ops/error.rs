@@ -52,14 +52,16 @@ impl Error {
 
     /// The error with its causes and its hint, for a warning beside a result.
     pub fn in_one_line(&self) -> String {
-        let mut line = self.to_string();
-        for cause in self.causes() {
-            line = format!("{line}: {cause}");
-        }
+        let mut line = self.with_causes();
         if let Some(hint) = self.hint() {
             line = format!("{line}; {hint}");
         }
         line
+    }
+
+    /// The error with its causes.
+    pub fn with_causes(&self) -> String {
+        self.causes().iter().fold(self.to_string(), |line, cause| format!("{line}: {cause}"))
     }
 
     /// Everything that led here, the nearest cause first, without what `Display` already says.

@@ -109,18 +109,39 @@ pub fn fetch(
     options: &FetchOptions,
     monitor: &dyn Monitor,
 ) -> Result<FetchReport> {
-    let mut keep = |store: &Store, choice: &Choice| Ok(store.keep(&choice.to_installed())?);
-    fetch_choices(home, packages, options, &mut keep, monitor)
+    fetch_choices(home, packages, options, &mut Keeping, monitor)
 }
 
-/// What becomes of a package whose bytes are all here; called under the lock, as soon as they are.
-pub(super) type Arrive<'a> = &'a mut dyn FnMut(&Store, &Choice) -> Result<()>;
+/// Who takes what is fetched; called under the lock.
+pub(super) trait Reception {
+    /// Takes a package as soon as all its bytes are here.
+    fn take(&mut self, store: &Store, choice: &Choice) -> Result<()>;
+
+    /// False when a package need not be begun after what came, or did not, before it.
+    fn wants(&mut self, _choice: &Choice) -> bool {
+        true
+    }
+
+    /// Hears that a package did not come; `Err` ends the run.
+    fn lack(&mut self, _choice: &Choice, error: Error) -> Result<()> {
+        Err(error)
+    }
+}
+
+/// Keeps what comes, to be carried on.
+struct Keeping;
+
+impl Reception for Keeping {
+    fn take(&mut self, store: &Store, choice: &Choice) -> Result<()> {
+        Ok(store.keep(&choice.to_installed())?)
+    }
+}
 
 pub(super) fn fetch_choices(
     home: &Home,
     packages: &[PackageRef],
     options: &FetchOptions,
-    arrive: Arrive<'_>,
+    reception: &mut dyn Reception,
     monitor: &dyn Monitor,
 ) -> Result<FetchReport> {
     let store = site::store(home);
@@ -151,17 +172,22 @@ pub(super) fn fetch_choices(
     let packages = report.packages.iter_mut();
     let mut whole = Vec::new();
     for (choice, package) in choices.iter().zip(packages).filter(|(choice, _)| !choice.is_installed) {
-        for (file, sources) in choice.missing(&store) {
-            let deed = || format!("could not fetch `{}`", choice.name());
-            let fetched = fetch_file(&desk, choice.name(), file, sources).while_doing(deed);
-            let fetched = fetched.inspect_err(|_| tell_what_came(&whole, monitor))?;
+        if !reception.wants(choice) {
+            continue;
+        }
+        let mut note = |fetched: Fetched| {
             report.wire_bytes += fetched.wire_bytes;
             report.reused_bytes += fetched.copied_bytes;
             report.dropped.extend(fetched.dropped);
             reuse::note(package, fetched.copied_bytes);
+        };
+        let came = fetch_files(&desk, choice, &mut note).and_then(|()| reception.take(&store, choice));
+        match came {
+            Ok(()) => whole.push(choice.name()),
+            Err(error) => {
+                reception.lack(choice, error).inspect_err(|_| tell_what_came(&whole, monitor))?;
+            }
         }
-        arrive(&store, choice)?;
-        whole.push(choice.name());
     }
     report.missing_bytes -= report.reused_bytes.min(report.missing_bytes);
     report.saved_bytes += report.reused_bytes;
@@ -197,9 +223,14 @@ pub(super) fn bring(
     let spent = || line.spent_bytes();
     let tally = Tally::begin(monitor, missing_lengths(std::slice::from_ref(choice), store), 0, &spent);
     let desk = Desk { home, store, client: line.client(), monitor, tally: &tally };
-    for (file, sources) in choice.missing(store) {
+    fetch_files(&desk, choice, &mut |_| ())
+}
+
+/// Brings each file that is missing, and notes what it cost.
+fn fetch_files(desk: &Desk<'_>, choice: &Choice, note: &mut dyn FnMut(Fetched)) -> Result<()> {
+    for (file, sources) in choice.missing(desk.store) {
         let deed = || format!("could not fetch `{}`", choice.name());
-        fetch_file(&desk, choice.name(), file, sources).while_doing(deed)?;
+        note(fetch_file(desk, choice.name(), file, sources).while_doing(deed)?);
     }
     Ok(())
 }
@@ -272,7 +303,7 @@ fn check_room(home: &Home, choices: &[Choice], store: &Store) -> Result<()> {
     }
     let message = format!("the disk has {free_bytes} bytes free where {needed_bytes} are needed");
     Err(Error::new(ErrorKind::NoRoom, message)
-        .with_hint("remove a package with `localml remove`, or use a larger disk with `--home`"))
+        .with_hint("`localml gc` shows what could go and `localml remove` frees a package; or use a larger disk with `--home`"))
 }
 
 /// The room that the part file of an earlier try takes on the disk; holes in it take none.

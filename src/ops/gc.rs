@@ -3,19 +3,23 @@
 //! Nothing that a record speaks of is ever on the list. Everything else is removed one by one, each in a step that
 //! leaves the store as good as before; stopped or killed in between, the next run finds the rest.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use crate::digest::Sha256;
 use crate::disk;
 use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::progress::{Monitor, Unit};
-use crate::store::Installed;
+use crate::registry::Calendar;
+use crate::store::{Installed, Store};
 
+use super::checkup::{Place, place_of};
 use super::error::{Error, Result};
+use super::indexes;
 use super::leftovers::{Leftover, look_for};
 use super::site;
 
@@ -28,7 +32,7 @@ pub struct GcOptions {
     pub takes_partial: bool,
     /// Downloads and imports that were not completed go too when nothing was added to them for so long.
     pub older_than: Option<Duration>,
-    /// The versions that are kept for `rollback` go too.
+    /// The versions that are kept for `rollback` go too, and those that were fetched before later ones.
     pub drops_previous: bool,
 }
 
@@ -54,7 +58,7 @@ pub struct GcItem {
     pub path: PathBuf,
     /// The room that it alone takes on the disk; what other files share is not counted.
     pub size_bytes: u64,
-    /// How long ago it was last written to, by this machine's clock.
+    /// How long ago it was last written to; not known where this machine's clock was wrong, then or now.
     pub age_seconds: Option<u64>,
     /// The package that it belongs to, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,7 +75,7 @@ pub struct GcItem {
 pub enum GcKind {
     /// A verified file that no package speaks of.
     Blob,
-    /// The version of an installed package that `rollback` goes back to.
+    /// The version of an installed package that `rollback` goes back to, or one that was fetched before a later one.
     Previous,
     /// A download or an import that was not completed.
     Partial,
@@ -95,8 +99,9 @@ pub enum GcKind {
 pub fn gc(home: &Home, options: &GcOptions, monitor: &dyn Monitor) -> Result<GcReport> {
     let store = site::store(home);
     let _lock = if options.is_plan { None } else { Some(site::lock(home)?) };
-    let mut leftovers = look_for(home, &store, options)?;
-    leftovers.extend(previous_versions(home, &store.previous()?, options));
+    let calendar = indexes::calendar(home);
+    let mut leftovers = look_for(home, &store, options, calendar)?;
+    leftovers.extend(older_versions(home, &store, options, calendar)?);
     leftovers
         .sort_by(|left, right| (left.item.what, &left.item.path).cmp(&(right.item.what, &right.item.path)));
     count_room(home, &mut leftovers);
@@ -110,39 +115,77 @@ pub fn gc(home: &Home, options: &GcOptions, monitor: &dyn Monitor) -> Result<GcR
     Ok(GcReport { items, freed_bytes, kept_bytes, is_plan: options.is_plan })
 }
 
-fn previous_versions(home: &Home, previous: &[Installed], options: &GcOptions) -> Vec<Leftover> {
-    let store = site::store(home);
-    let needed_else = |older: &Installed| -> Result<Vec<PathBuf>> {
-        let rest = [store.installed()?, store.fetched()?].concat();
-        let is_needed = |digest| rest.iter().flat_map(Installed::files).any(|file| file.sha256 == digest);
-        let own = older.files().iter().filter(|file| !is_needed(file.sha256));
-        let blobs = own.filter_map(|file| store.blob_path(&file.sha256, file.size_bytes));
-        Ok(blobs.chain([store.package_folder(older)]).collect())
+/// What stays for a way back, and what was fetched before a later version of the same build was.
+fn older_versions(
+    home: &Home,
+    store: &Store,
+    options: &GcOptions,
+    calendar: Calendar,
+) -> Result<Vec<Leftover>> {
+    let here = [store.installed()?, store.fetched()?].concat();
+    let is_replaced = |older: &Installed| here.iter().any(|other| is_later_of(other, older));
+    let fetched: Vec<Installed> = store.fetched()?.into_iter().filter(is_replaced).collect();
+    let stays = here.iter().filter(|it| !fetched.contains(it));
+    let mut needed: HashSet<Sha256> = stays.flat_map(Installed::files).map(|file| file.sha256).collect();
+    let mut own_blobs = |older: &Installed| -> Vec<PathBuf> {
+        let own = older.files().iter().filter(|file| needed.insert(file.sha256));
+        own.filter_map(|file| store.blob_path(&file.sha256, file.size_bytes)).collect()
     };
-    let leftover = |older: &Installed| {
-        let (head, variant) = (&older.manifest.package, &older.variant);
-        let reason = if options.drops_previous {
-            "an older version; without it there is no way back"
-        } else {
-            "kept for `localml rollback`; `--drop-previous` removes it"
-        };
-        let paths = needed_else(older).unwrap_or_default();
-        let path = store.package_folder(older);
-        Leftover {
-            item: GcItem {
-                what: GcKind::Previous,
-                path: path.strip_prefix(home.root()).map_or_else(|_| path.clone(), Path::to_owned),
-                size_bytes: 0,
-                age_seconds: Some(site::now().saturating_sub(older.installed_at)),
-                package: Some(format!("{}@{}:{variant}", head.name, head.version)),
-                reason,
-                goes: options.drops_previous,
-            },
-            paths,
-            record: Some(older.clone()),
-        }
-    };
-    previous.iter().map(leftover).collect()
+    let mut leftovers = Vec::new();
+    for older in store.previous()? {
+        let folder = store.package_folder(&older);
+        let paths = [own_blobs(&older), vec![folder.clone()]].concat();
+        let item = older_version(options, calendar, &older, WAY_BACK);
+        leftovers.push((folder, Leftover { item, paths, record: Some(older) }));
+    }
+    for older in fetched {
+        let paths = own_blobs(&older);
+        let item = older_version(options, calendar, &older, FETCHED_BEFORE);
+        leftovers.push((store.fetched_path(&older), Leftover { item, paths, record: Some(older) }));
+    }
+    for (place, left) in &mut leftovers {
+        left.item.path = place.strip_prefix(home.root()).map_or_else(|_| place.clone(), Path::to_owned);
+    }
+    Ok(leftovers.into_iter().map(|(_, left)| left).collect())
+}
+
+/// Why an older version is kept, and what is said when it goes.
+type Reasons = (&'static str, &'static str);
+
+const WAY_BACK: Reasons = (
+    "kept for `localml rollback`; `--drop-previous` removes it",
+    "an older version; without it there is no way back",
+);
+const FETCHED_BEFORE: Reasons = (
+    "fetched before a later version of this build; `--drop-previous` removes it",
+    "an older version that was fetched; a later one of this build is here",
+);
+
+/// True for a later version of the same build from the same publisher.
+fn is_later_of(other: &Installed, older: &Installed) -> bool {
+    other.name() == older.name()
+        && other.variant == older.variant
+        && other.origin == older.origin
+        && other.manifest.package.version > older.manifest.package.version
+}
+
+fn older_version(
+    options: &GcOptions,
+    calendar: Calendar,
+    older: &Installed,
+    (kept, goes): Reasons,
+) -> GcItem {
+    let (head, variant) = (&older.manifest.package, &older.variant);
+    let recorded = UNIX_EPOCH.checked_add(Duration::from_secs(older.installed_at));
+    GcItem {
+        what: GcKind::Previous,
+        path: PathBuf::new(),
+        size_bytes: 0,
+        age_seconds: recorded.and_then(|recorded| calendar.age_seconds(recorded)),
+        package: Some(format!("{}@{}:{variant}", head.name, head.version)),
+        reason: if options.drops_previous { goes } else { kept },
+        goes: options.drops_previous,
+    }
 }
 
 /// Counts what each removal frees: a file's room is free when its last name goes.
@@ -171,7 +214,10 @@ fn remove_all(home: &Home, leftovers: &[&Leftover], monitor: &dyn Monitor) -> Re
         match &left.record {
             Some(older) => {
                 check_goes_on(monitor, num_removed)?;
-                store.forget_previous(older)?;
+                match place_of(&store, older)? {
+                    Place::Fetched => store.remove(older)?,
+                    Place::Installed | Place::Previous => store.forget_previous(older)?,
+                };
             }
             None => {
                 for path in &left.paths {

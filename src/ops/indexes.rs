@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::progress::Monitor;
-use crate::registry::{self, Age, Trust, VerifiedIndex};
+use crate::registry::{self, Age, Calendar, Trust, VerifiedIndex};
 
 use super::error::{Error, Result};
 
@@ -20,6 +20,16 @@ pub(super) fn load(home: &Home) -> Result<Vec<VerifiedIndex>> {
     }
     indexes.push(registry::catalog());
     Ok(indexes)
+}
+
+/// This machine's clock beside the newest signed time that is known here; what cannot be read tells none.
+pub(super) fn calendar(home: &Home) -> Calendar {
+    let indexes = load(home).unwrap_or_default();
+    let signed = indexes.iter().filter_map(|index| match index.trust() {
+        Trust::Signed { dates, .. } => dates.signed_seconds,
+        Trust::BuiltIn => None,
+    });
+    Calendar::new(SystemTime::now(), signed.max())
 }
 
 /// Says when an index is old, and refuses a very old one that was not accepted by a word.

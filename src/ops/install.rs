@@ -9,7 +9,7 @@ use crate::store::Store;
 
 use super::choice::{Choice, is_usable};
 use super::error::{Result, While as _};
-use super::fetch::{FetchOptions, FetchReport, fetch_choices};
+use super::fetch::{FetchOptions, FetchReport, Reception, fetch_choices};
 use super::kit::{SetUp, set_up};
 
 /// What was installed, or would be.
@@ -35,8 +35,7 @@ pub fn install(
     monitor: &dyn Monitor,
 ) -> Result<InstallReport> {
     let mut desk = Installing::new(home, monitor);
-    let mut arrive = |store: &Store, choice: &Choice| desk.take(store, choice);
-    let fetch = fetch_choices(home, packages, options, &mut arrive, monitor)?;
+    let fetch = fetch_choices(home, packages, options, &mut desk, monitor)?;
     Ok(InstallReport { fetch, installed: desk.installed, kits: desk.kits })
 }
 
@@ -52,9 +51,10 @@ impl<'a> Installing<'a> {
     pub(super) fn new(home: &'a Home, monitor: &'a dyn Monitor) -> Self {
         Self { home, monitor, installed: Vec::new(), kits: Vec::new() }
     }
+}
 
-    /// Records a package whose bytes are all here.
-    pub(super) fn take(&mut self, store: &Store, choice: &Choice) -> Result<()> {
+impl Reception for Installing<'_> {
+    fn take(&mut self, store: &Store, choice: &Choice) -> Result<()> {
         if choice.manifest.is_kit() {
             self.kits.push(set_up(self.home, &choice.to_installed(), self.monitor)?);
             self.installed.push(choice.name().clone());

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use crate::digest::Sha256;
 use crate::home::Home;
 use crate::package::FileEntry;
+use crate::registry::Calendar;
 use crate::store::{Installed, Store, Unneeded, UnneededKind, is_left_over};
 
 use super::error::Result;
@@ -28,15 +29,22 @@ const IS_UNKNOWN: &str = "no list here names it: it may wait for the rest of a p
      `--older-than` is given";
 const WAS_PARTIAL: &str = "not complete; the next try begins anew";
 const IS_HERE: &str = "the whole file is here";
+const MAY_REPAIR: &str = "`localml repair` or `localml import` may go on with it; kept until `--partial` or `--older-than` is given";
 
 /// Looks through the store and the staging folders. Versions that are kept for a way back are not among it.
 ///
 /// # Errors
 /// When a record or an index is damaged.
-pub(super) fn look_for(home: &Home, store: &Store, options: &GcOptions) -> Result<Vec<Leftover>> {
+pub(super) fn look_for(
+    home: &Home,
+    store: &Store,
+    options: &GcOptions,
+    calendar: Calendar,
+) -> Result<Vec<Leftover>> {
     let unneeded = store.unneeded()?;
     let staged = Staged::in_folders(&[home.staging(), home.stick_staging()]);
-    let judge = Judge { home, store, options, known: Known::of(home, store, &unneeded, &staged)? };
+    let known = Known::of(home, store, &unneeded, &staged)?;
+    let judge = Judge { home, store, options, known, calendar };
     let lists_in_use = judge.lists_in_use();
     let mut found: Vec<Leftover> =
         unneeded.iter().filter_map(|unneeded| judge.in_store(unneeded, &lists_in_use)).collect();
@@ -118,6 +126,8 @@ struct Named {
     file: FileEntry,
     /// False when only a version has it that is older than what is here.
     is_wanted: bool,
+    /// True when a record here needs it.
+    is_in_use: bool,
 }
 
 impl Known {
@@ -135,7 +145,8 @@ impl Known {
             let head = &record.manifest.package;
             for file in record.files().iter().filter(|file| asked.contains(&file.sha256)) {
                 let package = format!("{}@{}:{}", head.name, head.version, record.variant);
-                packages.insert(file.sha256, Named { package, file: file.clone(), is_wanted: true });
+                let named = Named { package, file: file.clone(), is_wanted: true, is_in_use: true };
+                packages.insert(file.sha256, named);
             }
         }
         if asked.is_empty() {
@@ -151,7 +162,7 @@ impl Known {
                     for file in variant.files.iter().filter(|file| asked.contains(&file.sha256)) {
                         let is_wanted = !records.iter().any(|record| is_older(&record));
                         let package = format!("{}@{}:{}", head.name, head.version, variant.id);
-                        let named = Named { package, file: file.clone(), is_wanted };
+                        let named = Named { package, file: file.clone(), is_wanted, is_in_use: false };
                         let known = packages.entry(file.sha256);
                         known.and_modify(|known: &mut Named| known.is_wanted |= is_wanted).or_insert(named);
                     }
@@ -167,6 +178,7 @@ struct Judge<'a> {
     store: &'a Store,
     options: &'a GcOptions,
     known: Known,
+    calendar: Calendar,
 }
 
 impl Judge<'_> {
@@ -226,17 +238,25 @@ impl Judge<'_> {
     }
 
     fn partial(&self, (digest, _): &(Sha256, PathBuf), paths: &[PathBuf]) -> Leftover {
-        match self.is_here(digest) {
-            true => self.leftover(GcKind::Partial, paths.to_vec(), Some(digest), (IS_HERE, true)),
-            false => self.waiting(GcKind::Partial, paths.to_vec(), digest),
-        }
+        self.unless_here(GcKind::Partial, paths.to_vec(), digest)
     }
 
     fn suspect(&self, digest: &Sha256, path: &Path) -> Leftover {
-        let paths = vec![path.to_owned()];
+        self.unless_here(GcKind::Suspect, vec![path.to_owned()], digest)
+    }
+
+    /// Bytes of a file that waits for the rest, unless the whole of it is here.
+    fn unless_here(&self, what: GcKind, paths: Vec<PathBuf>, digest: &Sha256) -> Leftover {
+        let is_in_sticks = paths.iter().any(|path| path.starts_with(self.home.stick_staging()));
         match self.is_here(digest) {
-            true => self.leftover(GcKind::Suspect, paths, Some(digest), (IS_HERE, true)),
-            false => self.waiting(GcKind::Suspect, paths, digest),
+            false => self.waiting(what, paths, digest),
+            // A damaged file that `repair` is at work on lies in its place, as long as a right one, until the end.
+            true if is_in_sticks && self.is_in_use(digest) => {
+                let mut left = self.waiting_paths(what, paths, MAY_REPAIR);
+                left.item.package = self.package(digest);
+                left
+            }
+            true => self.leftover(what, paths, Some(digest), (IS_HERE, true)),
         }
     }
 
@@ -277,7 +297,7 @@ impl Judge<'_> {
             what,
             path: first.strip_prefix(self.home.root()).map_or_else(|_| first.clone(), Path::to_owned),
             size_bytes: 0,
-            age_seconds: paths.iter().filter_map(|path| age_seconds(path)).min(),
+            age_seconds: self.age_seconds(&paths),
             package: digest.and_then(|digest| self.package(digest)),
             reason,
             goes,
@@ -285,8 +305,20 @@ impl Judge<'_> {
         Leftover { item, paths, record: None }
     }
 
+    /// How long ago the last of these was written to; `None` where a clock was wrong, then or now.
+    fn age_seconds(&self, paths: &[PathBuf]) -> Option<u64> {
+        let ages =
+            paths.iter().filter_map(|path| written(path)).map(|written| self.calendar.age_seconds(written));
+        ages.collect::<Option<Vec<u64>>>()?.into_iter().min()
+    }
+
     fn package(&self, digest: &Sha256) -> Option<String> {
         self.known.packages.get(digest).map(|named| named.package.clone())
+    }
+
+    /// True when a record here needs it.
+    fn is_in_use(&self, digest: &Sha256) -> bool {
+        self.known.packages.get(digest).is_some_and(|named| named.is_in_use)
     }
 
     fn is_here(&self, digest: &Sha256) -> bool {
@@ -295,8 +327,7 @@ impl Judge<'_> {
     }
 }
 
-/// How long ago a file was written to; a time to come is now.
-fn age_seconds(path: &Path) -> Option<u64> {
-    let written = fs::symlink_metadata(path).ok()?.modified().ok()?;
-    Some(SystemTime::now().duration_since(written).map_or(0, |age| age.as_secs()))
+/// When a file was last written to, by the clock of that moment.
+fn written(path: &Path) -> Option<SystemTime> {
+    fs::symlink_metadata(path).ok()?.modified().ok()
 }

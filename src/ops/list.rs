@@ -1,7 +1,10 @@
 //! `list`: what is installed, who vouches for it, how much room it takes.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
+use crate::digest::Sha256;
 use crate::home::Home;
 use crate::package::{Kind, Name, PackageRef, VariantId, Version};
 use crate::store::{Installed, Origin, Store};
@@ -16,7 +19,7 @@ use super::site;
 pub struct ListReport {
     /// The packages.
     pub packages: Vec<ListedPackage>,
-    /// The bytes of all of them together.
+    /// The bytes that they take together; a file that several of them have counts once.
     pub size_bytes: u64,
     /// Why some of this may not be known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,13 +74,16 @@ pub struct ListedMembers {
 pub fn list(home: &Home) -> Result<ListReport> {
     let store = site::store(home);
     let words = Words::read(home);
+    let (installed, fetched) = (store.installed()?, store.fetched()?);
+    let files = installed.iter().chain(&fetched).flat_map(Installed::files);
+    let blobs: HashMap<Sha256, u64> = files.map(|file| (file.sha256, file.size_bytes)).collect();
+    let size_bytes = blobs.values().sum();
     let listed = |package, is_installed| listed(&store, package, is_installed, &words);
     let mut packages: Vec<ListedPackage> =
-        store.installed()?.into_iter().map(|package| listed(package, true)).collect::<Result<_>>()?;
-    for package in store.fetched()? {
+        installed.into_iter().map(|package| listed(package, true)).collect::<Result<_>>()?;
+    for package in fetched {
         packages.push(listed(package, false)?);
     }
-    let size_bytes = packages.iter().map(|package| package.size_bytes).sum();
     Ok(ListReport { packages, size_bytes, remark: words.fault })
 }
 

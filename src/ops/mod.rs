@@ -160,9 +160,9 @@ pub use stick::{StickBundle, StickReport, StickVerifyReport, stick_info, stick_v
 pub use stick_clean::{CleanOptions, CleanReport, CleanedBundle, KeptBundle, stick_clean};
 pub use stick_trust::{ImportedTrust, UnknownRoot};
 pub use sync::{
-    BroughtPackage, End, ListedFile, NotUpgraded, Reason, Shortage, State, SyncHereReport, SyncListReport,
-    SyncOptions, SyncReport, Synced, SyncedPackage, SyncedSite, UnmetWish, sync, sync_list,
+    BroughtPackage, End, ListedFile, Reason, Shortage, State, SyncHereReport, SyncListReport, SyncOptions,
+    SyncReport, Synced, SyncedPackage, SyncedSite, UnmetWish, sync, sync_list,
 };
 pub use update::{FailedRegistry, UpdateOptions, UpdateReport, UpdatedRegistry, update};
-pub use upgrade::{UpgradeReport, upgrade};
+pub use upgrade::{NotUpgraded, UpgradeReport, upgrade};
 pub use verify::{VerifiedPackage, VerifyReport, verify};

@@ -43,14 +43,17 @@ pub fn path(home: &Home, package: &PackageRef, file: Option<&str>) -> Result<Pat
     Ok(PathReport { path, files })
 }
 
-/// Finds the installed or fetched package that a reference means; the installed one when both match.
-pub(super) fn find_held(store: &Store, package: &PackageRef) -> Result<Installed> {
+/// Finds the installed package and the fetched builds that a reference means, the installed one first.
+///
+/// # Errors
+/// When none is here, or a record is damaged.
+pub(super) fn held_all(store: &Store, package: &PackageRef) -> Result<Vec<Installed>> {
+    let fetched = store.fetched_of(&package.name)?.into_iter().filter(|fetched| is_meant(fetched, package));
+    let fetched: Vec<Installed> = fetched.collect();
     match find_installed(store, package) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let fetched = store.kept(&package.name)?.filter(|fetched| is_meant(fetched, package));
-            fetched.ok_or(error)
-        }
-        found => found,
+        Ok(installed) => Ok([vec![installed], fetched].concat()),
+        Err(error) if error.kind() == ErrorKind::NotFound && !fetched.is_empty() => Ok(fetched),
+        Err(error) => Err(error),
     }
 }
 

@@ -96,8 +96,8 @@ impl Expected {
 
 /// True when a package is here whole in this version and build, or in a newer version.
 fn is_settled(store: &Store, package: &PackageRef) -> Result<bool> {
-    let held = [store.find(&package.name)?, store.kept(&package.name)?];
-    Ok(held.into_iter().flatten().any(|held| {
+    let mut held = store.find(&package.name)?.into_iter().chain(store.fetched_of(&package.name)?);
+    Ok(held.any(|held| {
         let version = Some(&held.manifest.package.version);
         let is_same = version == package.version.as_ref() && Some(&held.variant) == package.variant.as_ref();
         (is_same && holding::is_whole(store, &held)) || version > package.version.as_ref()

@@ -8,7 +8,8 @@ use crate::package::{Name, PackageRef};
 use crate::store::{Installed, Store};
 
 use super::error::{Error, Result};
-use super::path::find_held;
+use super::holding::reference;
+use super::path::held_all;
 use super::site;
 
 /// How to remove.
@@ -34,13 +35,14 @@ pub struct RemoveReport {
 /// Removes installed packages.
 ///
 /// # Errors
-/// When one is not installed, or another installed package needs it; nothing is removed then.
+/// When one is not here, several fetched builds are meant, or another installed package needs it; nothing is removed
+/// then.
 pub fn remove(home: &Home, packages: &[PackageRef], options: &RemoveOptions) -> Result<RemoveReport> {
     let store = site::store(home);
     let _lock = if options.is_plan { None } else { Some(site::lock(home)?) };
     let mut installed: Vec<Installed> = Vec::new();
     for package in packages {
-        let held = find_held(&store, package)?;
+        let held = held_one(&store, package)?;
         if !installed.contains(&held) {
             installed.push(held);
         }
@@ -48,7 +50,7 @@ pub fn remove(home: &Home, packages: &[PackageRef], options: &RemoveOptions) -> 
     let all = [store.installed()?, store.fetched()?].concat();
     let rest: Vec<Installed> = all.into_iter().filter(|other| !installed.contains(other)).collect();
     if !options.is_forced {
-        installed.iter().try_for_each(|removed| check_not_needed(removed, &rest))?;
+        installed.iter().try_for_each(|removed| check_not_needed(&store, removed, &rest))?;
     }
     let removed: Vec<Name> = installed.iter().map(|removed| removed.name().clone()).collect();
     let freed_bytes = match options.is_plan {
@@ -56,6 +58,22 @@ pub fn remove(home: &Home, packages: &[PackageRef], options: &RemoveOptions) -> 
         false => remove_all(&store, &installed)?,
     };
     Ok(RemoveReport { removed, freed_bytes, is_plan: options.is_plan })
+}
+
+/// The installed package that is meant, else the one fetched build that is.
+fn held_one(store: &Store, package: &PackageRef) -> Result<Installed> {
+    let mut held = held_all(store, package)?;
+    if held.len() == 1 || store.find(&package.name)?.as_ref() == held.first() {
+        return Ok(held.swap_remove(0));
+    }
+    let names: Vec<String> = held.iter().map(|held| format!("`{}`", short_reference(held))).collect();
+    let message = format!("`{package}` is fetched in {} builds: {}", names.len(), names.join(", "));
+    let hint = format!("name the one that goes, for example `localml remove {}`", short_reference(&held[0]));
+    Err(Error::new(ErrorKind::Usage, message).with_hint(hint))
+}
+
+fn short_reference(held: &Installed) -> PackageRef {
+    PackageRef { registry: None, ..reference(held) }
 }
 
 fn remove_all(store: &Store, packages: &[Installed]) -> Result<u64> {
@@ -66,7 +84,12 @@ fn remove_all(store: &Store, packages: &[Installed]) -> Result<u64> {
     Ok(freed_bytes)
 }
 
-fn check_not_needed(removed: &Installed, rest: &[Installed]) -> Result<()> {
+fn check_not_needed(store: &Store, removed: &Installed, rest: &[Installed]) -> Result<()> {
+    // Of a package that is only fetched, another build does as well.
+    let is_installed = store.find(removed.name())?.as_ref() == Some(removed);
+    if !is_installed && rest.iter().any(|other| other.name() == removed.name()) {
+        return Ok(());
+    }
     let needs = |other: &&Installed| {
         other.manifest.package.requires.iter().any(|required| required.name == *removed.name())
     };

@@ -87,7 +87,8 @@ pub(super) fn plan(
 ) -> Result<()> {
     let mut counted: HashSet<Sha256> = HashSet::new();
     for (choice, package) in choices.iter().zip(&mut report.packages) {
-        let is_older_here = store.find(choice.name())?.is_some() || store.kept(choice.name())?.is_some();
+        let is_older_here =
+            store.find(choice.name())?.is_some() || !store.fetched_of(choice.name())?.is_empty();
         let mut reused_bytes = 0;
         for (file, sources) in choice.missing(store) {
             let known = match file.pieces {

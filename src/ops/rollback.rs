@@ -53,6 +53,9 @@ pub fn rollback(home: &Home, packages: &[PackageRef], monitor: &dyn Monitor) -> 
             ways.push(way);
         }
     }
+    for (_, before) in &ways {
+        check_whole(&store, before)?;
+    }
     let mut rolled_back = Vec::new();
     for (current, before) in ways {
         let deed = || format!("could not roll back `{}`", before.name());
@@ -72,6 +75,17 @@ pub fn rollback(home: &Home, packages: &[PackageRef], monitor: &dyn Monitor) -> 
     }
     let names: Vec<Name> = rolled_back.iter().map(|package| package.name.clone()).collect();
     Ok(RollbackReport { packages: rolled_back, next: collections_to_refresh(home, &names) })
+}
+
+/// Says no before the first package is changed, and how the bytes come back.
+fn check_whole(store: &Store, before: &Installed) -> Result<()> {
+    let (name, version) = (before.name(), &before.manifest.package.version);
+    let deed = || format!("could not roll back `{name}` to {version}");
+    store.check_whole(before).while_doing(deed).map_err(|error| {
+        error.with_hint(
+            "nothing was changed; `localml repair` brings what is damaged or missing of it, then try again",
+        )
+    })
 }
 
 /// What is installed, and what takes its place.

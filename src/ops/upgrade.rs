@@ -13,7 +13,7 @@ use crate::store::Store;
 
 use super::choice::Choice;
 use super::error::{Error, Result};
-use super::fetch::{FetchOptions, FetchReport, fetch_choices, report_of};
+use super::fetch::{FetchOptions, FetchReport, Reception, fetch_choices, report_of};
 use super::indexes;
 use super::install::Installing;
 use super::kit::SetUp;
@@ -32,6 +32,8 @@ pub struct UpgradeReport {
     pub upgrades: Vec<NewerVersion>,
     /// The packages that are newly in use, with what they require.
     pub installed: Vec<Name>,
+    /// Those whose newer version did not come, and why; they stay as they are.
+    pub left: Vec<NotUpgraded>,
     /// Newer versions that cannot be had here.
     pub blocked: Vec<BlockedUpgrade>,
     /// The kits that set this site up anew.
@@ -40,10 +42,24 @@ pub struct UpgradeReport {
     pub next: Vec<String>,
 }
 
-/// Upgrades the named packages, or every installed one.
+/// A package whose newer version did not come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotUpgraded {
+    /// The package.
+    pub name: Name,
+    /// Why not.
+    pub reason: String,
+    /// What to do.
+    pub hint: Option<String>,
+    /// True when money, time or room ended.
+    pub is_limit: bool,
+}
+
+/// Upgrades the named packages, or every installed one. One whose newer version does not come stops no other.
 ///
 /// # Errors
-/// When a named package is not installed, or nobody publishes it; otherwise as `install`.
+/// When a named package is not installed, or nobody publishes it; when money, time or room end, or it was stopped; and
+/// when nothing could be upgraded, then why. What was upgraded by then is told in a note.
 pub fn upgrade(
     home: &Home,
     packages: &[PackageRef],
@@ -59,17 +75,100 @@ pub fn upgrade(
         false => Vec::new(),
     };
     let wishes: Vec<PackageRef> = candidates.iter().map(|candidate| candidate.newest.clone()).collect();
-    let mut desk = Installing::new(home, monitor);
+    let mut desk = Upgrading::new(home, monitor);
     let fetch = match wishes.is_empty() {
         true => report_of(&[], &store, options.is_plan),
-        false => {
-            let mut arrive = |store: &Store, choice: &Choice| desk.take(store, choice);
-            fetch_choices(home, &wishes, options, &mut arrive, monitor)?
-        }
+        false => match fetch_choices(home, &wishes, options, &mut desk, monitor) {
+            Ok(fetch) => fetch,
+            Err(error) => return Err(desk.end_with(error)),
+        },
     };
+    let Upgrading { installing, left, cause, .. } = desk;
+    if let Some(cause) = cause.filter(|_| installing.installed.is_empty()) {
+        tell(&left[1..], monitor);
+        return Err(cause);
+    }
     let upgrades = newer_versions(&candidates, &fetch, &indexes);
-    let next = collections_to_refresh(home, &desk.installed);
-    Ok(UpgradeReport { fetch, upgrades, installed: desk.installed, blocked, kits: desk.kits, next })
+    let next = collections_to_refresh(home, &installing.installed);
+    let Installing { installed, kits, .. } = installing;
+    Ok(UpgradeReport { fetch, upgrades, installed, left, blocked, kits, next })
+}
+
+/// After so many failures of the network in a row, no further package is tried.
+const MAX_LINE_FAILURES: usize = 2;
+
+/// Takes what comes into use, and goes on past what does not come.
+struct Upgrading<'a> {
+    installing: Installing<'a>,
+    left: Vec<NotUpgraded>,
+    /// Why the first of those that stay does.
+    cause: Option<Error>,
+    num_line_failures: usize,
+    monitor: &'a dyn Monitor,
+}
+
+impl<'a> Upgrading<'a> {
+    fn new(home: &'a Home, monitor: &'a dyn Monitor) -> Self {
+        let installing = Installing::new(home, monitor);
+        Self { installing, left: Vec::new(), cause: None, num_line_failures: 0, monitor }
+    }
+
+    fn leave(&mut self, name: &Name, reason: String, hint: Option<String>) {
+        self.left.push(NotUpgraded { name: name.clone(), reason, hint, is_limit: false });
+    }
+
+    /// Tells what became of the packages before the one that ended the run.
+    fn end_with(self, error: Error) -> Error {
+        tell(&self.left, self.monitor);
+        if !self.installing.installed.is_empty() {
+            let names: Vec<String> =
+                self.installing.installed.iter().map(|name| format!("`{name}`")).collect();
+            self.monitor.note(&format!("upgraded before that: {}", names.join(", ")));
+        }
+        error
+    }
+}
+
+impl Reception for Upgrading<'_> {
+    fn take(&mut self, store: &Store, choice: &Choice) -> Result<()> {
+        self.installing.take(store, choice)?;
+        self.num_line_failures = 0;
+        Ok(())
+    }
+
+    fn wants(&mut self, choice: &Choice) -> bool {
+        // A kit that is recorded counts as up to date: it waits until all of it is here.
+        let members = &choice.manifest.package.members;
+        let lacked = members.iter().find(|member| self.left.iter().any(|left| left.name == member.name));
+        let reason = match lacked {
+            Some(member) => format!("its package `{}` did not come", member.name),
+            None if self.num_line_failures >= MAX_LINE_FAILURES => {
+                "the network failed before its turn".to_owned()
+            }
+            None => return true,
+        };
+        let hint = "the same command tries again".to_owned();
+        self.leave(choice.name(), reason, Some(hint));
+        false
+    }
+
+    fn lack(&mut self, choice: &Choice, error: Error) -> Result<()> {
+        if error.kind() == ErrorKind::NoRoom || self.monitor.is_cancelled() {
+            return Err(error);
+        }
+        let is_network = error.kind() == ErrorKind::Network;
+        self.num_line_failures = if is_network { self.num_line_failures + 1 } else { 0 };
+        self.leave(choice.name(), error.with_causes(), error.hint());
+        self.cause.get_or_insert(error);
+        Ok(())
+    }
+}
+
+fn tell(left: &[NotUpgraded], monitor: &dyn Monitor) {
+    for left in left {
+        let hint = left.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        monitor.warn(&format!("`{}` stays as it is: {}{hint}", left.name, left.reason));
+    }
 }
 
 /// The newer versions that are meant; a version that was named is the one.

@@ -19,6 +19,42 @@ const VERY_STALE_SECONDS: i64 = 365 * DAY_SECONDS;
 /// A clock this far ahead of the newest signed time is not believed: eight years, in seconds.
 const BELIEVABLE_SECONDS: i64 = 8 * 365 * DAY_SECONDS;
 
+/// No localml wrote anything before this day (2026-01-01), in seconds since 1970.
+const BEGUN_SECONDS: i64 = 1_767_225_600;
+
+/// This machine's clock, and what it is measured by.
+#[derive(Debug, Clone, Copy)]
+pub struct Calendar {
+    shown: i64,
+    floor: i64,
+}
+
+impl Calendar {
+    /// Takes the time that the clock shows, and the newest signed time that is known, in seconds since 1970.
+    pub fn new(clock: SystemTime, newest_signed_seconds: Option<i64>) -> Self {
+        Self { shown: seconds_of(clock), floor: newest_signed_seconds.unwrap_or(0).max(BUILT_SECONDS) }
+    }
+
+    /// How long ago something was written by this machine, in seconds; a time to come is now. `None` when the clock
+    /// shows what cannot be, or did when it was written: then nobody knows.
+    pub fn age_seconds(&self, written: SystemTime) -> Option<u64> {
+        let written = seconds_of(written);
+        let is_known = written >= BEGUN_SECONDS
+            && !is_behind(self.shown, self.floor)
+            && !is_ahead(self.shown, self.floor);
+        is_known.then(|| u64::try_from(self.shown.saturating_sub(written)).unwrap_or(0))
+    }
+}
+
+/// A day of grace: time zones and small drift are not worth a word.
+fn is_behind(shown: i64, floor: i64) -> bool {
+    shown < floor - DAY_SECONDS
+}
+
+fn is_ahead(shown: i64, floor: i64) -> bool {
+    shown > floor.saturating_add(BELIEVABLE_SECONDS)
+}
+
 /// When something was signed and until when its signers vouch for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SignedDates {
@@ -56,9 +92,7 @@ impl SignedDates {
     pub fn judge(&self, clock: SystemTime) -> Freshness {
         let floor = self.signed_seconds.unwrap_or(0).max(BUILT_SECONDS);
         let shown = seconds_of(clock);
-        // A day of grace: time zones and small drift are not worth a word.
-        let is_behind = shown < floor - DAY_SECONDS;
-        let is_ahead = shown > floor.saturating_add(BELIEVABLE_SECONDS);
+        let (is_behind, is_ahead) = (is_behind(shown, floor), is_ahead(shown, floor));
         let believed = if is_ahead { floor } else { shown.max(floor) };
         let age = match believed.saturating_sub(self.expires_seconds) {
             late if late <= 0 => Age::Fresh,
@@ -128,6 +162,23 @@ mod tests {
                 ))
             );
         }
+    }
+
+    #[test]
+    fn what_was_written_under_a_wrong_clock_has_no_age() {
+        let now = BUILT_SECONDS + 5 * DAY_SECONDS;
+        let right = Calendar::new(at(now), None);
+        assert_eq!(right.age_seconds(at(now - 60)), Some(60));
+        assert_eq!(right.age_seconds(at(now + 60)), Some(0), "a time to come is now");
+        // 1970, and 2015, as the clock of a board may begin.
+        assert_eq!((right.age_seconds(at(1000)), right.age_seconds(at(1_420_070_400))), (None, None));
+        // A clock that is wrong now: in 1970, in 2099, and long before the newest signature.
+        for shown in [1000, 4_070_908_800] {
+            assert_eq!(Calendar::new(at(shown), None).age_seconds(at(now)), None, "{shown}");
+        }
+        let signed = now + 400 * DAY_SECONDS;
+        assert_eq!(Calendar::new(at(now), Some(signed)).age_seconds(at(now - 60)), None);
+        assert_eq!(Calendar::new(at(signed), Some(signed)).age_seconds(at(signed - 60)), Some(60));
     }
 
     #[test]

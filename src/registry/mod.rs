@@ -32,7 +32,7 @@ mod courier;
 mod keys;
 mod publish;
 
-pub use age::{Age, Freshness, SignedDates};
+pub use age::{Age, Calendar, Freshness, SignedDates};
 pub use catalog::{CATALOG, catalog};
 pub use copy::{
     Addition, Outcome, Updated, add, fingerprint_of, load, repair, trust_files, update, update_from_stick,

@@ -106,15 +106,11 @@ impl Store {
         let name = installed.name();
         let is_other = |old: &Installed| self.package_folder(old) != self.package_folder(installed);
         let replaced = self.find(name).ok().flatten().filter(is_other);
-        let kept = self.kept(name).ok().flatten();
         if let Some(old) = &replaced {
             self.keep_previous(old)?;
         }
         write_record(&self.record_path(name), installed)?;
-        disk::remove_file(&self.kept_path(name))?;
-        if let Some(old) = &kept {
-            self.free_replaced(old);
-        }
+        self.forget_fetched(installed)?;
         if let Some(old) = &replaced {
             self.forget_all_previous_but(old);
         }
@@ -169,33 +165,11 @@ impl Store {
         Ok(is_same && self.check_whole(&installed).is_ok())
     }
 
-    /// Records that a package's bytes are here, to be carried on. An installed package needs no such record.
+    /// Checks that every blob of a package is here and in use.
     ///
     /// # Errors
-    /// `MissingBlob` when they are not all here; otherwise when the record cannot be written.
-    pub fn keep(&self, fetched: &Installed) -> Result<()> {
-        self.check_whole(fetched)?;
-        // Bytes that came again for what is in use take the place of damaged ones under its names too.
-        if let Some(here) = self.find(fetched.name())?
-            && self.has_installed(fetched)?
-        {
-            self.put_in_place(&here)?;
-        }
-        let replaced = self.kept(fetched.name()).ok().flatten();
-        write_record(&self.kept_path(fetched.name()), fetched)?;
-        if let Some(old) = replaced {
-            self.free_replaced(&old);
-        }
-        Ok(())
-    }
-
-    /// Frees what a replaced package leaves. The new one is recorded by now: failing to tidy up after the
-    /// old one must not call that a failure.
-    fn free_replaced(&self, old: &Installed) {
-        let _ = self.free_blobs_of(old);
-    }
-
-    fn check_whole(&self, package: &Installed) -> Result<()> {
+    /// `MissingBlob` for the first one that is not.
+    pub fn check_whole(&self, package: &Installed) -> Result<()> {
         let is_missing = |file: &&FileEntry| self.blob_path(&file.sha256, file.size_bytes).is_none();
         match package.files().iter().find(is_missing) {
             None => Ok(()),
@@ -225,29 +199,12 @@ impl Store {
         read_records(&self.folders.installed)
     }
 
-    /// Every package that is fetched and not installed, by name.
-    ///
-    /// # Errors
-    /// When a record is damaged or was written by a later localml.
-    pub fn fetched(&self) -> Result<Vec<Installed>> {
-        read_records(&self.folders.fetched)
-    }
-
     /// One installed package, when it is here.
     ///
     /// # Errors
     /// When its record is damaged or was written by a later localml.
     pub fn find(&self, name: &Name) -> Result<Option<Installed>> {
         let path = self.record_path(name);
-        if path.is_file() { read_record(&path).map(Some) } else { Ok(None) }
-    }
-
-    /// One package that is fetched and not installed, when it is here.
-    ///
-    /// # Errors
-    /// When its record is damaged or was written by a later localml.
-    pub fn kept(&self, name: &Name) -> Result<Option<Installed>> {
-        let path = self.kept_path(name);
         if path.is_file() { read_record(&path).map(Some) } else { Ok(None) }
     }
 
@@ -262,8 +219,8 @@ impl Store {
             disk::remove_file(&self.record_path(name))?;
             disk::remove_dir_all(&self.package_folder(package))?;
             return Ok(self.forget_versions_before(name)? + self.free_blobs_of(package)?);
-        } else if self.kept(name)?.as_ref() == Some(package) {
-            disk::remove_file(&self.kept_path(name))?;
+        } else if self.fetched_of(name)?.contains(package) {
+            self.forget_fetched(package)?;
         } else {
             return Err(StoreError::NotInstalled { name: name.clone() });
         }
@@ -292,10 +249,6 @@ impl Store {
 
     fn record_path(&self, name: &Name) -> PathBuf {
         self.folders.installed.join(format!("{name}.json"))
-    }
-
-    fn kept_path(&self, name: &Name) -> PathBuf {
-        self.folders.fetched.join(format!("{name}.json"))
     }
 }
 
@@ -326,18 +279,23 @@ pub(super) fn write_record(path: &Path, installed: &Installed) -> Result<()> {
 }
 
 pub(super) fn read_records(folder: &Path) -> Result<Vec<Installed>> {
+    record_paths(folder).iter().map(|path| read_record(path)).collect()
+}
+
+/// The records in a folder, by file name.
+pub(super) fn record_paths(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else {
-        return Ok(Vec::new());
+        return Vec::new();
     };
     let mut paths: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
         .collect();
     paths.sort();
-    paths.iter().map(|path| read_record(path)).collect()
+    paths
 }
 
-fn read_record(path: &Path) -> Result<Installed> {
+pub(super) fn read_record(path: &Path) -> Result<Installed> {
     let damaged = |source| StoreError::DamagedRecord { path: path.to_owned(), source };
     let bytes = fs::read(path).map_err(|source| disk::DiskError::Io { path: path.to_owned(), source })?;
     let head: Head = serde_json::from_slice(&bytes).map_err(damaged)?;

@@ -6,13 +6,14 @@
 //! pieces/<sha256>                         piece lists, named by their own digest
 //! packages/<name>/<version>+<variant>/…   hard links (or copies) that other programs can open
 //! installed/<name>.json                   the record, written last: the last write is the commit
-//! fetched/<name>.json                     the same for a package that is only kept, to be carried on
+//! fetched/<name>@<version>….json          the same for a build that is only kept, to be carried on
 //! previous/<name>@<version>….json         the record of the version before, for a way back
 //! ```
 
 mod blobs;
 mod cuts;
 mod error;
+mod fetched;
 mod garbage;
 mod hashing;
 mod installed;

@@ -31,6 +31,7 @@ mod fuzzing;
 mod garbage;
 mod hostile;
 mod house_plan;
+mod keeping;
 mod kills;
 mod kits;
 #[cfg(feature = "index")]

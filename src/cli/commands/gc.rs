@@ -12,8 +12,10 @@ use crate::ops::{Error, GcItem, GcKind, GcOptions, GcReport, gc};
 /// Show what no package here needs, and remove it with `--yes`
 ///
 /// Without `--yes` it only shows what would go: bytes, age and reason. Downloads and imports that were not completed are
-/// listed and stay until `--partial` or `--older-than` is given; the version before an installed one stays for `rollback`
-/// until `--drop-previous` is given. What an installed or fetched package needs is never removed.
+/// listed and stay until `--partial` or `--older-than` is given; the version before an installed one stays for `rollback`,
+/// and one that was fetched before a later one of the same build stays to be carried, until `--drop-previous` is given.
+/// What any other installed or fetched package needs is never removed. Where the clock of this PC was wrong, an age is
+/// shown as `?`, and `--older-than` leaves it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  localml gc\n  localml gc --yes\n  localml gc --older-than 30d --yes")]
 pub(crate) struct Args {
@@ -26,7 +28,7 @@ pub(crate) struct Args {
     /// Also what was not completed and nothing was added to for so long, for example 30d, 12h or 4w
     #[arg(long, value_name = "AGE", value_parser = parse_age)]
     older_than: Option<Duration>,
-    /// Also the versions that are kept for `rollback`
+    /// Also the versions that are kept for `rollback`, and those that were fetched before later ones
     #[arg(long)]
     drop_previous: bool,
 }

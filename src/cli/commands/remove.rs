@@ -6,9 +6,9 @@ use crate::cli::terminal::size;
 use crate::ops::{Error, RemoveOptions, RemoveReport, remove};
 use crate::package::PackageRef;
 
-/// Remove an installed package
+/// Remove an installed or fetched package
 ///
-/// Bytes that another package needs stay.
+/// Bytes that another package needs stay. Of several fetched builds, the one that goes must be named.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  localml remove qwen2.5-0.5b-instruct --plan")]
 pub(crate) struct Args {

@@ -15,6 +15,7 @@ use crate::ops::{
 use crate::package::PackageRef;
 
 use super::sites::site_name;
+use super::upgrade::stays;
 
 /// Fetch what the sites of a stick lack and write it there, within money and time
 ///
@@ -143,10 +144,7 @@ fn here_text(report: &SyncHereReport) -> String {
         let (name, from, to) = (&newer.name, &newer.installed, &newer.newest);
         text.push_str(&format!("{verb}  {name} {from} to {to}, {}\n", size(newer.missing_bytes)));
     }
-    for left in &report.left {
-        let hint = left.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
-        text.push_str(&format!("STAYS {}: {}{hint}\n", left.name, left.reason));
-    }
+    text.extend(report.left.iter().map(stays));
     if report.upgrades.is_empty() {
         text.push_str("everything that is installed is the newest known\n");
     }

@@ -5,7 +5,7 @@ use crate::cli::line::LineArgs;
 use crate::cli::report::Outcome;
 use crate::cli::table::table;
 use crate::cli::terminal::size;
-use crate::ops::{BlockedUpgrade, Error, FetchOptions, NewerVersion, UpgradeReport, upgrade};
+use crate::ops::{BlockedUpgrade, Error, FetchOptions, NewerVersion, NotUpgraded, UpgradeReport, upgrade};
 use crate::package::PackageRef;
 
 use super::install::set_up;
@@ -13,7 +13,8 @@ use super::install::set_up;
 /// Bring installed packages to their newest version
 ///
 /// Every piece that lies here already, in whatever file, is reused. The old version works until the new one is
-/// verified, and is kept for `localml rollback`. `localml update` asks the registries first what there is.
+/// verified, and is kept for `localml rollback`. A package whose newer version cannot be had stops no other: it stays
+/// as it is, and the reason is told. `localml update` asks the registries first what there is.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  localml upgrade --plan\n  localml upgrade qwen2.5-0.5b-instruct")]
 pub(crate) struct Args {
@@ -42,7 +43,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
     };
     let report = upgrade(&context.home, &args.packages, &options, &context.terminal)?;
     context.output.show(&report, text);
-    let is_well = report.blocked.is_empty() && report.fetch.missing.is_empty();
+    let is_well = report.blocked.is_empty() && report.left.is_empty() && report.fetch.missing.is_empty();
     Ok(if is_well { Outcome::Done } else { Outcome::Problems })
 }
 
@@ -63,10 +64,17 @@ fn text(report: &UpgradeReport) -> String {
     for name in &report.installed {
         text.push_str(&format!("installed {name}\n"));
     }
+    text.extend(report.left.iter().map(stays));
     text.push_str(&blocked(&report.blocked));
     text.extend(report.kits.iter().map(set_up));
     text.extend(report.next.iter().map(|command| format!("next: {command}\n")));
     text
+}
+
+/// A package whose newer version did not come, for `upgrade` and `sync`.
+pub(super) fn stays(left: &NotUpgraded) -> String {
+    let hint = left.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+    format!("STAYS {}: {}{hint}\n", left.name, left.reason)
 }
 
 /// The newer versions with their costs, for `upgrade` and `list --outdated`.

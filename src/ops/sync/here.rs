@@ -10,7 +10,7 @@ use crate::ops::fetch::FetchOptions;
 use crate::ops::line::{Line, LineOptions, LineReport, look};
 use crate::ops::outdated::{BlockedUpgrade, NewerVersion};
 use crate::ops::update::UpdateReport;
-use crate::ops::upgrade::upgrade;
+use crate::ops::upgrade::{NotUpgraded, upgrade};
 use crate::package::{Name, PackageRef};
 use crate::progress::Monitor;
 
@@ -36,19 +36,6 @@ pub struct SyncHereReport {
     pub line: LineReport,
     /// True when nothing was done yet.
     pub is_plan: bool,
-}
-
-/// A package whose newer version did not come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct NotUpgraded {
-    /// The package.
-    pub name: Name,
-    /// Why not.
-    pub reason: String,
-    /// What to do.
-    pub hint: Option<String>,
-    /// True when money, time or room ended.
-    pub is_limit: bool,
 }
 
 /// Refreshes the lists and upgrades what is installed, within money and time.
@@ -81,6 +68,7 @@ pub(super) fn sync_here(home: &Home, options: &SyncOptions, monitor: &dyn Monito
             Ok(done) => {
                 spent_bytes += done.fetch.line.spent_bytes;
                 report.installed.extend(done.installed);
+                report.left.extend(done.left);
                 report.next.extend(done.next);
             }
             Err(error) => {

@@ -51,7 +51,7 @@ use here::sync_here;
 use listen::Once;
 
 pub use errand::{Reason, UnmetWish};
-pub use here::{NotUpgraded, SyncHereReport};
+pub use here::SyncHereReport;
 pub use list::{ListedFile, SyncListReport, sync_list};
 pub use plan::Shortage;
 pub use report::{BroughtPackage, End, State, SyncReport, SyncedPackage, SyncedSite};
