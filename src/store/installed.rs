@@ -309,7 +309,7 @@ fn content_of(package: &Installed) -> Sha256 {
 }
 
 /// True when both names mean one file of the disk; where they cannot, the bytes decide.
-fn is_same_file(blob: &Path, named: &Path, digest: &Sha256) -> bool {
+pub(super) fn is_same_file(blob: &Path, named: &Path, digest: &Sha256) -> bool {
     let (Ok(blob), Ok(other)) = (fs::symlink_metadata(blob), fs::symlink_metadata(named)) else {
         return false;
     };
@@ -337,7 +337,7 @@ pub(super) fn read_records(folder: &Path) -> Result<Vec<Installed>> {
     paths.iter().map(|path| read_record(path)).collect()
 }
 
-fn read_record(path: &Path) -> Result<Installed> {
+pub(super) fn read_record(path: &Path) -> Result<Installed> {
     let damaged = |source| StoreError::DamagedRecord { path: path.to_owned(), source };
     let bytes = fs::read(path).map_err(|source| disk::DiskError::Io { path: path.to_owned(), source })?;
     let head: Head = serde_json::from_slice(&bytes).map_err(damaged)?;

@@ -16,6 +16,7 @@ mod error;
 mod garbage;
 mod hashing;
 mod installed;
+mod names;
 mod previous;
 mod verify;
 
