@@ -128,7 +128,9 @@ fn passed(time: Time, now: &Zoned, left_seconds: i64) -> Error {
 /// Reads a size: as `parse_bytes`, but no bare number that can only be a slip.
 fn parse_size(text: &str) -> Result<u64, String> {
     parse_bytes(text).and_then(|bytes| match text.trim().parse::<f64>() {
-        Ok(_) if bytes < LEAST_BARE => Err(format!("is that {text}MB or {text}GB? say `{text}B` if it is bytes")),
+        Ok(_) if bytes < LEAST_BARE => {
+            Err(format!("is that {text}MB or {text}GB? say `{text}B` if it is bytes"))
+        }
         _ => Ok(bytes),
     })
 }
@@ -137,7 +139,9 @@ fn parse_size(text: &str) -> Result<u64, String> {
 fn parse_rate(text: &str) -> Result<u64, String> {
     let size = text.strip_suffix("/s").unwrap_or(text);
     parse_bytes(size).and_then(|bytes| match size.trim().parse::<f64>() {
-        Ok(_) if bytes < LEAST_BARE => Err(format!("is that {size}K or {size}M? say `{size}B` if it is bytes")),
+        Ok(_) if bytes < LEAST_BARE => {
+            Err(format!("is that {size}K or {size}M? say `{size}B` if it is bytes"))
+        }
         _ => Ok(bytes),
     })
 }

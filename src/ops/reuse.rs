@@ -143,8 +143,7 @@ pub(super) fn gguf_header(path: &Path) -> std::result::Result<Option<Header>, St
 fn right_bytes(store: &Store, here: &[Reusable], monitor: &dyn Monitor) -> u64 {
     let (in_use, doubtful): (Vec<&Reusable>, Vec<&Reusable>) =
         here.iter().partition(|it| store.is_in_use(&it.path));
-    let mut right: HashMap<u64, u64> =
-        in_use.iter().map(|it| (it.piece.offset, it.piece.length)).collect();
+    let mut right: HashMap<u64, u64> = in_use.iter().map(|it| (it.piece.offset, it.piece.length)).collect();
     let task = (!doubtful.is_empty()).then(|| {
         let bytes = doubtful.iter().map(|it| it.piece.length).sum();
         monitor.start("reading what was found damaged", Some(bytes), Unit::Bytes)

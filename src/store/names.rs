@@ -69,7 +69,8 @@ impl Store {
     /// that cannot be read names nothing: what hangs on it is told when it is read for itself.
     fn names_of(&self, digest: &Sha256) -> Vec<PathBuf> {
         let folders = [&self.folders.installed, &self.folders.previous];
-        let entries = folders.into_iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
+        let entries =
+            folders.into_iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
         let paths = entries.map(|entry| entry.path());
         let records = paths.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
         let mut names = Vec::new();
