@@ -46,7 +46,7 @@ fn config(home: &Home) -> Result<Config> {
     let path = home.config();
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Config::default()),
+        Err(error) if site::is_absent(&error) => return Ok(Config::default()),
         Err(error) => {
             return Err(Error::new(ErrorKind::Failed, format!("`{}`: {error}", path.display())));
         }

@@ -47,6 +47,11 @@ fn is_no_folder(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists)
 }
 
+/// True when a file is not there, nor perhaps the folder that should hold it.
+pub(super) fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 /// How often a waiting command looks whether the other one has ended.
 const TICK: Duration = Duration::from_millis(100);
 

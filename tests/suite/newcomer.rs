@@ -60,7 +60,7 @@ fn the_bare_command_knows_what_was_fetched_and_what_is_half_here() {
     sandbox.ok("home", &["fetch", "book"]);
     sandbox.write(format!("home/staging/{}.part", Sha256::of(&noise(5, 2 * MIB))), noise(5, MIB));
     let said = sandbox.ok("home", &none);
-    assert!(said.contains("to carry  1 packages fetched and not installed, 3.1"), "{said}");
+    assert!(said.contains("to carry  1 package fetched and not installed, 3.1"), "{said}");
     assert!(said.contains("  localml export DIR"), "{said}");
     assert!(said.contains("waiting   atlas@1.0.0:plain: 1.05 MB of it are here"), "{said}");
     assert!(said.contains("  localml fetch atlas@1.0.0:plain "), "{said}");

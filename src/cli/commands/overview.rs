@@ -23,7 +23,8 @@ fn text(report: &OverviewReport) -> String {
     );
     if report.num_fetched_packages > 0 {
         let (num_packages, bytes) = (report.num_fetched_packages, size(report.fetched_bytes));
-        text.push_str(&format!("to carry  {num_packages} packages fetched and not installed, {bytes}\n"));
+        let packages = if num_packages == 1 { "package" } else { "packages" };
+        text.push_str(&format!("to carry  {num_packages} {packages} fetched and not installed, {bytes}\n"));
     }
     for waiting in &report.waiting {
         let how = match waiting.is_whole {
