@@ -7,6 +7,7 @@ use crate::home::Home;
 use crate::transfer::{InvalidMirror, Mirror, folder_address};
 
 use super::error::{Error, Result};
+use super::site;
 
 /// Rules and neighbours, in the order in which they are tried.
 #[derive(Debug, Clone, Default)]

@@ -24,6 +24,7 @@ use crate::home::Home;
 use crate::package::{Manifest, Name, PackageRef, Roles, Version};
 
 use super::error::{Error, Result};
+use super::site;
 
 /// The tables whose entries are settings.
 const SECTIONS: [&str; 2] = ["roles", "collections"];

@@ -21,7 +21,7 @@ use crate::store::{Installed, Store};
 use super::checkup::{Checkup, DamagedFile, Place, check_up, meant, place_of};
 use super::error::{Error, Result, While as _};
 use super::fetch::SPARE_BYTES;
-use super::line::{Line, LineOptions};
+use super::line::{self, Line, LineOptions};
 use super::mending::{Bench, Mended};
 use super::site;
 
@@ -98,7 +98,7 @@ impl RepairReport {
 /// came by then is kept, and the same command continues there.
 pub fn repair(home: &Home, options: &RepairOptions, monitor: &dyn Monitor) -> Result<RepairReport> {
     let store = site::store(home);
-    let _lock = if options.is_plan { None } else { Some(site::lock_in_turn(home, monitor)?) };
+    let _lock = if options.is_plan { None } else { Some(line::lock_in_turn(home, &options.line, monitor)?) };
     let meant = meant(&store, &options.packages)?;
     let checkup = check_up(&store, &meant, monitor);
     if !checkup.is_complete {
