@@ -136,7 +136,7 @@ pub use list::{ListReport, ListedMembers, ListedPackage, list};
 pub use loose::{LoosePackage, LooseReport, TakenFile, import_loose, is_loose};
 pub use mirrors::MirrorRules;
 pub use outdated::{BlockedUpgrade, NewerVersion, OutdatedReport, outdated};
-pub use overview::{NextCommand, OverviewReport, overview};
+pub use overview::{NextCommand, OverviewReport, Waiting, overview};
 pub use pace::{Pace, PaceSource, StickFacts};
 pub use path::{PathReport, path};
 pub use profile::{SettingChange, SiteKit};
