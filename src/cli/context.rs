@@ -13,8 +13,8 @@ use super::terminal::Terminal;
 /// The global flags, as typed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct GlobalArgs {
-    /// The folder that holds everything localml keeps
-    #[arg(long, global = true, value_name = "DIR", env = "LOCALML_HOME")]
+    /// The folder that holds everything localml keeps; without it, the one that `LOCALML_HOME` names
+    #[arg(long, global = true, value_name = "DIR")]
     home: Option<PathBuf>,
     /// Print one JSON value on stdout, and progress as lines of JSON on stderr, for programs
     #[arg(long, global = true)]
@@ -63,8 +63,8 @@ impl Context {
             Color::Auto => {}
         }
         Self {
-            home: Home::at(from_anywhere(args.home.clone().unwrap_or_else(default_home))),
-            output: Output::new(args.json),
+            home: Home::at(from_anywhere(args.home.clone().or_else(named_home).unwrap_or_else(default_home))),
+            output: if args.quiet { Output::quiet(args.json) } else { Output::new(args.json) },
             terminal: Terminal::new(args.quiet, args.json),
             is_offline: args.offline,
             is_verbose: args.verbose,
@@ -109,6 +109,11 @@ impl Context {
 /// find them when the next command runs in another folder.
 fn from_anywhere(home: PathBuf) -> PathBuf {
     std::path::absolute(&home).unwrap_or(home)
+}
+
+/// What the environment says. A flag with a default from there would stand in every usage line, as if it were needed.
+fn named_home() -> Option<PathBuf> {
+    env::var_os("LOCALML_HOME").filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// A folder `localml-home` beside the executable (a courier's stick), else the user's data folder.

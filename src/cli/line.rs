@@ -6,20 +6,26 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::civil::Time;
 use jiff::{SignedDuration, ToSpan as _, Zoned};
 
+use crate::error::ErrorKind;
 use crate::ops::{Error, LineOptions, LineReport, MirrorRules};
 
 use super::context::Context;
 use super::terminal::size;
 
+/// A time of day that passed less long ago is refused: whoever names it looked at another clock, or was slow.
+const LEAST_SECONDS_AGO: i64 = 12 * 3600;
+/// A number below this without a unit is no size: the unit was forgotten.
+const LEAST_BARE: u64 = 1000;
+
 /// The most bytes, the most time, and where else to ask.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "What the line may cost")]
 pub(super) struct LineArgs {
-    /// The most bytes a second, for example 500K
-    #[arg(long, value_name = "RATE", value_parser = parse_bytes)]
+    /// The most bytes a second, for example 500K or 500KB/s
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     limit_rate: Option<u64>,
     /// The most bytes on the wire, headers in, for example 2GB; what is spent is kept, so that the same command goes on with the same budget
-    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     budget: Option<u64>,
     /// Begin another budget instead of going on with the last one
     #[arg(long, requires = "budget")]
@@ -27,7 +33,7 @@ pub(super) struct LineArgs {
     /// Stop after so long, for example 45m
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     within: Option<Duration>,
-    /// Stop at this time of day, for example 18:00
+    /// Stop at this time of day, for example 18:00; one that passed less than 12 hours ago is refused, an earlier one is tomorrow's
     #[arg(long, value_name = "HH:MM", value_parser = parse_time)]
     until: Option<Time>,
     /// How many connections a large file may take; without it, more than one where one is slow
@@ -39,14 +45,14 @@ impl LineArgs {
     /// What was typed, and what the environment adds.
     ///
     /// # Errors
-    /// When `LOCALML_MIRROR` or `LOCALML_PEER` makes no sense.
+    /// When the time of day has just passed, or `LOCALML_MIRROR` or `LOCALML_PEER` makes no sense.
     pub(super) fn options(&self, context: &Context) -> Result<LineOptions, Error> {
         Ok(LineOptions {
             limit_bytes_per_second: self.limit_rate,
             budget_bytes: self.budget,
             is_new_budget: self.new_budget,
             ends_at: self.within.and_then(|within| Instant::now().checked_add(within)),
-            until: self.until.map(|time| next(time, &Zoned::now())),
+            until: self.until.map(|time| next(time, &Zoned::now())).transpose()?,
             num_connections: self.connections,
             ..line_options(context)?
         })
@@ -91,18 +97,57 @@ pub(super) fn line_options(context: &Context) -> Result<LineOptions, Error> {
     Ok(LineOptions { is_offline: context.is_offline, mirrors, peers, ..LineOptions::default() })
 }
 
-/// The next moment that this PC's clock shows such a time: today, or tomorrow when it is over.
-fn next(time: Time, now: &Zoned) -> SystemTime {
-    let today = now.date().to_datetime(time).to_zoned(now.time_zone().clone());
-    let later = |moment: Zoned| if moment > *now { Ok(moment) } else { moment.checked_add(1.day()) };
+/// The next moment that this PC's clock shows such a time: today, or tomorrow when it was over long ago. Who names a
+/// time that has just passed means no whole day of a paid line.
+fn next(time: Time, now: &Zoned) -> Result<SystemTime, Error> {
     // Only at the very end of the calendar is there no tomorrow.
-    today
-        .and_then(later)
-        .map_or_else(|_| SystemTime::from(now.timestamp()), |moment| moment.timestamp().into())
+    let end = || SystemTime::from(now.timestamp());
+    let Ok(today) = now.date().to_datetime(time).to_zoned(now.time_zone().clone()) else { return Ok(end()) };
+    let seconds_ago = now.timestamp().as_second() - today.timestamp().as_second();
+    if today > *now {
+        return Ok(today.timestamp().into());
+    }
+    let tomorrow = today.checked_add(1.day());
+    let left = tomorrow.as_ref().map(|moment| moment.timestamp().as_second() - now.timestamp().as_second());
+    match (seconds_ago < LEAST_SECONDS_AGO, left) {
+        (false, _) => Ok(tomorrow.map_or_else(|_| end(), |moment| moment.timestamp().into())),
+        (true, left) => Err(passed(time, now, left.unwrap_or_default())),
+    }
+}
+
+fn passed(time: Time, now: &Zoned, left_seconds: i64) -> Error {
+    let (time, shown) = (time.strftime("%H:%M"), now.strftime("%H:%M"));
+    let (hours, minutes) = (left_seconds / 3600, left_seconds / 60 % 60);
+    let message = format!("`--until {time}` has passed: the clock of this computer shows {shown}");
+    Error::new(ErrorKind::Usage, message).with_hint(format!(
+        "give a later time, or say how long, for example `--within 45m`; until tomorrow at {time} it is \
+         `--within {hours}h{minutes}m`"
+    ))
+}
+
+/// Reads a size: as `parse_bytes`, but no bare number that can only be a slip.
+fn parse_size(text: &str) -> Result<u64, String> {
+    parse_bytes(text).and_then(|bytes| match text.trim().parse::<f64>() {
+        Ok(_) if bytes < LEAST_BARE => {
+            Err(format!("is that {text}MB or {text}GB? say `{text}B` if it is bytes"))
+        }
+        _ => Ok(bytes),
+    })
+}
+
+/// Reads a rate: a size, with or without `/s`.
+fn parse_rate(text: &str) -> Result<u64, String> {
+    let size = text.strip_suffix("/s").unwrap_or(text);
+    parse_bytes(size).and_then(|bytes| match size.trim().parse::<f64>() {
+        Ok(_) if bytes < LEAST_BARE => {
+            Err(format!("is that {size}K or {size}M? say `{size}B` if it is bytes"))
+        }
+        _ => Ok(bytes),
+    })
 }
 
 /// Reads `500K`, `2GB`, `1.5GiB` or plain bytes; K, M and G alone count in thousands.
-pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
+fn parse_bytes(text: &str) -> Result<u64, String> {
     const HELP: &str = "use a number with K, M or G, for example 500K or 2GB";
     let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (digits, unit) = text.split_at(at);
@@ -154,13 +199,38 @@ mod tests {
     }
 
     #[test]
-    fn a_time_of_day_that_is_over_means_tomorrow() {
+    fn a_forgotten_unit_is_asked_for_and_a_rate_reads_as_it_is_shown() {
+        assert_eq!(parse_rate("500KB/s"), Ok(500_000));
+        assert_eq!(parse_rate("1.5 MB/s"), parse_rate("1500K"));
+        assert_eq!((parse_size("2000"), parse_size("500B")), (Ok(2000), Ok(500)));
+        assert!(parse_size("2GB/s").is_err(), "a budget is no rate");
+        let asked = parse_size("2").expect_err("2 bytes buy nothing");
+        assert!(asked.contains("2MB or 2GB"), "{asked}");
+        assert!(parse_rate("500").expect_err("a slip").contains("500K or 500M"));
+    }
+
+    #[test]
+    fn a_time_of_day_that_is_long_over_means_tomorrow() {
         let now: Zoned = "2026-11-22T17:30:00+03:00[Africa/Nairobi]".parse().expect("a moment");
         let seconds = |text: &str| {
-            let moment = next(parse_time(text).expect("a time"), &now);
+            let moment = next(parse_time(text).expect("a time"), &now).expect("a time to come");
             moment.duration_since(SystemTime::from(now.timestamp())).expect("later").as_secs()
         };
         assert_eq!(seconds("18:00"), 30 * 60);
-        assert_eq!(seconds("17:00"), (23 * 60 + 30) * 60);
+        // 6 hours and 30 minutes to midnight, 5 more to 05:00: that was 12 and a half hours ago.
+        assert_eq!(seconds("05:00"), (11 * 60 + 30) * 60);
+    }
+
+    #[test]
+    fn a_time_of_day_that_has_just_passed_is_refused() {
+        let now: Zoned = "2026-11-22T18:03:00+03:00[Africa/Nairobi]".parse().expect("a moment");
+        for text in ["18:00", "18:03", "06:04"] {
+            next(parse_time(text).expect("a time"), &now).expect_err("it has passed");
+        }
+        let error = next(parse_time("18:00").expect("a time"), &now).expect_err("it has passed");
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        assert!(error.to_string().contains("shows 18:03"), "{error}");
+        let hint = error.hint().expect("a way on");
+        assert!(hint.contains("`--within 45m`") && hint.contains("`--within 23h57m`"), "{hint}");
     }
 }

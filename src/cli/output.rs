@@ -8,12 +8,18 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     is_json: bool,
+    gives_advice: bool,
 }
 
 impl Output {
     /// Speaks JSON or text.
     pub(crate) fn new(is_json: bool) -> Self {
-        Self { is_json }
+        Self { is_json, gives_advice: true }
+    }
+
+    /// As `new`, without advice on what to type next.
+    pub(crate) fn quiet(is_json: bool) -> Self {
+        Self { is_json, gives_advice: false }
     }
 
     /// True when stdout is for programs.
@@ -34,12 +40,25 @@ impl Output {
         self.write(&line);
     }
 
+    /// As `show`, for a text some lines of which say which command comes next: they begin with `next: `.
+    pub(crate) fn show_with_advice<R: Serialize>(self, report: &R, text: impl FnOnce(&R) -> String) {
+        self.show(report, |report| match self.gives_advice {
+            true => text(report),
+            false => without_advice(&text(report)),
+        });
+    }
+
     /// Prints words as they come, without waiting for a line's end. False when nobody reads any more (`| head`), which
     /// is no failure of the work but ends its need.
     pub(crate) fn write(self, words: &str) -> bool {
         let mut stdout = anstream::stdout();
         stdout.write_all(words.as_bytes()).and_then(|()| stdout.flush()).is_ok()
     }
+}
+
+fn without_advice(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("next: ")).collect();
+    lines.join("\n")
 }
 
 /// Text of a document, a model or a file name without control characters: an escape sequence in it could rewrite what
@@ -61,6 +80,14 @@ pub(crate) fn print(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_wants_only_results_gets_no_advice() {
+        assert_eq!(
+            without_advice("installed a\nnext: `localml b`\nwhat comes next: c\n"),
+            "installed a\nwhat comes next: c"
+        );
+    }
 
     #[test]
     fn escape_sequences_lose_their_power() {

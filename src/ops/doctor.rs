@@ -17,6 +17,7 @@ use crate::store::{Installed, Store};
 use super::error::Result;
 use super::fitting::{Fitting, gib};
 use super::kit;
+use super::path::mending;
 use super::profile;
 use super::revoked::{RevokedPackage, Words};
 use super::site;
@@ -203,14 +204,10 @@ fn packages(home: &Home) -> Vec<Check> {
 
 fn package_fault(store: &Store, installed: &Installed) -> Option<Check> {
     let name = installed.name();
-    let is_missing = |digest, size_bytes| store.blob_path(digest, size_bytes).is_none();
-    if installed.files().iter().any(|file| is_missing(&file.sha256, file.size_bytes)) {
-        let found = format!("`{name}` lacks a file");
-        return Some(warning(
-            "packages",
-            found,
-            format!("`localml install {name}` or `localml import DIR` brings it back"),
-        ));
+    if installed.files().iter().any(|file| !store.is_usable(installed, file)) {
+        let found = format!("`{name}` lacks a file: it is missing, or was found damaged");
+        let hint = format!("{}; so does `localml import DIR` from a stick that has it", mending(installed));
+        return Some(warning("packages", found, hint));
     }
     let variant = installed.manifest.variant(&installed.variant)?;
     match Fitting::here(false).check(&installed.manifest, variant) {

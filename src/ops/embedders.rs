@@ -21,6 +21,7 @@ use crate::store::{Installed, Store};
 
 use super::embedding::EmbedderOptions;
 use super::error::{Error, Result, While as _};
+use super::path::check_usable;
 use super::profile;
 use super::site;
 
@@ -39,6 +40,8 @@ pub(super) struct InstalledEmbedder {
     folder: PathBuf,
     files: Vec<FileEntry>,
     model: FileEntry,
+    store: Store,
+    installed: Installed,
 }
 
 /// What runs a model.
@@ -77,6 +80,8 @@ pub(super) fn open_embedder(
 ) -> Result<Box<dyn Embedder>> {
     let num_threads =
         options.num_threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+    check_usable(&embedder.store, &embedder.installed, &embedder.files)
+        .while_doing(|| format!("could not start the embedder `{}`", embedder.name))?;
     let opened: Result<Box<dyn Embedder>> = match embedder.backend {
         #[cfg(feature = "onnx")]
         Backend::Onnx => open_onnx(embedder, options, num_threads),
@@ -101,6 +106,8 @@ fn describe(store: &Store, installed: &Installed) -> Option<InstalledEmbedder> {
         folder: store.package_folder(installed),
         files: files.to_vec(),
         model,
+        store: store.clone(),
+        installed: installed.clone(),
     })
 }
 

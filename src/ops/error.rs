@@ -72,8 +72,15 @@ impl Error {
             causes.push(cause.to_string());
             next = cause.source();
         }
-        // Some libraries repeat their source in their own text.
-        causes.dedup();
+        // Some errors repeat their source in their own text.
+        let mut said = self.to_string();
+        causes.retain(|cause| {
+            let is_news = !said.ends_with(cause.as_str());
+            if is_news {
+                said.clone_from(cause);
+            }
+            is_news
+        });
         causes
     }
 }

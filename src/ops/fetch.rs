@@ -20,6 +20,7 @@ use super::indexes;
 use super::kit::MissingMember;
 use super::line::{self, Line, LineOptions, LineReport};
 use super::nearby;
+use super::order;
 use super::reuse;
 use super::site;
 use super::tally::Tally;
@@ -149,6 +150,10 @@ pub(super) fn fetch_choices(
     let fitting = Fitting::here(options.ignores_fit);
     let terms = Terms { fitting, accepts_stale: options.accepts_stale, monitor };
     let Chosen { choices, missing } = choose(packages, &indexes::load(home)?, &store, &terms)?;
+    let choices = match order::is_limited(&options.line) {
+        true => order::smallest_first(choices, |choice| left_bytes(home, &store, choice)),
+        false => choices,
+    };
     let mut report = FetchReport { missing, ..report_of(&choices, &store, options.is_plan) };
     if options.is_plan {
         let asking = reuse::line_for_plan(home, &options.line)?;
@@ -165,6 +170,7 @@ pub(super) fn fetch_choices(
     let tally = Tally::begin(monitor, missing_lengths(&choices, &store), report.saved_bytes, &spent);
     let desk = Desk { home, store: &store, client: line.client(), monitor, tally: &tally };
     let packages = report.packages.iter_mut();
+    let mut whole = Vec::new();
     for (choice, package) in choices.iter().zip(packages).filter(|(choice, _)| !choice.is_installed) {
         if !reception.wants(choice) {
             continue;
@@ -176,14 +182,30 @@ pub(super) fn fetch_choices(
             reuse::note(package, fetched.copied_bytes);
         };
         let came = fetch_files(&desk, choice, &mut note).and_then(|()| reception.take(&store, choice));
-        if let Err(error) = came {
-            reception.lack(choice, error)?;
+        match came {
+            Ok(()) => whole.push(choice.name()),
+            Err(error) => {
+                reception.lack(choice, error).inspect_err(|_| tell_what_came(&whole, monitor))?;
+            }
         }
     }
     report.missing_bytes -= report.reused_bytes.min(report.missing_bytes);
     report.saved_bytes += report.reused_bytes;
     report.line = line.report();
     Ok(report)
+}
+
+/// Where something ends the work, says what it was good for.
+fn tell_what_came(whole: &[&Name], monitor: &dyn Monitor) {
+    if !whole.is_empty() {
+        let names: Vec<String> = whole.iter().map(|name| format!("`{name}`")).collect();
+        monitor.note(&format!("whole by then, and kept: {}", names.join(", ")));
+    }
+}
+
+/// What of a package has still to come, in bytes.
+fn left_bytes(home: &Home, store: &Store, choice: &Choice) -> u64 {
+    choice.missing(store).iter().map(|(file, _)| file.size_bytes - staged_bytes(home, file)).sum()
 }
 
 /// Brings what is missing of one choice into the store, over a line that is open. The caller holds the home's

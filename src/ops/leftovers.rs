@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use crate::digest::Sha256;
 use crate::home::Home;
-use crate::package::FileEntry;
+use crate::package::{FileEntry, Variant};
 use crate::registry::Calendar;
 use crate::store::{Installed, Store, Unneeded, UnneededKind, is_left_over};
 
@@ -25,6 +25,8 @@ pub(super) struct Leftover {
 }
 
 const IS_PARTIAL: &str = "not complete yet; kept until `--partial` or `--older-than` is given";
+const IS_WAITING: &str =
+    "whole; `localml install` takes it into use; kept until `--partial` or `--older-than` is given";
 const IS_UNKNOWN: &str = "no list here names it: it may wait for the rest of a package that comes by stick; kept until `--partial` or \
      `--older-than` is given";
 const WAS_PARTIAL: &str = "not complete; the next try begins anew";
@@ -128,6 +130,8 @@ struct Named {
     is_wanted: bool,
     /// True when a record here needs it.
     is_in_use: bool,
+    /// True when every other file of that build is here too.
+    is_whole: bool,
 }
 
 impl Known {
@@ -145,8 +149,9 @@ impl Known {
             let head = &record.manifest.package;
             for file in record.files().iter().filter(|file| asked.contains(&file.sha256)) {
                 let package = format!("{}@{}:{}", head.name, head.version, record.variant);
-                let named = Named { package, file: file.clone(), is_wanted: true, is_in_use: true };
-                packages.insert(file.sha256, named);
+                let (sha256, file) = (file.sha256, file.clone());
+                let named = Named { package, file, is_wanted: true, is_in_use: true, is_whole: false };
+                packages.insert(sha256, named);
             }
         }
         if asked.is_empty() {
@@ -162,15 +167,25 @@ impl Known {
                     for file in variant.files.iter().filter(|file| asked.contains(&file.sha256)) {
                         let is_wanted = !records.iter().any(|record| is_older(&record));
                         let package = format!("{}@{}:{}", head.name, head.version, variant.id);
-                        let named = Named { package, file: file.clone(), is_wanted, is_in_use: false };
-                        let known = packages.entry(file.sha256);
-                        known.and_modify(|known: &mut Named| known.is_wanted |= is_wanted).or_insert(named);
+                        let is_whole = is_wanted && is_here(store, variant);
+                        let is_in_use = packages.get(&file.sha256).is_some_and(|known| known.is_in_use);
+                        let named = Named { package, file: file.clone(), is_wanted, is_in_use, is_whole };
+                        match packages.get_mut(&file.sha256) {
+                            // What waits to be installed is news; what else has the file is not.
+                            Some(known) if known.is_whole || !is_whole => known.is_wanted |= is_wanted,
+                            _ => drop(packages.insert(file.sha256, named)),
+                        }
                     }
                 }
             }
         }
         Ok(Self { packages })
     }
+}
+
+/// True when every file of a build lies here.
+fn is_here(store: &Store, variant: &Variant) -> bool {
+    variant.files.iter().all(|file| store.blob_path(&file.sha256, file.size_bytes).is_some())
 }
 
 struct Judge<'a> {
@@ -232,6 +247,14 @@ impl Judge<'_> {
     fn blob(&self, digest: &Sha256, paths: Vec<PathBuf>) -> Leftover {
         match self.known.packages.get(digest) {
             None => self.waiting_paths(GcKind::Blob, paths, IS_UNKNOWN),
+            Some(named) if named.is_whole => {
+                let mut left = self.waiting_paths(GcKind::Blob, paths, IS_WAITING);
+                if left.item.goes {
+                    left.item.reason = "whole, and never installed; it would have to come again";
+                }
+                left.item.package = self.package(digest);
+                left
+            }
             Some(named) if named.is_wanted => self.waiting(GcKind::Partial, paths, digest),
             Some(_) => self.leftover(GcKind::Blob, paths, Some(digest), ("no package here needs it", true)),
         }

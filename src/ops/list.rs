@@ -10,6 +10,7 @@ use crate::package::{Kind, Name, PackageRef, VariantId, Version};
 use crate::store::{Installed, Origin, Store};
 
 use super::error::Result;
+use super::holding::is_whole;
 use super::kit::missing_members;
 use super::revoked::{RevokedPackage, Words};
 use super::site;
@@ -50,6 +51,8 @@ pub struct ListedPackage {
     pub label: String,
     /// False when its bytes are here only to be carried on.
     pub is_installed: bool,
+    /// True when a file of it was found damaged, or is missing: it is out of use until it is repaired.
+    pub is_damaged: bool,
     /// What its publisher says against it, when it was taken back; it stays until the keeper decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked: Option<RevokedPackage>,
@@ -88,7 +91,7 @@ pub fn list(home: &Home) -> Result<ListReport> {
 }
 
 fn listed(store: &Store, package: Installed, is_installed: bool, words: &Words) -> Result<ListedPackage> {
-    let size_bytes = package.size_bytes();
+    let (size_bytes, is_damaged) = (package.size_bytes(), !is_whole(store, &package));
     let revoked = words.against(&package);
     let members = match package.manifest.is_kit() {
         false => None,
@@ -109,6 +112,7 @@ fn listed(store: &Store, package: Installed, is_installed: bool, words: &Words) 
         label: package.origin.label(),
         origin: package.origin,
         is_installed,
+        is_damaged,
         revoked,
         members,
     })

@@ -7,6 +7,7 @@ use crate::home::Home;
 use crate::transfer::{InvalidMirror, Mirror, folder_address};
 
 use super::error::{Error, Result};
+use super::site;
 
 /// Rules and neighbours, in the order in which they are tried.
 #[derive(Debug, Clone, Default)]
@@ -46,7 +47,7 @@ fn config(home: &Home) -> Result<Config> {
     let path = home.config();
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Config::default()),
+        Err(error) if site::is_absent(&error) => return Ok(Config::default()),
         Err(error) => {
             return Err(Error::new(ErrorKind::Failed, format!("`{}`: {error}", path.display())));
         }

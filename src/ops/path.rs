@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::error::ErrorKind;
 use crate::home::Home;
-use crate::package::PackageRef;
+use crate::package::{FileEntry, PackageRef};
 use crate::store::{Installed, Store, StoreError};
 
 use super::error::{Error, Result};
@@ -24,7 +24,7 @@ pub struct PathReport {
 /// Finds an installed package's files; `file` picks one of them by its name in the package.
 ///
 /// # Errors
-/// When the package, this version or variant of it, or the file is not here.
+/// When the package, this version or variant of it, or the file is not here, or what is asked for was found damaged.
 pub fn path(home: &Home, package: &PackageRef, file: Option<&str>) -> Result<PathReport> {
     let store = site::store(home);
     let installed = find_installed(&store, package)?;
@@ -35,12 +35,36 @@ pub fn path(home: &Home, package: &PackageRef, file: Option<&str>) -> Result<Pat
         (Some(wanted), _) => {
             let position = installed.files().iter().position(|entry| entry.path.as_str() == wanted);
             let index = position.ok_or_else(|| no_such_file(&installed, wanted))?;
+            check_usable(&store, &installed, &installed.files()[index..=index])?;
             files[index].clone()
         }
         (None, [only]) => only.clone(),
         (None, _) => folder,
     };
+    if file.is_none() {
+        check_usable(&store, &installed, installed.files())?;
+    }
     Ok(PathReport { path, files })
+}
+
+/// Fails unless files of an installed package lie under their names, with bytes that are in use. Nothing is hashed:
+/// what was found damaged is out of use.
+///
+/// # Errors
+/// `Damaged`, with the command that brings the bytes again.
+pub(super) fn check_usable(store: &Store, installed: &Installed, files: &[FileEntry]) -> Result<()> {
+    let Some(file) = files.iter().find(|file| !store.is_usable(installed, file)) else { return Ok(()) };
+    let name = installed.name();
+    let message = match store.blob_path(&file.sha256, file.size_bytes) {
+        Some(_) => format!("`{}` of `{name}` has lost its name", file.path),
+        None => format!("`{}` of `{name}` is damaged, and out of use", file.path),
+    };
+    Err(Error::new(ErrorKind::Damaged, message).with_hint(mending(installed)))
+}
+
+/// How a package becomes whole again.
+pub(super) fn mending(installed: &Installed) -> String {
+    format!("`localml repair {}` brings what is damaged of it, and nothing else", installed.name())
 }
 
 /// Finds the installed package and the fetched builds that a reference means, the installed one first.

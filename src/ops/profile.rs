@@ -24,6 +24,7 @@ use crate::home::Home;
 use crate::package::{Manifest, Name, PackageRef, Roles, Version};
 
 use super::error::{Error, Result};
+use super::site;
 
 /// The tables whose entries are settings.
 const SECTIONS: [&str; 2] = ["roles", "collections"];
@@ -179,7 +180,7 @@ fn set_by_kit(table: &Table) -> Table {
 fn read_table(home: &Home) -> Result<Table> {
     match std::fs::read_to_string(home.profile()) {
         Ok(text) => toml::from_str(&text).map_err(|error| damaged(home, &error)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Table::new()),
+        Err(error) if site::is_absent(&error) => Ok(Table::new()),
         Err(source) => Err(disk::DiskError::Io { path: home.profile(), source }.into()),
     }
 }

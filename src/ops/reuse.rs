@@ -6,6 +6,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use crate::digest::{Hasher, Sha256};
+use crate::disk;
 use crate::gguf::Header;
 use crate::home::Home;
 use crate::package::{Name, Piece, PieceList};
@@ -73,7 +74,7 @@ pub(super) fn line_for_plan(home: &Home, options: &LineOptions) -> Result<Option
     }
 }
 
-/// Says in a plan what need not be fetched. `client` brings piece lists that are not here yet, where an older
+/// Says in a plan what need not be fetched. What was found damaged and lies aside is read for it. `client` brings piece lists that are not here yet, where an older
 /// version is; without it, or them, the plan is an upper bound.
 ///
 /// # Errors
@@ -104,7 +105,7 @@ pub(super) fn plan(
             if client.is_some() && is_older_here {
                 cut_what_is_here(store, choice.name(), monitor)?;
             }
-            let bytes = total_bytes(&pieces_here(store, &list)?);
+            let bytes = right_bytes(store, &pieces_here(store, &list)?, monitor);
             reused_bytes += bytes;
             if counted.insert(file.sha256) {
                 report.missing_bytes -= bytes.min(report.missing_bytes);
@@ -138,10 +139,31 @@ pub(super) fn gguf_header(path: &Path) -> std::result::Result<Option<Header>, St
     Header::read(&mut file, size_bytes).map(Some).map_err(|error| error.to_string())
 }
 
-/// The bytes of the wanted file that places are known for, each piece once.
-fn total_bytes(here: &[Reusable]) -> u64 {
-    let pieces: HashMap<u64, u64> = here.iter().map(|it| (it.piece.offset, it.piece.length)).collect();
-    pieces.values().sum()
+/// The bytes of the wanted file that need not come, each piece once. A blob in use counts for what it is called;
+/// what lies aside is hashed, because some of it is wrong. Stopped, it counts what it has found by then.
+fn right_bytes(store: &Store, here: &[Reusable], monitor: &dyn Monitor) -> u64 {
+    let (in_use, doubtful): (Vec<&Reusable>, Vec<&Reusable>) =
+        here.iter().partition(|it| store.is_in_use(&it.path));
+    let mut right: HashMap<u64, u64> = in_use.iter().map(|it| (it.piece.offset, it.piece.length)).collect();
+    let task = (!doubtful.is_empty()).then(|| {
+        let bytes = doubtful.iter().map(|it| it.piece.length).sum();
+        monitor.start("reading what was found damaged", Some(bytes), Unit::Bytes)
+    });
+    for it in doubtful {
+        if !right.contains_key(&it.piece.offset) && !monitor.is_cancelled() && is_right(it) {
+            right.insert(it.piece.offset, it.piece.length);
+        }
+        task.iter().for_each(|task| task.advance(it.piece.length));
+    }
+    right.values().sum()
+}
+
+/// True when the bytes there are those of the piece.
+fn is_right(it: &Reusable) -> bool {
+    let mut bytes = vec![0; usize::try_from(it.piece.length).unwrap_or_default()];
+    let Ok(file) = disk::open_plain(&it.path) else { return false };
+    let read = disk::read_at(&file, &mut bytes, it.at);
+    read.is_ok_and(|count| count == bytes.len()) && Sha256::of(&bytes) == it.piece.sha256
 }
 
 /// Cuts a blob as its publisher would have; `None` when it is not what its name says, or the user stopped.

@@ -13,7 +13,7 @@ use crate::store::{Installed, Store};
 
 use super::error::{Error, Result, While as _};
 use super::fitting::Fitting;
-use super::path::find_installed;
+use super::path::{check_usable, find_installed};
 use super::revoked;
 use super::site;
 
@@ -189,7 +189,7 @@ pub fn run(
     Conversation::open(home, model, options, monitor)?.say(text, monitor, on_text)
 }
 
-/// The GGUF of an installed chat model.
+/// The GGUF of an installed chat model, unless it was found damaged.
 pub(super) fn chat_file(store: &Store, installed: &Installed) -> Result<PathBuf> {
     let kind = &installed.manifest.package.kind;
     if *kind != Kind::ChatModel {
@@ -206,6 +206,7 @@ pub(super) fn chat_file(store: &Store, installed: &Installed) -> Result<PathBuf>
             format!("`{}` has no GGUF file, so llama.cpp cannot run it", installed.name()),
         )
     })?;
+    check_usable(store, installed, std::slice::from_ref(file))?;
     Ok(store.package_folder(installed).join(file.path.to_path()))
 }
 

@@ -1,13 +1,15 @@
 //! What most deeds need first: the store of this home, and the lock that lets one of them change it.
 
+use std::io;
 use std::time::Duration;
 
 use crate::disk::{DiskError, Lock};
+use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::progress::Monitor;
 use crate::store::{Folders, Store};
 
-use super::error::Result;
+use super::error::{Error, Result};
 
 /// Opens the store of a home; nothing is touched yet.
 pub(super) fn store(home: &Home) -> Store {
@@ -26,7 +28,28 @@ pub(super) fn store(home: &Home) -> Store {
 /// # Errors
 /// When another localml is changing it, or the home cannot be written.
 pub(super) fn lock(home: &Home) -> Result<Lock> {
-    Ok(Lock::acquire(&home.lock())?)
+    Lock::acquire(&home.lock()).map_err(|error| explained(home, error))
+}
+
+/// A home that is not there and cannot be made is most often a slip of the pen.
+fn explained(home: &Home, error: DiskError) -> Error {
+    match &error {
+        DiskError::Io { source, .. } if is_no_folder(source.kind()) && !home.root().is_dir() => {
+            let message = format!("the home `{}` cannot be made: {source}", home.root().display());
+            Error::new(ErrorKind::Failed, message)
+                .with_hint("give another folder with `--home`, or mount the disk on which it lies")
+        }
+        _ => error.into(),
+    }
+}
+
+fn is_no_folder(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists)
+}
+
+/// True when a file is not there, nor perhaps the folder that should hold it.
+pub(super) fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// How often a waiting command looks whether the other one has ended.
@@ -48,7 +71,7 @@ pub(super) fn lock_in_turn(home: &Home, monitor: &dyn Monitor) -> Result<Lock> {
                 }
                 std::thread::sleep(TICK);
             }
-            outcome => return Ok(outcome?),
+            outcome => return outcome.map_err(|error| explained(home, error)),
         }
     }
 }

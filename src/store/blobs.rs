@@ -24,12 +24,13 @@ impl Store {
             });
         }
         let place = self.place_of(promised);
+        let was_other = self.is_other(promised, staged.size_bytes);
         if self.blob_path(promised, staged.size_bytes).is_some() {
             disk::remove_file(&staged.path)?;
         } else {
             staged.move_to(&place)?;
         }
-        disk::remove_file(&self.set_aside_place(promised))?;
+        self.put_right(promised, was_other)?;
         Ok(place)
     }
 
@@ -43,9 +44,24 @@ impl Store {
         if staged.digest != *promised || self.blob_path(promised, staged.size_bytes).is_some() {
             return self.adopt(staged, promised);
         }
+        let was_other = self.is_other(promised, staged.size_bytes);
         staged.move_shared_to(&place)?;
-        disk::remove_file(&self.set_aside_place(promised))?;
+        self.put_right(promised, was_other)?;
         Ok(place)
+    }
+
+    /// True when the names that packages have for a blob mean other bytes than those that come now.
+    fn is_other(&self, digest: &Sha256, size_bytes: u64) -> bool {
+        let is_cut_short = self.place_of(digest).is_file() && self.blob_path(digest, size_bytes).is_none();
+        is_cut_short || self.set_aside_place(digest).is_file()
+    }
+
+    /// Names first: what was set aside goes last, so that a run that is cut off in between is made good by the next.
+    fn put_right(&self, digest: &Sha256, was_other: bool) -> Result<()> {
+        if was_other {
+            self.give_names(digest)?;
+        }
+        Ok(disk::remove_file(&self.set_aside_place(digest))?)
     }
 
     /// Where a blob lies, when it is here with its full length. A short or empty file counts as absent.
@@ -100,28 +116,30 @@ impl Store {
             .map_err(|error| StoreError::DamagedPieceList { digest: *digest, source: Some(error) })
     }
 
-    /// Takes a damaged blob out of use, so that it counts as absent and can be repaired, fetched or imported again.
-    /// Its bytes are kept until then. One that is not in use is fine.
+    /// Takes a damaged blob out of use, so that it counts as absent and can be repaired, fetched or imported again,
+    /// and takes its names from the packages that have it. Its bytes are kept until then. One that is not in use is
+    /// fine.
     ///
     /// # Errors
-    /// When it cannot be renamed.
+    /// When it cannot be renamed, or a name of it cannot be removed.
     pub fn set_aside(&self, digest: &Sha256) -> Result<()> {
         let place = self.place_of(digest);
         if place.is_file() {
             disk::rename(&place, &self.set_aside_place(digest))?;
         }
-        Ok(())
+        self.take_names(digest)
     }
 
-    /// Takes a blob that was set aside back into use; the caller has just found its bytes right. One that is not
-    /// aside is fine.
+    /// Takes a blob that was set aside back into use, under its names; the caller has just found its bytes right.
+    /// One that is not aside is fine.
     ///
     /// # Errors
-    /// When it cannot be renamed.
+    /// When it cannot be renamed or named.
     pub fn put_back(&self, digest: &Sha256) -> Result<()> {
         let aside = self.set_aside_place(digest);
         if aside.is_file() {
             disk::rename(&aside, &self.place_of(digest))?;
+            self.give_names(digest)?;
         }
         Ok(())
     }

@@ -30,7 +30,8 @@ pub struct CutBlob {
 
 impl Store {
     /// Every blob here whose pieces are known: of what is installed, fetched, or kept for a way back. Blobs that
-    /// were set aside as damaged come last; most of their pieces are sound.
+    /// were set aside as damaged come last, most of their pieces are sound, with the copies that packages have of
+    /// them where the disk has no hard links.
     ///
     /// # Errors
     /// When a record is damaged or was written by a later localml.
@@ -44,7 +45,11 @@ impl Store {
             let Some(pieces) = self.cut_of(file) else { continue };
             match self.blob_path(&file.sha256, file.size_bytes) {
                 Some(path) => sound.push(CutBlob { path, pieces }),
-                None => set_aside.push(CutBlob { path: self.set_aside_place(&file.sha256), pieces }),
+                None => {
+                    let lying = [self.set_aside_place(&file.sha256)].into_iter();
+                    let lying = lying.chain(self.copies_of(&file.sha256));
+                    set_aside.extend(lying.map(|path| CutBlob { path, pieces: pieces.clone() }));
+                }
             }
         }
         set_aside.retain(|blob| blob.path.is_file());

@@ -262,7 +262,7 @@ fn content_of(package: &Installed) -> Sha256 {
 }
 
 /// True when both names mean one file of the disk; where they cannot, the bytes decide.
-fn is_same_file(blob: &Path, named: &Path, digest: &Sha256) -> bool {
+pub(super) fn is_same_file(blob: &Path, named: &Path, digest: &Sha256) -> bool {
     let (Ok(blob), Ok(other)) = (fs::symlink_metadata(blob), fs::symlink_metadata(named)) else {
         return false;
     };

@@ -17,6 +17,7 @@ mod fetched;
 mod garbage;
 mod hashing;
 mod installed;
+mod names;
 mod previous;
 mod verify;
 

@@ -316,3 +316,16 @@ fn a_rate_that_was_asked_for_is_not_taken_for_the_lines() {
     assert_eq!(run(cafe.fetch(&["model", "--limit-rate", "4M"])).code, Some(0));
     assert!(!cafe.sandbox.path("home/line.json").exists());
 }
+
+#[test]
+fn on_a_budget_the_smallest_package_comes_first_whatever_was_named_first() {
+    let cafe = Cafe::new();
+    let (_, plan) = cafe.json(&["model", "book", "--budget", "3MB", "--plan"]);
+    let fits: Vec<bool> =
+        plan["packages"].as_array().unwrap().iter().map(|it| it["fits"].as_bool().unwrap()).collect();
+    assert_eq!((plan["packages"][0]["name"].as_str(), fits), (Some("book"), vec![true, false]), "{plan}");
+    let run = run(cafe.fetch(&["model", "book", "--budget", "3MB"]));
+    assert_eq!(run.code, Some(6), "{run:?}");
+    assert!(run.stderr.contains("whole by then, and kept: `book`"), "{run:?}");
+    assert!(cafe.sandbox.ok("home", &["list"]).contains("book"));
+}

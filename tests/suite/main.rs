@@ -17,6 +17,7 @@ mod catalog;
 mod clocks;
 mod command_line;
 mod couriers;
+mod damaged;
 #[cfg(feature = "onnx")]
 mod embedding;
 #[cfg(feature = "engine")]
@@ -42,6 +43,7 @@ mod loose;
 mod lost_stick;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
 mod meaning;
+mod newcomer;
 mod pace;
 mod progress;
 mod publish;

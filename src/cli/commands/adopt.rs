@@ -68,7 +68,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
         is_replacing: args.replace,
         is_plan: args.plan,
     };
-    context.output.show(&adopt(&context.home, &options, &context.terminal)?, text);
+    context.output.show_with_advice(&adopt(&context.home, &options, &context.terminal)?, text);
     Ok(Outcome::Done)
 }
 

@@ -40,11 +40,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
         older_than: args.older_than,
         drops_previous: args.drop_previous,
     };
-    context.output.show(&gc(&context.home, &options, &context.terminal)?, text);
+    context.output.show(&gc(&context.home, &options, &context.terminal)?, |report| text(report, args));
     Ok(Outcome::Done)
 }
 
-fn text(report: &GcReport) -> String {
+fn text(report: &GcReport, args: &Args) -> String {
     let goes: Vec<&GcItem> = report.items.iter().filter(|item| item.goes).collect();
     let kept: Vec<&GcItem> = report.items.iter().filter(|item| !item.goes).collect();
     let mut text = String::new();
@@ -60,13 +60,28 @@ fn text(report: &GcReport) -> String {
         (_, true) => {
             text.push_str("nothing to remove: everything here is needed, or kept until it is asked for\n")
         }
-        (true, false) => text.push_str(&format!("`localml gc --yes` would free {freed}\n")),
+        (true, false) => text.push_str(&format!("`{} --yes` would free {freed}\n", as_typed(args))),
         (false, false) => text.push_str(&format!("freed {freed}\n")),
     }
     if !kept.is_empty() {
         text.push_str(&format!("{} are kept until they are asked for\n", size(report.kept_bytes)));
     }
     text
+}
+
+/// The command with what was asked for, so that it removes what was shown.
+fn as_typed(args: &Args) -> String {
+    let mut line = "localml gc".to_owned();
+    if args.partial {
+        line.push_str(" --partial");
+    }
+    if let Some(age) = args.older_than {
+        line.push_str(&format!(" --older-than {}", age_text(age)));
+    }
+    if args.drop_previous {
+        line.push_str(" --drop-previous");
+    }
+    line
 }
 
 fn listed(heading: &str, items: &[&GcItem]) -> String {
@@ -123,6 +138,16 @@ fn parse_age(text: &str) -> Result<Duration, String> {
     number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| HELP.to_owned())
 }
 
+/// Writes what `parse_age` reads.
+fn age_text(age: Duration) -> String {
+    let minutes = age.as_secs() / 60;
+    match (minutes % 60, minutes / 60 % 24) {
+        (0, 0) if minutes > 0 => format!("{}d", minutes / 60 / 24),
+        (0, _) => format!("{}h", minutes / 60),
+        _ => format!("{minutes}m"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +158,14 @@ mod tests {
         assert_eq!(parse_age("4w"), parse_age("28d"));
         assert!(parse_age("30").is_err() && parse_age("d").is_err() && parse_age("-3d").is_err());
         assert!(parse_age("99999999999999999999w").is_err());
+    }
+
+    #[test]
+    fn ages_are_written_as_they_are_read() {
+        for text in ["30d", "12h", "45m", "90m", "0h"] {
+            assert_eq!(age_text(parse_age(text).expect("an age")), text);
+        }
+        assert_eq!(age_text(parse_age("4w").expect("an age")), "28d");
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
         }
         (report, _) => {
             let report = report?;
-            context.output.show(&report, text);
+            context.output.show_with_advice(&report, text);
             Ok(outcome(&report))
         }
     }
@@ -203,6 +203,9 @@ fn text(report: &ImportReport) -> String {
     }
     if lines.is_empty() {
         lines.push("the stick carries no packages".into());
+    }
+    if let Some(receipt) = report.receipt.as_ref().filter(|receipt| receipt.is_on_stick) {
+        lines.push(format!("receipt {} is on the stick, read back; it is safe to remove", receipt.number));
     }
     lines.join("\n")
 }

@@ -21,7 +21,7 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
     let options = args.wish.options(context)?;
     let report = install(&context.home, &args.wish.packages, &options, &context.terminal)?;
-    context.output.show(&report, story);
+    context.output.show_with_advice(&report, story);
     Ok(outcome(&report.fetch))
 }
 

@@ -34,6 +34,9 @@ fn text(report: &ListReport) -> String {
     let rows: Vec<Vec<String>> = report.packages.iter().map(row).collect();
     let total = format!("{} in {} packages", size(report.size_bytes), report.packages.len());
     let mut text = table(&["PACKAGE", "VERSION", "VARIANT", "KIND", "SIZE", "LICENCE", ""], &rows) + &total;
+    for package in report.packages.iter().filter(|package| package.is_damaged) {
+        text.push_str(&format!("\n`{0}` is damaged and out of use; `localml repair {0}`", package.name));
+    }
     for revoked in report.packages.iter().filter_map(|package| package.revoked.as_ref()) {
         text.push_str(&format!("\n`{}` was revoked: {}", revoked.name, revoked.advice()));
     }
@@ -63,6 +66,9 @@ fn row(package: &ListedPackage) -> Vec<String> {
         (true, true) => package.members.as_ref().map(members).unwrap_or_default(),
         (false, _) => package.label.clone(),
     };
+    if package.is_damaged {
+        label = format!("DAMAGED{}{label}", if label.is_empty() { "" } else { ", " });
+    }
     if let Some(revoked) = &package.revoked {
         let comma = if label.is_empty() { "" } else { ", " };
         label.push_str(&format!("{comma}revoked: {}", revoked.reason));

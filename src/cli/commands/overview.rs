@@ -21,6 +21,21 @@ fn text(report: &OverviewReport) -> String {
         report.num_other_packages,
         report.num_collections
     );
+    if report.num_fetched_packages > 0 {
+        let (num_packages, bytes) = (report.num_fetched_packages, size(report.fetched_bytes));
+        let packages = if num_packages == 1 { "package" } else { "packages" };
+        text.push_str(&format!("to carry  {num_packages} {packages} fetched and not installed, {bytes}\n"));
+    }
+    for waiting in &report.waiting {
+        let how = match waiting.is_whole {
+            true => "all of it is here, not installed".to_owned(),
+            false => format!("{} of it are here, not complete", size(waiting.here_bytes)),
+        };
+        text.push_str(&format!("waiting   {}: {how}\n", waiting.package));
+    }
+    for name in &report.damaged {
+        text.push_str(&format!("DAMAGED   {name}: out of use until `localml repair {name}`\n"));
+    }
     if let Some(kit) = &report.kit {
         let line = format!("site      set up as {} (kit {})\n", kit.site(), kit.version);
         text.insert_str(0, &line);

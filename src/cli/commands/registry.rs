@@ -134,13 +134,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
         Deed::Init { registry, keys, root_keys, threshold } => {
             let majority = Quorum::majority(*root_keys);
             let quorum = Quorum { threshold: threshold.unwrap_or(majority.threshold), ..majority };
-            output.show(&registry_init(registry, keys, quorum)?, |report| {
+            output.show_with_advice(&registry_init(registry, keys, quorum)?, |report| {
                 init_text(report, context.is_verbose)
             });
         }
         Deed::Rotate(args) => {
-            output
-                .show(&registry_rotate(&args.registry, &rotation(args))?, |report| rotate_text(report, args));
+            let report = registry_rotate(&args.registry, &rotation(args))?;
+            output.show_with_advice(&report, |report| rotate_text(report, args));
         }
         Deed::Build(args) => build(args, output)?,
         Deed::Sign { registry, keys, expires_days } => {
@@ -154,7 +154,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
                 fingerprint: fingerprint.clone(),
                 line: line_options(context)?,
             };
-            output.show(&registry_add(&context.home, &options, &context.terminal)?, add_text);
+            let report = registry_add(&context.home, &options, &context.terminal)?;
+            output.show_with_advice(&report, add_text);
         }
     }
     Ok(Outcome::Done)
@@ -217,7 +218,7 @@ fn init_text(report: &InitReport, is_verbose: bool) -> String {
     format!(
         "the keys are in {keys}: {drawer}\n\
          the fingerprint of {registry}, for your readers, by telephone for example:\n{fingerprint}\n\
-         next: `localml registry build {registry}`, then `localml registry sign {registry} --keys {keys}`",
+         next: `localml registry build {registry} --manifests DIR`, then `localml registry sign {registry} --keys {keys}`",
         keys = report.keys.display(),
         registry = report.registry.display(),
         fingerprint = if is_verbose {

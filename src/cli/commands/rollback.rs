@@ -21,7 +21,7 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
     let report = rollback(&context.home, &args.packages, &context.terminal)?;
-    context.output.show(&report, text);
+    context.output.show_with_advice(&report, text);
     Ok(Outcome::Done)
 }
 

@@ -83,7 +83,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
         return Ok(if is_all { Outcome::Done } else { Outcome::Problems });
     }
     let synced = sync(&context.home, &options, &context.terminal)?;
-    context.output.show(&synced, |synced| match synced {
+    context.output.show_with_advice(&synced, |synced| match synced {
         Synced::Stick(report) => text(report),
         Synced::Here(report) => here_text(report),
     });

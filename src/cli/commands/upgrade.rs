@@ -42,7 +42,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
         accepts_stale: args.accept_stale,
     };
     let report = upgrade(&context.home, &args.packages, &options, &context.terminal)?;
-    context.output.show(&report, text);
+    context.output.show_with_advice(&report, text);
     let is_well = report.blocked.is_empty() && report.left.is_empty() && report.fetch.missing.is_empty();
     Ok(if is_well { Outcome::Done } else { Outcome::Problems })
 }

@@ -7,6 +7,7 @@ use crate::home::Home;
 use crate::index::{Collection, Update};
 use crate::ops::embedding::Embedders;
 use crate::ops::error::{Error, Result, While as _};
+use crate::ops::path::check_usable;
 use crate::ops::site;
 use crate::package::{Kind, Name};
 use crate::progress::Monitor;
@@ -76,7 +77,8 @@ impl Source {
     }
 }
 
-/// Where the documents of an installed knowledge package lie; `None` when there is no such package.
+/// Where the documents of an installed knowledge package lie; `None` when there is no such package. One that was
+/// found damaged is refused: what it lacks now would count as deleted.
 pub(super) fn package_folder(home: &Home, name: &str) -> Result<Option<PathBuf>> {
     let Ok(name) = name.parse::<Name>() else { return Ok(None) };
     let store = site::store(home);
@@ -89,6 +91,7 @@ pub(super) fn package_folder(home: &Home, name: &str) -> Result<Option<PathBuf>>
         )
         .with_hint("only knowledge packages hold documents"));
     }
+    check_usable(&store, &installed, installed.files())?;
     Ok(Some(store.package_folder(&installed)))
 }
 

@@ -58,7 +58,14 @@ pub fn index_refresh(
     for name in wanted {
         let mut update = Update::begin(&folder_of(home, name), name, chunking())
             .while_doing(|| format!("could not refresh `{name}`"))?;
-        follow_packages(home, &mut update)?;
+        match follow_packages(home, &mut update).while_doing(|| format!("could not refresh `{name}`")) {
+            // What is indexed of it is found as before, and the others go on.
+            Err(error) if names.is_empty() && error.kind() == ErrorKind::Damaged => {
+                monitor.warn(&error.in_one_line());
+                continue;
+            }
+            followed => followed?,
+        }
         reports.push(finish(home, name, update, embedders, monitor)?);
     }
     Ok(reports)
