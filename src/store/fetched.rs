@@ -164,7 +164,7 @@ mod tests {
         let [four, eight] = ["q4", "q8"].map(|variant| build(&store, root, "1.0.0", variant));
         let early = root.join("fetched/mod.json");
         write_record(&early, &four).expect("room");
-        assert_eq!(store.fetched().expect("sound"), [four.clone()]);
+        assert_eq!(store.fetched().expect("sound"), std::slice::from_ref(&four));
         store.keep(&eight).expect("whole");
         assert_eq!(builds(&store.fetched().expect("sound")), ["1.0.0:q4", "1.0.0:q8"]);
         assert!(early.is_file());
