@@ -20,7 +20,7 @@ use super::indexes;
 use super::kit::MissingMember;
 use super::line::{self, Line, LineOptions, LineReport};
 use super::nearby;
-use super::reuse;
+use super::reuse::{self, Here};
 use super::site;
 use super::tally::Tally;
 
@@ -50,8 +50,10 @@ pub struct FetchOptions {
 pub struct FetchReport {
     /// The packages, with what each depends on.
     pub packages: Vec<FetchedPackage>,
-    /// The bytes that were missing, after what lies here in other files was reused.
+    /// The bytes that were missing, after what an earlier try had brought and what lies here in other files was used.
     pub missing_bytes: u64,
+    /// The bytes that an earlier try had brought.
+    pub kept_bytes: u64,
     /// The bytes that were copied from other files here, piece by piece.
     pub reused_bytes: u64,
     /// The bytes that came over the wire.
@@ -83,6 +85,8 @@ pub struct FetchedPackage {
     pub size_bytes: u64,
     /// The bytes that were missing, after reuse.
     pub missing_bytes: u64,
+    /// The bytes that an earlier try had brought.
+    pub kept_bytes: u64,
     /// The bytes that were copied from other files here.
     pub reused_bytes: u64,
     /// True when it may cost less than `missing_bytes`.
@@ -132,7 +136,7 @@ pub(super) fn fetch_choices(
     if options.is_plan {
         let asking = reuse::line_for_plan(home, &options.line)?;
         let client = asking.as_ref().map(Line::client);
-        reuse::plan(&mut report, &choices, &store, client, monitor)?;
+        reuse::plan(&mut report, &choices, (home, &store), client, monitor)?;
         report.line = line::look(home, &options.line)?;
         mark_what_fits(&mut report);
         return Ok(report);
@@ -149,14 +153,17 @@ pub(super) fn fetch_choices(
             let deed = || format!("could not fetch `{}`", choice.name());
             let fetched = fetch_file(&desk, choice.name(), file, sources).while_doing(deed)?;
             report.wire_bytes += fetched.wire_bytes;
+            report.kept_bytes += fetched.reused_bytes;
             report.reused_bytes += fetched.copied_bytes;
             report.dropped.extend(fetched.dropped);
-            reuse::note(package, fetched.copied_bytes);
+            let here = Here { kept_bytes: fetched.reused_bytes, reused_bytes: fetched.copied_bytes };
+            reuse::note(package, here);
         }
         arrive(&store, choice)?;
     }
-    report.missing_bytes -= report.reused_bytes.min(report.missing_bytes);
-    report.saved_bytes += report.reused_bytes;
+    let here_bytes = report.kept_bytes + report.reused_bytes;
+    report.missing_bytes = report.missing_bytes.saturating_sub(here_bytes);
+    report.saved_bytes += here_bytes;
     report.line = line.report();
     Ok(report)
 }
@@ -214,6 +221,7 @@ pub(super) fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> Fet
             variant: choice.variant.id.clone(),
             size_bytes: choice.variant.size_bytes(),
             missing_bytes: choice.missing(store).iter().map(|(file, _)| file.size_bytes).sum(),
+            kept_bytes: 0,
             reused_bytes: 0,
             is_upper_bound: false,
             fits: true,
@@ -226,6 +234,7 @@ pub(super) fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> Fet
     FetchReport {
         packages,
         missing_bytes,
+        kept_bytes: 0,
         reused_bytes: 0,
         is_upper_bound: false,
         wire_bytes: 0,
@@ -255,7 +264,7 @@ fn check_room(home: &Home, choices: &[Choice], store: &Store) -> Result<()> {
 }
 
 /// The room that the part file of an earlier try takes on the disk; holes in it take none.
-pub(super) fn staged_bytes(home: &Home, file: &FileEntry) -> u64 {
+fn staged_bytes(home: &Home, file: &FileEntry) -> u64 {
     let part = home.staging().join(format!("{}.part", file.sha256));
     disk::allocated_bytes(&part).min(file.size_bytes)
 }

@@ -37,10 +37,12 @@ mod knowledge;
 mod large_catalog;
 mod lines;
 mod loose;
+mod loose_troubles;
 mod lost_stick;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
 mod meaning;
 mod pace;
+mod plans;
 mod progress;
 mod publish;
 #[cfg(feature = "index")]

@@ -13,9 +13,9 @@ use crate::ops::addressee::{Addressee, fulfils};
 use crate::ops::choice::{Choice, Chosen, Terms, choose};
 use crate::ops::difference::{Share, has_all, has_newer, share_of};
 use crate::ops::error::{Error, Result};
-use crate::ops::fetch::staged_bytes;
 use crate::ops::fitting::Fitting;
 use crate::ops::holding::{is_whole, reference};
+use crate::ops::reuse::held_bytes;
 use crate::package::{Manifest, Name, PackageRef, Variant};
 use crate::progress::Silent;
 use crate::registry::{RegistryError, Resolved, VerifiedIndex, resolve};
@@ -176,7 +176,7 @@ impl<'a> Gathering<'a> {
 
     fn load(&self, errand: &Errand) -> Load {
         let missing = errand.choice.iter().flat_map(|choice| choice.missing(self.store));
-        let left = missing.map(|(file, _)| (file.sha256, file.size_bytes - staged_bytes(self.home, file)));
+        let left = missing.map(|(file, _)| (file.sha256, file.size_bytes - held_bytes(self.home, file)));
         Load {
             fetch: left.collect(),
             stick_bytes: errand.stick_bytes,
