@@ -61,7 +61,8 @@ impl<'a> Copier<'a> {
     ) -> Result<Option<Sha256>> {
         let (sender, receiver) = mpsc::sync_channel(NUM_WAITING);
         thread::scope(|scope| {
-            let writer = scope.spawn(move || put_all(target, &receiver));
+            let task = self.task;
+            let writer = scope.spawn(move || put_all(target, &receiver, task));
             let read = self.read_volume(volume, blobs, sources, &sender);
             // Without the last word, the writer leaves what lies there as it is.
             let _ = read.is_ok() && sender.send(Message::End).is_ok();
@@ -85,7 +86,8 @@ impl<'a> Copier<'a> {
                     return Err(BundleError::Cancelled);
                 }
                 let (name, bytes) = self.entry(blob, piece, &mut blobs[blob], &sources[blob])?;
-                if sender.send(Message::Entry(name, bytes)).is_err() {
+                let length = blobs[blob].pieces[piece].length;
+                if sender.send(Message::Entry { name, bytes, length }).is_err() {
                     // The writer has failed, and says why.
                     return Ok(());
                 }
@@ -119,7 +121,6 @@ impl<'a> Copier<'a> {
             }
             bytes = Arc::new(compressed);
         }
-        self.task.advance(expected.length);
         if is_last {
             self.finish_blob(outgoing)?;
         }
@@ -185,17 +186,24 @@ fn damaged(outgoing: &OutgoingBlob, reason: String) -> BundleError {
 
 /// What the reading thread gives to the writing one.
 enum Message {
-    /// A piece, as it is stored.
-    Entry(EntryName, Arc<Vec<u8>>),
+    /// A piece, as it is stored, and how many bytes it has unpacked.
+    Entry { name: EntryName, bytes: Arc<Vec<u8>>, length: u64 },
     /// The volume is complete.
     End,
 }
 
-/// Writes entries until the last word; without it, nothing is ended or cut.
-fn put_all(mut target: Target, receiver: &Receiver<Message>) -> Result<Option<Sha256>> {
+/// Writes entries until the last word; without it, nothing is ended or cut. What lay there already is skipped: comparing
+/// says nothing of how fast a stick is written.
+fn put_all(mut target: Target, receiver: &Receiver<Message>, task: &dyn Task) -> Result<Option<Sha256>> {
     for message in receiver {
         match message {
-            Message::Entry(name, bytes) => target.put_entry(&name, &bytes)?,
+            Message::Entry { name, bytes, length } => {
+                target.put_entry(&name, &bytes)?;
+                match target.is_comparing() {
+                    true => task.skip(length),
+                    false => task.advance(length),
+                }
+            }
             Message::End => return target.finish(),
         }
     }
@@ -230,6 +238,11 @@ impl Target {
                 Ok(())
             }
         }
+    }
+
+    /// True while everything lay there already.
+    fn is_comparing(&self) -> bool {
+        matches!(self, Self::Stick(sink) if sink.is_comparing)
     }
 
     /// Fills the last block behind `length` bytes.

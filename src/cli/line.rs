@@ -1,7 +1,7 @@
 //! What the line may cost, as typed; the same for every command that fetches.
 
 use std::env;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::civil::Time;
 use jiff::{SignedDuration, ToSpan as _, Zoned};
@@ -45,7 +45,7 @@ impl LineArgs {
             limit_bytes_per_second: self.limit_rate,
             budget_bytes: self.budget,
             is_new_budget: self.new_budget,
-            within: self.within,
+            ends_at: self.within.and_then(|within| Instant::now().checked_add(within)),
             until: self.until.map(|time| next(time, &Zoned::now())),
             num_connections: self.connections,
             ..line_options(context)?

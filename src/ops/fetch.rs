@@ -128,7 +128,7 @@ pub(super) fn fetch_choices(
 ) -> Result<FetchReport> {
     let store = site::store(home);
     // Held from the choice to the last record, so that nobody removes in between what this counts on.
-    let _lock = if options.is_plan { None } else { Some(site::lock_in_turn(home, monitor)?) };
+    let _lock = if options.is_plan { None } else { Some(line::lock_in_turn(home, &options.line, monitor)?) };
     let fitting = Fitting::here(options.ignores_fit);
     let terms = Terms { fitting, accepts_stale: options.accepts_stale, monitor };
     let Chosen { choices, missing } = choose(packages, &indexes::load(home)?, &store, &terms)?;

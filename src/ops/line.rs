@@ -4,11 +4,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::disk;
+use crate::disk::{self, Lock};
+use crate::error::ErrorKind;
 use crate::home::Home;
+use crate::progress::{Monitor, Until, has_come};
 use crate::transfer::{Client, Mirror, Options, Purse};
 
-use super::error::Result;
+use super::error::{Error, Result};
 use super::site;
 
 /// The format of `line.json` that this program writes; another one is forgotten.
@@ -31,8 +33,8 @@ pub struct LineOptions {
     pub budget_bytes: Option<u64>,
     /// Begins another budget.
     pub is_new_budget: bool,
-    /// How long it may take from now on.
-    pub within: Option<Duration>,
+    /// When it must be over, however this machine's clock is set meanwhile.
+    pub ends_at: Option<Instant>,
     /// When it must be over, by this machine's clock.
     pub until: Option<SystemTime>,
     /// Where published addresses are looked for first.
@@ -41,6 +43,9 @@ pub struct LineOptions {
     pub peers: Vec<url::Url>,
     /// How many connections a file may take; `None` lets the line decide.
     pub num_connections: Option<u32>,
+    /// How long a line that is down is waited for in the middle of a file; `None` is for a download that has nothing else to
+    /// do.
+    pub outage_patience: Option<Duration>,
 }
 
 /// What the line cost, and what it may still cost.
@@ -82,6 +87,7 @@ pub(super) struct Line {
     deadline: Option<Instant>,
     home: Home,
     remembered: Option<f64>,
+    limit_bytes_per_second: Option<u64>,
 }
 
 impl Line {
@@ -95,7 +101,7 @@ impl Line {
             Some(limit_bytes) => Some(Purse::open(&home.budget(), limit_bytes)?),
             None => None,
         };
-        let deadline = deadline(options);
+        let (deadline, defaults) = (deadline(options), Options::default());
         let client = Client::new(Options {
             is_offline: options.is_offline,
             limit_bytes_per_second: options.limit_bytes_per_second,
@@ -103,7 +109,8 @@ impl Line {
             mirrors: options.mirrors.clone(),
             peers: options.peers.clone(),
             num_connections: options.num_connections,
-            ..Options::default()
+            outage_patience: options.outage_patience.unwrap_or(defaults.outage_patience),
+            ..defaults
         });
         let client = match purse {
             Some(purse) => client.with_purse(purse),
@@ -111,7 +118,8 @@ impl Line {
         };
         let home = home.clone();
         let remembered = read(&home).map(|line| line.bytes_per_second);
-        Ok(Self { client, deadline, home, remembered })
+        let limit_bytes_per_second = options.limit_bytes_per_second;
+        Ok(Self { client, deadline, home, remembered, limit_bytes_per_second })
     }
 
     /// What fetches.
@@ -155,7 +163,10 @@ impl Line {
 impl Drop for Line {
     fn drop(&mut self) {
         let Some(bytes_per_second) = self.client.bytes_per_second() else { return };
-        if self.spent_bytes() < LEAST_BYTES {
+        // A line that was held back may be faster than that.
+        let is_held_back =
+            self.limit_bytes_per_second.is_some_and(|limit| bytes_per_second >= limit as f64 * 0.8);
+        if self.spent_bytes() < LEAST_BYTES || is_held_back {
             return;
         }
         let line = Remembered { format: FORMAT, bytes_per_second, measured_at: site::now() };
@@ -191,11 +202,29 @@ pub(super) fn look(home: &Home, options: &LineOptions) -> Result<LineReport> {
     })
 }
 
+/// Takes the home's lock; waits for another localml, but no longer than the time lasts.
+///
+/// # Errors
+/// `NoRoom` when the time is up; when the user stops the waiting, or the lock cannot be made.
+pub(super) fn lock_in_turn(home: &Home, options: &LineOptions, monitor: &dyn Monitor) -> Result<Lock> {
+    let end = deadline(options);
+    let watch = Until { monitor, is_over: move || has_come(end) };
+    site::lock_in_turn(home, &watch).map_err(|error| match watch.is_reason() {
+        true => Error::new(
+            ErrorKind::NoRoom,
+            "the time is up; another localml was at work in this home all the time",
+        )
+        .with_hint("run the same command again when the other one has ended"),
+        false => error,
+    })
+}
+
 /// The earlier of the two ends.
 fn deadline(options: &LineOptions) -> Option<Instant> {
     let now = Instant::now();
     let until = options.until.map(|until| until.duration_since(SystemTime::now()).unwrap_or_default());
-    [options.within, until].into_iter().flatten().min().and_then(|left| now.checked_add(left))
+    let until = until.and_then(|left| now.checked_add(left));
+    [options.ends_at, until].into_iter().flatten().min()
 }
 
 /// How fast the line was when it was last used.
@@ -219,7 +248,7 @@ mod tests {
     #[test]
     fn the_earlier_end_counts() {
         let options = LineOptions {
-            within: Some(Duration::from_secs(3600)),
+            ends_at: Some(Instant::now() + Duration::from_secs(3600)),
             until: Some(SystemTime::now() + Duration::from_secs(600)),
             ..LineOptions::default()
         };

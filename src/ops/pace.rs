@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -74,16 +74,21 @@ pub(super) fn look_at(stick: &Path) -> Result<StickFacts> {
     Ok(StickFacts { file_system: disk::file_system(stick)?, free_bytes: disk::free_bytes(stick)? })
 }
 
+/// How long it will take by what is remembered of this stick; `None` where nothing is.
+pub(super) fn remembered(home: &Home, stick: &Path, size_bytes: u64) -> Option<Pace> {
+    let id = Stick::open(stick).ok().and_then(|stick| Some(stick.record()?.stick_id.clone()))?;
+    let known = read(home).sticks.get(&id).copied()?;
+    let speeds = Speeds {
+        write_bytes_per_second: known.write_bytes_per_second,
+        read_bytes_per_second: known.read_bytes_per_second,
+    };
+    Some(pace(PaceSource::Remembered, speeds, size_bytes))
+}
+
 /// How long it will take: by what is remembered of this stick, else by a short trial.
 pub(super) fn expected(home: &Home, stick: &Path, size_bytes: u64, monitor: &dyn Monitor) -> Option<Pace> {
-    let id = Stick::open(stick).ok().and_then(|stick| Some(stick.record()?.stick_id.clone()));
-    let known = id.and_then(|id| read(home).sticks.get(&id).copied());
-    if let Some(known) = known {
-        let speeds = Speeds {
-            write_bytes_per_second: known.write_bytes_per_second,
-            read_bytes_per_second: known.read_bytes_per_second,
-        };
-        return Some(pace(PaceSource::Remembered, speeds, size_bytes));
+    if let Some(pace) = remembered(home, stick, size_bytes) {
+        return Some(pace);
     }
     let mib = bundle::PROBE_BYTES >> 20;
     monitor.note(&format!(
@@ -149,7 +154,8 @@ impl Monitor for Stopwatch<'_> {
             "reading back" => &self.read,
             _ => return inner,
         };
-        Box::new(Timed { inner, part, started: Instant::now(), bytes: Mutex::new(0) })
+        let own = Own { bytes: 0, time: Duration::ZERO, last: Instant::now(), is_counted: true };
+        Box::new(Timed { inner, part, own: Mutex::new(own) })
     }
 
     fn note(&self, text: &str) {
@@ -168,26 +174,55 @@ impl Monitor for Stopwatch<'_> {
 struct Timed<'a> {
     inner: Box<dyn Task + 'a>,
     part: &'a Mutex<(u64, Duration)>,
-    started: Instant,
-    bytes: Mutex<u64>,
+    own: Mutex<Own>,
+}
+
+/// What one task took; the time of what was skipped is not counted.
+struct Own {
+    bytes: u64,
+    time: Duration,
+    /// When something was last heard, and whether what follows it counts.
+    last: Instant,
+    is_counted: bool,
+}
+
+impl Own {
+    fn hear(&mut self, is_counted: bool) {
+        if is_counted {
+            self.time += self.last.elapsed();
+        }
+        (self.last, self.is_counted) = (Instant::now(), is_counted);
+    }
+}
+
+impl Timed<'_> {
+    fn own(&self) -> MutexGuard<'_, Own> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Task for Timed<'_> {
     fn skip(&self, count: u64) {
+        self.own().hear(false);
         self.inner.skip(count);
     }
 
     fn advance(&self, count: u64) {
-        *self.bytes.lock().unwrap_or_else(PoisonError::into_inner) += count;
+        let mut own = self.own();
+        own.hear(true);
+        own.bytes += count;
         self.inner.advance(count);
     }
 }
 
 impl Drop for Timed<'_> {
     fn drop(&mut self) {
+        // Bringing the last bytes to the medium belongs to writing them.
+        let is_counted = self.own().is_counted;
+        self.own().hear(is_counted);
         let mut part = self.part.lock().unwrap_or_else(PoisonError::into_inner);
-        part.0 += *self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        part.1 += self.started.elapsed();
+        let own = self.own();
+        *part = (part.0 + own.bytes, part.1 + own.time);
     }
 }
 
@@ -266,5 +301,19 @@ mod tests {
         watch.start("writing to the stick", None, Unit::Bytes).advance(5);
         watch.start("writing to the stick", None, Unit::Bytes).advance(2);
         assert_eq!((watch.written.lock().unwrap().0, watch.read.lock().unwrap().0), (7, 0));
+    }
+
+    #[test]
+    fn what_lay_there_already_was_not_written_and_took_no_time() {
+        let watch = Stopwatch::new(&Silent);
+        let task = watch.start("writing to the stick", None, Unit::Bytes);
+        std::thread::sleep(Duration::from_millis(30));
+        task.skip(1_000_000);
+        let before = Instant::now();
+        task.advance(10);
+        drop(task);
+        let (bytes, time) = *watch.written.lock().unwrap();
+        assert_eq!(bytes, 10);
+        assert!(time <= before.elapsed() + Duration::from_millis(5), "{time:?}");
     }
 }

@@ -24,7 +24,7 @@ use crate::transfer::held_ranges;
 use super::checkup::{Checkup, DamagedFile, Place, check_up, meant, place_of};
 use super::error::{Error, Result, While as _};
 use super::fetch::SPARE_BYTES;
-use super::line::{Line, LineOptions};
+use super::line::{self, Line, LineOptions};
 use super::mending::{Bench, Mended};
 use super::reuse::overlap;
 use super::site;
@@ -104,7 +104,7 @@ impl RepairReport {
 /// came by then is kept, and the same command continues there.
 pub fn repair(home: &Home, options: &RepairOptions, monitor: &dyn Monitor) -> Result<RepairReport> {
     let store = site::store(home);
-    let _lock = if options.is_plan { None } else { Some(site::lock_in_turn(home, monitor)?) };
+    let _lock = if options.is_plan { None } else { Some(line::lock_in_turn(home, &options.line, monitor)?) };
     let meant = meant(&store, &options.packages)?;
     let checkup = check_up(&store, &meant, monitor);
     if !checkup.is_complete {

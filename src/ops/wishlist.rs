@@ -48,12 +48,24 @@ pub(super) fn read(home: &Home) -> Result<Vec<PackageRef>> {
 /// Adds packages to the list and takes others off; returns what stands on it then.
 ///
 /// # Errors
-/// As `read`; when one to take off is not on it, or the file cannot be written.
+/// As `changed`; when the file cannot be written.
 pub(super) fn change(home: &Home, keep: &[PackageRef], drop: &[PackageRef]) -> Result<Vec<PackageRef>> {
-    let mut packages = read(home)?;
+    let packages = changed(home, keep, drop)?;
     if keep.is_empty() && drop.is_empty() {
         return Ok(packages);
     }
+    let list = Wishlist { format: FORMAT, packages };
+    let text = toml::to_string(&list).map_err(|error| Error::new(ErrorKind::Failed, error.to_string()))?;
+    disk::write_atomic(&home.wishlist(), text.as_bytes())?;
+    Ok(list.packages)
+}
+
+/// What would stand on the list; nothing is written.
+///
+/// # Errors
+/// As `read`; when one to take off is not on it.
+pub(super) fn changed(home: &Home, keep: &[PackageRef], drop: &[PackageRef]) -> Result<Vec<PackageRef>> {
+    let mut packages = read(home)?;
     for package in drop {
         let before = packages.len();
         packages.retain(|listed| listed != package);
@@ -68,10 +80,7 @@ pub(super) fn change(home: &Home, keep: &[PackageRef], drop: &[PackageRef]) -> R
     }
     let new = keep.iter().filter(|package| !packages.contains(package)).cloned().collect::<Vec<_>>();
     packages.extend(new);
-    let list = Wishlist { format: FORMAT, packages };
-    let text = toml::to_string(&list).map_err(|error| Error::new(ErrorKind::Failed, error.to_string()))?;
-    disk::write_atomic(&home.wishlist(), text.as_bytes())?;
-    Ok(list.packages)
+    Ok(packages)
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! One request to one source: judged by its head, compared where it overlaps, taken as far as it is right.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::client::{DroppedSource, Wanted};
 use super::error::{TransferError, shown};
-use super::judge::{Failure, SNIFF_BYTES, Verdict, is_page_name, judge, looks_like_a_page, portal};
+use super::judge::{Failure, Remedy, SNIFF_BYTES, Verdict, is_page_name, judge, looks_like_a_page, portal};
 use super::local;
+use super::lull::Lull;
 use super::network::{Network, out_of_budget};
 use super::pace::Pace;
 use super::part::{Part, Step};
@@ -22,6 +23,9 @@ const HEADS_BYTES: u64 = 16 * 1024;
 /// Less than this is not worth a request.
 const LEAST_BUDGET_BYTES: u64 = 2 * HEADS_BYTES;
 
+/// How much of a file on this machine is handed over between two waits for the disk, in bytes.
+const IN_FLIGHT_BYTES: u64 = 16 * 1024 * 1024;
+
 /// What an attempt works with.
 #[derive(Clone, Copy)]
 pub(super) struct Attempt<'a> {
@@ -32,7 +36,7 @@ pub(super) struct Attempt<'a> {
     pub(super) network: Option<&'a Network>,
     pub(super) part: &'a Mutex<Part>,
     /// Who was left in this fetch for what they sent.
-    pub(super) dropped: &'a Mutex<Vec<DroppedSource>>,
+    pub(super) dropped: &'a Mutex<BTreeMap<String, DroppedSource>>,
     /// From this rate on pieces are left to the digest of the whole.
     pub(super) hasty_bytes_per_second: u64,
     /// Which of the connections that share the file; 0 is the one that is always there.
@@ -64,6 +68,8 @@ pub(super) fn open(network: Option<&Network>, ask: &Ask, monitor: &dyn Monitor) 
     }
     let offline = || Failure::leave(TransferError::Offline { name: shown(&ask.url) });
     let mut body = network.ok_or_else(offline)?.ask(ask).map_err(Failure::stop)?;
+    let address = shown(&ask.url);
+    let mut lull = Lull::new(&address);
     loop {
         if monitor.is_cancelled() {
             return Err(Failure::stop(stopped()));
@@ -71,6 +77,7 @@ pub(super) fn open(network: Option<&Network>, ask: &Ask, monitor: &dyn Monitor) 
         if let Some(head) = body.head() {
             return Ok(Reply { head: head?, body: Body::Http(body) });
         }
+        lull.goes_on(monitor);
     }
 }
 
@@ -86,17 +93,15 @@ impl Attempt<'_> {
     }
 
     /// Writes down that a source is left for what it sent.
-    pub(super) fn drop_source(&self, address: &str, error: &TransferError) {
+    pub(super) fn drop_source(&self, source: &Source, error: &TransferError) {
         let mut dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
-        if dropped.iter().all(|source| source.address != address) {
-            dropped.push(DroppedSource::new(address, error));
-        }
+        dropped.entry(source.key.clone()).or_insert_with(|| DroppedSource::new(&source.address, error));
     }
 
     /// Leaves the sources that another lane was disappointed by.
     pub(super) fn leave_dropped(&self, sources: &mut Sources) {
         let dropped = self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
-        sources.leave(|address| dropped.iter().any(|source| source.address == address));
+        sources.leave(|key| dropped.contains_key(key));
     }
 
     /// Fetches a gap from `source` until it is filled or the source fails.
@@ -107,45 +112,61 @@ impl Attempt<'_> {
         moved: &mut Moved,
     ) -> Result<(), Failure> {
         if !source.has_ranges && start > 0 {
-            self.refuse_all_or_nothing(source)?;
+            self.refuse_all_or_nothing(source, start)?;
         }
         let ask = self.affordable(self.ask_for(source, (start, end)))?;
         let end = ask.end.map_or(end, |affordable| affordable.min(end));
         let reply = open(self.network, &ask, self.monitor)?;
-        let mut stream =
-            Stream { body: reply.body, first: VecDeque::new(), is_http: source.url.scheme() != "file" };
+        let is_http = source.url.scheme() != "file";
+        let mut stream = Stream { body: reply.body, first: VecDeque::new(), is_http, in_flight_bytes: 0 };
         let position = self.position(&reply.head, &ask, &mut stream, moved)?;
         let is_whole = reply.head.status != 206;
-        if is_whole && !ask.is_whole() {
-            self.refuse_all_or_nothing(source)?;
-        }
-        if self.lane > 0 && is_whole {
+        if is_whole && self.lane > 0 {
             // Whoever sends the whole file has no place for a second connection.
             return Err(Failure::leave(TransferError::BadRange { address: source.address.clone() }));
         }
+        if is_whole && !ask.is_whole() {
+            self.refuse_all_or_nothing(source, start)?;
+        }
         self.note_change(source, &reply.head);
-        self.part().begin(start, &source.address, reply.head.validator.as_ref()).map_err(Failure::stop)?;
-        let until = if is_whole { self.wanted.size_bytes } else { end };
+        self.part().begin(start, &source.key, reply.head.validator.as_ref()).map_err(Failure::stop)?;
+        if !is_whole {
+            return self.take(source, &mut stream, (position, end, false), moved);
+        }
         // Whoever sends the whole file is read on: what came cannot be had cheaper, and it may fill other gaps too.
-        self.take(source, &mut stream, (position, until, is_whole), moved)
+        self.part().close_to_others();
+        let before = moved.new_bytes;
+        let taken = self.take(source, &mut stream, (position, self.wanted.size_bytes, true), moved);
+        let is_in_vain = start > 0 && moved.new_bytes == before;
+        taken.map_err(|failure| if is_in_vain { self.never_again(source, failure) } else { failure })
+    }
+
+    /// A server that begins anew each time, and broke off before anything new came, would be paid for the same bytes again.
+    fn never_again(&self, source: &Source, failure: Failure) -> Failure {
+        let (name, address) = (self.wanted.name.clone(), source.address.clone());
+        match failure.remedy {
+            Remedy::Retry { .. } | Remedy::Later => Failure::leave(TransferError::OnlyAnew { name, address }),
+            _ => failure,
+        }
     }
 
     fn ask_for(&self, source: &Source, (start, end): (u64, u64)) -> Ask {
         let whole = Ask::whole(source.url.clone());
+        let part = self.part();
+        if !part.is_one_run() && source.has_ranges {
+            // Also from the first byte on: whoever sends a range stops where another connection took over. Pieces prove
+            // themselves: of a server with several faces each may send some of them.
+            return Ask { start, end: Some(end), ..whole };
+        }
         let is_all = start == 0 && end == self.wanted.size_bytes;
         if is_all || !source.has_ranges {
             return whole;
-        }
-        let part = self.part();
-        if !part.is_one_run() {
-            // Pieces prove themselves: of a server with several faces each may send some of them.
-            return Ask { start, end: Some(end), ..whole };
         }
         Ask {
             // The seam is looked at.
             start: start - source.overlap_bytes.min(start),
             end: Some(end),
-            validator: part.validator_of(&source.address).cloned(),
+            validator: part.validator_of(&source.key).cloned(),
             ..whole
         }
     }
@@ -168,7 +189,7 @@ impl Attempt<'_> {
 
     /// Leaves a server that sends the whole file where a part is wanted, when the budget does not pay for all of it: what
     /// came would be paid for in vain, and again the next time. Where nobody counts, the user is told.
-    fn refuse_all_or_nothing(&self, source: &Source) -> Result<(), Failure> {
+    fn refuse_all_or_nothing(&self, source: &Source, start: u64) -> Result<(), Failure> {
         if source.url.scheme() == "file" {
             return Ok(());
         }
@@ -178,6 +199,7 @@ impl Attempt<'_> {
             Some(left_bytes) if left_bytes < size_bytes.saturating_add(HEADS_BYTES) => {
                 Err(Failure::leave(TransferError::AllOrNothing { name, address, size_bytes, left_bytes }))
             }
+            _ if start == 0 => Ok(()),
             _ => {
                 self.monitor.note(&format!(
                     "`{address}` cannot go on with a download: `{name}` comes from its first byte again"
@@ -217,7 +239,7 @@ impl Attempt<'_> {
 
     fn note_change(&self, source: &Source, head: &Head) {
         let part = self.part();
-        let old = part.validator_of(&source.address);
+        let old = part.validator_of(&source.key);
         if head.status == 200 && old.is_some() && head.validator.is_some() && old != head.validator.as_ref() {
             self.monitor.warn(&format!(
                 "`{}` was replaced at `{}` since the last fetch; its bytes are compared with those already here",
@@ -236,12 +258,14 @@ impl Attempt<'_> {
     ) -> Result<(), Failure> {
         let begin = position;
         let mut pace = Pace::new(source);
+        let mut lull = Lull::new(&source.address);
         while position < self.still_wanted(until, is_whole) {
             if self.monitor.is_cancelled() {
                 return Err(Failure::stop(stopped()));
             }
             match stream.next(moved) {
                 Next::Chunk(chunk) => {
+                    lull.is_over();
                     self.pay_ahead()?;
                     let count = (chunk.bytes.len() as u64).min(until - position);
                     let here = Here { source, position, begin, is_whole };
@@ -249,11 +273,16 @@ impl Attempt<'_> {
                     self.part().set_hurried(self.is_hurried(&pace, position - begin));
                     self.accept(&here, chunk.slice(0..count as usize), moved)?;
                     position += count;
+                    stream.settle(count, self)?;
                 }
-                Next::Waiting => {}
+                Next::Waiting => {
+                    self.pay_ahead()?;
+                    lull.goes_on(self.monitor);
+                }
                 Next::End => return Err(cut_short(source)),
                 Next::Failed(failure) => return Err(failure),
             }
+            self.part().note_rate(self.lane, pace.bytes_per_second());
             pace.judge(source)?;
         }
         Ok(())
@@ -347,9 +376,21 @@ struct Stream {
     body: Body,
     first: VecDeque<Chunk>,
     is_http: bool,
+    /// What was handed over since the disk was last waited for; what comes over a line is held back elsewhere.
+    in_flight_bytes: u64,
 }
 
 impl Stream {
+    /// Waits for the disk now and then where bytes come faster than it takes them.
+    fn settle(&mut self, count: u64, attempt: &Attempt<'_>) -> Result<(), Failure> {
+        self.in_flight_bytes += count;
+        if self.is_http || self.in_flight_bytes < IN_FLIGHT_BYTES {
+            return Ok(());
+        }
+        self.in_flight_bytes = 0;
+        attempt.part().settle().map_err(Failure::stop)
+    }
+
     /// The first bytes, as many as it takes to know a web page; they come again from `next`.
     fn look(&mut self, monitor: &dyn Monitor, moved: &mut Moved) -> Result<Vec<u8>, Failure> {
         let mut seen = Vec::new();

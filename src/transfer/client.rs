@@ -141,10 +141,7 @@ impl Client {
         let watch = until(monitor, self.options.deadline);
         let got = self.get_with_patience(network, &urls, max_bytes, &watch);
         self.toll.settle();
-        got.map_err(|error| match explain(&watch, error) {
-            error if error.ends_the_run() => error.about(&shown(url), 0, 0),
-            error => error,
-        })
+        got.map_err(|error| explain(&watch, error).if_stopped_about(&shown(url), 0, 0))
     }
 
     fn get_with_patience(
@@ -220,7 +217,9 @@ fn get_once(
                 network.map_or(Ok(()), |network| network.toll().book_ahead()).map_err(Failure::stop)?;
                 bytes.extend_from_slice(&chunk.bytes);
             }
-            Next::Waiting => {}
+            Next::Waiting => {
+                network.map_or(Ok(()), |network| network.toll().book_ahead()).map_err(Failure::stop)?;
+            }
             Next::Failed(failure) => return Err(failure),
             Next::End if looks_like_a_page(&bytes) && !is_page_name(&name) => {
                 return Err(portal(&ask, &name));

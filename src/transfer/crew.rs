@@ -97,7 +97,7 @@ impl<'a> Crew<'a> {
         // Each lane begins with another source, where there are several.
         let mut urls = self.sources.clone();
         urls.rotate_left(lane % self.sources.len());
-        let mut sources = Sources::new(&urls, self.options, |_, address| attempt.part().was_wrong(address));
+        let mut sources = Sources::new(&urls, self.options, |_, key| attempt.part().was_wrong(key));
         while self.lend_a_hand(&attempt, &mut sources, &mut moved) {}
         moved
     }
@@ -120,7 +120,7 @@ impl<'a> Crew<'a> {
         let Err(failure) = outcome else { return true };
         if matches!(failure.error, super::error::TransferError::WrongPiece { .. }) {
             attempt.monitor.warn(&failure.error.to_string());
-            attempt.drop_source(&source.address, &failure.error);
+            attempt.drop_source(&source, &failure.error);
         }
         // A server that wants fewer connections gets fewer.
         let is_welcome = matches!(failure.remedy, Remedy::Retry { after: None }) && has_progressed

@@ -6,16 +6,27 @@ use std::sync::{Mutex, PoisonError};
 use super::error::TransferError;
 use super::judge::Failure;
 
-/// Hosts that failed in this run.
+/// Hosts that failed in this run, and hosts that sent something.
 #[derive(Debug, Default)]
 pub(super) struct Doubts {
     hosts: Mutex<BTreeSet<String>>,
+    served: Mutex<BTreeSet<String>>,
 }
 
 impl Doubts {
     /// True when the host of this address has failed before.
     pub(super) fn is_doubtful(&self, url: &url::Url) -> bool {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner).contains(&host_of(url))
+    }
+
+    /// Remembers that the host of this address has sent something.
+    pub(super) fn thank(&self, url: &url::Url) {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner).insert(host_of(url));
+    }
+
+    /// True when the host of this address has sent something in this run.
+    pub(super) fn has_served(&self, url: &url::Url) -> bool {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner).contains(&host_of(url))
     }
 
     /// Remembers a failure that says something of the host and not of one file.

@@ -20,7 +20,7 @@ pub enum TransferError {
         name: String,
     },
     /// The user asked to stop.
-    #[error("stopped; {kept_bytes} of {size_bytes} bytes of `{name}` are kept")]
+    #[error("stopped{}", kept(name, *kept_bytes, *size_bytes))]
     Cancelled {
         /// The file.
         name: String,
@@ -30,9 +30,7 @@ pub enum TransferError {
         size_bytes: u64,
     },
     /// The budget is spent.
-    #[error(
-        "the budget of {limit_bytes} bytes is spent; {kept_bytes} of {size_bytes} bytes of `{name}` are kept"
-    )]
+    #[error("the budget of {limit_bytes} bytes is spent{}", kept(name, *kept_bytes, *size_bytes))]
     OutOfBudget {
         /// The file.
         name: String,
@@ -57,8 +55,16 @@ pub enum TransferError {
         /// What the budget has left.
         left_bytes: u64,
     },
+    /// A server that knows no ranges broke off before it came to anything new.
+    #[error("`{address}` sends `{name}` only from its first byte on, and broke off before anything new came")]
+    OnlyAnew {
+        /// The file.
+        name: String,
+        /// The source.
+        address: String,
+    },
     /// The time is up.
-    #[error("the time is up; {kept_bytes} of {size_bytes} bytes of `{name}` are kept")]
+    #[error("the time is up{}", kept(name, *kept_bytes, *size_bytes))]
     OutOfTime {
         /// The file.
         name: String,
@@ -281,6 +287,11 @@ impl TransferError {
         }
     }
 
+    /// As `about`, where the user, the budget or the clock said stop; any other error stays as it is.
+    pub(super) fn if_stopped_about(self, name: &str, kept_bytes: u64, size_bytes: u64) -> Self {
+        if self.ends_the_run() { self.about(name, kept_bytes, size_bytes) } else { self }
+    }
+
     /// The same, about this file, of which so much is kept.
     pub(super) fn about(self, name: &str, kept_bytes: u64, size_bytes: u64) -> Self {
         let name = name.to_owned();
@@ -309,6 +320,7 @@ impl Explain for TransferError {
             | Self::Silence { .. }
             | Self::Slow { .. }
             | Self::BadRange { .. }
+            | Self::OnlyAnew { .. }
             | Self::Encoded { .. } => ErrorKind::Network,
             Self::WrongLength { .. }
             | Self::Changed { .. }
@@ -333,11 +345,16 @@ impl Explain for TransferError {
             Self::Offline { .. } => "leave out `--offline`, or bring the file with `localml import`",
             Self::Cancelled { .. } => "run the same command again; it continues where it stopped",
             Self::OutOfBudget { .. } => {
-                "run the same command with `--new-budget`; it continues where it stopped"
+                "what earlier commands spent of it counts too; the same command with `--new-budget` begins another and \
+                 continues where it stopped"
             }
             Self::AllOrNothing { .. } => {
                 "this server cannot go on with a download: give a `--budget` for the whole file, or name a mirror \
                  with `LOCALML_MIRROR`"
+            }
+            Self::OnlyAnew { .. } => {
+                "each further try pays for the same bytes again: use a steadier line, or name a mirror with \
+                 `LOCALML_MIRROR`"
             }
             Self::OutOfTime { .. } => AGAIN,
             Self::DamagedBudget { .. } => "run the same command with `--new-budget` to begin another one",
@@ -375,6 +392,14 @@ impl Explain for TransferError {
 }
 
 const AGAIN: &str = "run the same command again; it continues where it stopped";
+
+/// What a stop leaves; of a small file, which comes as a whole or not, there is nothing to count.
+fn kept(name: &str, kept_bytes: u64, size_bytes: u64) -> String {
+    match size_bytes {
+        0 => format!(" before `{name}` had come"),
+        _ => format!("; {kept_bytes} of {size_bytes} bytes of `{name}` are kept"),
+    }
+}
 
 /// A URL as it may be shown: without user, password, query and fragment.
 pub(super) fn shown(url: &url::Url) -> String {

@@ -1,5 +1,6 @@
 //! The story of one fetch: lock, resume, ask source after source, finish; and what is kept when it ends early.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,10 +13,11 @@ use super::error::{Result, TransferError};
 use super::judge::{Failure, Remedy};
 use super::network::Network;
 use super::options::Options;
+use super::outage::Outage;
 use super::part::Part;
 use super::resume::stopped;
 use super::reuse::reuse;
-use super::sources::{Sources, jitter};
+use super::sources::{Source, Sources, jitter};
 use super::staging::{Keeper, Paths};
 use crate::digest::Sha256;
 use crate::disk::free_bytes;
@@ -57,7 +59,7 @@ impl Errand<'_> {
         let copied = make_room(&part, wanted, folder)
             .and_then(|()| reuse(&mut part, &wanted.reuse, &*task, self.user));
         let part = Mutex::new(part);
-        let dropped = Mutex::new(Vec::new());
+        let dropped = Mutex::new(BTreeMap::new());
         let attempt = Attempt {
             wanted,
             monitor: self.watch,
@@ -81,8 +83,12 @@ impl Errand<'_> {
                 return Err(error.about(&wanted.name, part.kept_bytes(), wanted.size_bytes));
             }
         };
-        let staged = part.finish(&wanted.name, self.user)?;
+        let (name, size_bytes) = (&wanted.name, wanted.size_bytes);
+        let staged = part
+            .finish(name, self.user)
+            .map_err(|error| error.if_stopped_about(name, size_bytes, size_bytes))?;
         let dropped = dropped.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let dropped = dropped.into_values().collect();
         let wire_bytes = moved.wire_bytes;
         Ok(Fetched { staged, wire_bytes, reused_bytes, copied_bytes, source, dropped, _keeper: keeper })
     }
@@ -90,12 +96,13 @@ impl Errand<'_> {
     /// Asks source after source until nothing is missing; returns the address of the last one.
     fn fill(&self, attempt: &Attempt<'_>, paths: &Paths) -> Result<(Option<String>, Moved)> {
         let wanted = attempt.wanted;
-        let mut sources = Sources::new(&usable(self.network, wanted), self.options, |url, address| {
-            attempt.part().was_wrong(address) || self.doubts.is_doubtful(url)
+        let mut sources = Sources::new(&usable(self.network, wanted), self.options, |url, key| {
+            attempt.part().was_wrong(key) || self.doubts.is_doubtful(url)
         });
         let mut moved = Moved::default();
         let mut last_source = None;
         let mut last_error = None;
+        let mut outage = Outage::new(self.options.outage_patience);
         while !self.is_done(attempt)? {
             let Some(gap) = attempt.claim() else {
                 wait_for(LAST_BYTES_TICK, attempt.monitor)?;
@@ -111,6 +118,8 @@ impl Errand<'_> {
             let has_progressed = moved.new_bytes > before;
             if has_progressed {
                 sources.progressed();
+                outage.is_over();
+                self.doubts.thank(&source.url);
             }
             last_source = Some(source.address.clone());
             let Err(failure) = outcome else { continue };
@@ -124,11 +133,19 @@ impl Errand<'_> {
                 failure
             };
             self.doubts.hear_of(&source.url, &failure, has_progressed);
-            let goes_on = sources.failed(failure.remedy, has_progressed, Instant::now(), jitter());
+            let now = Instant::now();
+            let goes_on = sources.failed(failure.remedy, has_progressed, now, jitter())
+                || self.doubts.has_served(&source.url)
+                    && outage.is_bearable(&failure.error)
+                    && sources.begin_again(now);
             if !goes_on {
                 return Err(failure.error);
             }
-            tell(attempt, &source.address, &failure, self.is_peer(&source.url));
+            let is_peer = self.options.is_peer(&source.url);
+            match is_ordinary(&failure) && !has_progressed && !is_peer {
+                true => outage.tell(&failure.error, attempt.monitor),
+                false => tell(attempt, &source, &failure, is_peer),
+            }
             last_error = Some(failure.error);
         }
         Ok((last_source, moved))
@@ -149,23 +166,27 @@ impl Errand<'_> {
         }
         Ok(is_right)
     }
-
-    fn is_peer(&self, url: &url::Url) -> bool {
-        self.options.peers.iter().any(|peer| url.as_str().starts_with(peer.as_str()))
-    }
 }
 
 /// Says what became of a source, and writes down the one that is left for what it sent.
-fn tell(attempt: &Attempt<'_>, address: &str, failure: &Failure, is_peer: bool) {
-    let is_ordinary = failure.remedy == (Remedy::Retry { after: None });
+fn tell(attempt: &Attempt<'_>, source: &Source, failure: &Failure, is_peer: bool) {
     // A neighbour need not have everything.
-    if is_ordinary || is_peer && failure.error.is_missing() {
+    if is_ordinary(failure) || is_peer && failure.error.is_missing() {
         return;
     }
-    attempt.monitor.warn(&failure.error.to_string());
+    let pause = match failure.remedy {
+        Remedy::Retry { after: Some(after) } => format!("; it asks for a pause of {} s", after.as_secs()),
+        _ => String::new(),
+    };
+    attempt.monitor.warn(&format!("{}{pause}", failure.error));
     if failure.remedy == Remedy::Leave {
-        attempt.drop_source(address, &failure.error);
+        attempt.drop_source(source, &failure.error);
     }
+}
+
+/// A line as lines are: it broke, and the same again may help.
+fn is_ordinary(failure: &Failure) -> bool {
+    failure.remedy == (Remedy::Retry { after: None })
 }
 
 /// The whole file came, and it is not the one that was promised.
@@ -182,7 +203,7 @@ fn set_aside(
 ) -> Result<Failure> {
     let TransferError::WrongPiece { mismatch, .. } = failure.error else { return Ok(failure) };
     let mut part = attempt.part();
-    sources.leave(|address| part.has_bytes_from(address));
+    sources.leave(|key| part.has_bytes_from(key));
     part.set_aside()?;
     let (name, suspect) = (attempt.wanted.name.clone(), paths.suspect.clone());
     Ok(Failure::leave(TransferError::Damaged { name, mismatch, suspect }))

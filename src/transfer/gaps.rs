@@ -10,22 +10,32 @@ use std::collections::BTreeMap;
 
 use super::resume::Run;
 
-/// A claim is halved only where each half is worth a request, in bytes.
-const LEAST_HALF_BYTES: u64 = 8 * 1024 * 1024;
+/// A claim is shared where each share is worth a request, in bytes, ...
+const LEAST_SHARE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// ... and where it saves so much time: a slow lane must not hold up the end.
+const LEAST_GAIN_SECONDS: f64 = 3.0;
 
 /// The stretch of missing bytes that each lane works on: begin and end, in the file.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     by_lane: BTreeMap<usize, (u64, u64)>,
+    /// How fast each lane is, in bytes a second, as far as that is known.
+    rates: BTreeMap<usize, f64>,
+    /// The first lane gets all of the file anyway.
+    is_closed: bool,
 }
 
 impl Claims {
-    /// The first gap that is nobody's, else the second half of the largest claim; `None` when neither is to be had.
+    /// The first gap that is nobody's, else a share of the claim that takes longest; `None` when neither is to be had.
     pub(super) fn claim(&mut self, lane: usize, runs: &[Run]) -> Option<(u64, u64)> {
         self.by_lane.remove(&lane);
+        if self.is_closed && lane > 0 {
+            return None;
+        }
         let claim = match self.free_gap(runs) {
             Some(gap) => gap,
-            None => self.halve(runs)?,
+            None => self.share(lane, runs)?,
         };
         self.by_lane.insert(lane, claim);
         Some(claim)
@@ -33,7 +43,18 @@ impl Claims {
 
     /// Where the claim of a lane ends.
     pub(super) fn end_of(&self, lane: usize) -> Option<u64> {
-        self.by_lane.get(&lane).map(|claim| claim.1)
+        let claim = self.by_lane.get(&lane)?;
+        Some(if self.is_closed && lane > 0 { claim.0 } else { claim.1 })
+    }
+
+    /// How fast a lane is now, in bytes a second.
+    pub(super) fn note_rate(&mut self, lane: usize, bytes_per_second: f64) {
+        self.rates.insert(lane, bytes_per_second.max(1.0));
+    }
+
+    /// Ends the work of all lanes but the first.
+    pub(super) fn close(&mut self) {
+        self.is_closed = true;
     }
 
     /// True when no more than one lane is at work.
@@ -60,22 +81,35 @@ impl Claims {
         Some((runs[first].position(), end))
     }
 
-    /// Takes the second half of what the lane with the most has left, from the beginning of a run on.
-    fn halve(&mut self, runs: &[Run]) -> Option<(u64, u64)> {
+    /// Takes the end of what the slowest lane has left, as much as makes both end at the same time, from the beginning of a
+    /// run on.
+    fn share(&mut self, lane: usize, runs: &[Run]) -> Option<(u64, u64)> {
         let open = |claim: &(u64, u64)| {
             let from = runs.partition_point(|run| run.end() <= claim.0);
             runs[from..].iter().find(|run| !run.is_whole).map_or(claim.1, Run::position).min(claim.1)
         };
-        let left = |claim: &(u64, u64)| claim.1 - open(claim);
-        let (_, claim) = self.by_lane.iter_mut().max_by_key(|(_, claim)| left(claim))?;
-        let (position, end) = (open(claim), claim.1);
-        let middle = position + (end - position) / 2;
-        let at = runs.partition_point(|run| run.offset < middle);
+        // Who is not known is as fast as whoever asks.
+        let own = self.rates.get(&lane).copied();
+        let rate = |other: &usize| own.and(self.rates.get(other).copied()).or(own).unwrap_or(1.0);
+        let seconds = |(other, claim): &(&usize, &(u64, u64))| (claim.1 - open(claim)) as f64 / rate(other);
+        let (&other, &claim) =
+            self.by_lane.iter().max_by(|left, right| seconds(left).total_cmp(&seconds(right)))?;
+        let (position, end) = (open(&claim), claim.1);
+        let (theirs, ours) = (rate(&other), own.unwrap_or(1.0));
+        let kept_bytes = (end - position) as f64 * theirs / (theirs + ours);
+        let at = runs.partition_point(|run| run.offset < position + kept_bytes as u64);
         let begin = runs.get(at).filter(|run| run.filled == 0)?.offset;
-        if begin >= end || begin - position < LEAST_HALF_BYTES || end - begin < LEAST_HALF_BYTES {
+        if begin >= end {
             return None;
         }
-        claim.1 = begin;
+        let (kept, taken) = ((begin - position) as f64, (end - begin) as f64);
+        let gain_seconds = (kept + taken) / theirs - (kept / theirs).max(taken / ours);
+        let is_worth_it = kept.min(taken) >= LEAST_SHARE_BYTES as f64
+            || own.is_some() && self.rates.contains_key(&other) && gain_seconds >= LEAST_GAIN_SECONDS;
+        if !is_worth_it {
+            return None;
+        }
+        self.by_lane.insert(other, (claim.0, begin));
         Some((begin, end))
     }
 }
@@ -113,6 +147,42 @@ mod tests {
         runs[8].filled = 2 * MIB;
         claims.release(1);
         assert_eq!(claims.claim(2, &runs), Some((34 * MIB, 64 * MIB)));
+    }
+
+    #[test]
+    fn a_fast_lane_takes_what_a_slow_one_would_be_long_at() {
+        let mut runs = runs(4);
+        let mut claims = Claims::default();
+        claims.claim(1, &runs);
+        runs[0].filled = MIB;
+        assert_eq!(claims.claim(0, &runs), None, "15 MiB are no two shares, for all that is known");
+        claims.note_rate(0, 4e6);
+        claims.note_rate(1, 60e3);
+        // Four minutes at 60 kB/s: all but the run in the making.
+        assert_eq!(claims.claim(0, &runs), Some((4 * MIB, 16 * MIB)));
+        assert_eq!(claims.end_of(1), Some(4 * MIB));
+        assert_eq!(claims.claim(2, &runs), None);
+    }
+
+    #[test]
+    fn shares_are_as_large_as_lanes_are_fast() {
+        let runs = runs(16);
+        let mut claims = Claims::default();
+        claims.claim(0, &runs);
+        claims.note_rate(0, 3e6);
+        claims.note_rate(1, 1e6);
+        assert_eq!(claims.claim(1, &runs), Some((48 * MIB, 64 * MIB)));
+    }
+
+    #[test]
+    fn where_the_first_lane_gets_all_the_others_stop() {
+        let runs = runs(16);
+        let mut claims = Claims::default();
+        claims.claim(0, &runs);
+        claims.claim(1, &runs);
+        claims.close();
+        assert_eq!((claims.end_of(0), claims.end_of(1)), (Some(32 * MIB), Some(32 * MIB)));
+        assert_eq!(claims.claim(1, &runs), None);
     }
 
     #[test]

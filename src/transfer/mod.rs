@@ -5,8 +5,9 @@
 //! * **Killed at any instant** (`kill -9`, Ctrl-C, the session closed): the next run fetches at most 4 MiB again. After every
 //!   256 KiB a line goes into the journal beside the part file, after the bytes it speaks of; 2 MiB more may be waiting in memory
 //!   (and some in the kernel's socket) when the disk is slower than the line.
-//! * **Power cut**: what came since the last sync is fetched again. Part file and journal are synced in the background every
-//!   2 seconds in which something comes, and at once when a connection breaks or a fetch ends early.
+//! * **Power cut**: what came since the last sync is fetched again. Part file and journal are synced in the background after every
+//!   2 MiB, or 2 seconds in which something comes, and at once when a connection breaks or a fetch ends early. So that is at most
+//!   4 MiB, and what came while the medium was busy with the last sync.
 //! * **The journal is never trusted.** Each line says what a run of bytes hashed to; on resume the part file is
 //!   read and hashed again (disk, not data), and only what still hashes to its line is kept.
 //! * **Nothing is mixed.** A range is asked for with `If-Range`, and overlaps what is there by 1 KiB, which is compared. A
@@ -45,6 +46,7 @@ mod fetch;
 mod gaps;
 mod sources;
 
+mod lull;
 mod mirror;
 mod purse;
 mod toll;
@@ -63,6 +65,7 @@ mod writer;
 mod judge;
 mod local;
 mod network;
+mod outage;
 mod pace;
 mod rate;
 mod readback;

@@ -93,6 +93,7 @@ impl Network {
             bucket: self.bucket.clone(),
             toll: Arc::clone(&self.toll),
             buffer: Arc::clone(&self.buffer),
+            is_neighbour: self.options.is_peer(&ask.url),
             sender,
         };
         let task = self.handle.spawn(exchange.run());
@@ -178,6 +179,8 @@ struct Exchange {
     bucket: Option<Arc<Bucket>>,
     toll: Arc<Toll>,
     buffer: Arc<Semaphore>,
+    /// It comes from a neighbour: that says nothing of the line.
+    is_neighbour: bool,
     sender: Sender<Event>,
 }
 
@@ -193,29 +196,49 @@ impl Exchange {
     }
 
     async fn converse(self) -> std::result::Result<(), Failure> {
-        self.toll.request(self.request.url(), request_bytes(&self.request));
-        let asked = self.request.url().clone();
+        let (asked, asked_bytes) = (self.request.url().clone(), request_bytes(&self.request));
+        let asked_cost = self.toll.request(&asked, asked_bytes);
         let sent = tokio::time::timeout(self.silence, self.client.execute(self.request)).await;
         let mut response = match sent {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(connection(&self.address, error)),
+            Ok(Err(error)) => {
+                if error.is_connect() {
+                    self.toll.take_back(asked_cost);
+                }
+                return Err(connection(&self.address, error));
+            }
             Err(_) => return Err(silent(&self.address, self.silence)),
         };
         let is_tls = response.url().scheme() == "https";
-        // Of the answers before a redirect nothing is left to count; each is about as large as the last one.
-        let num_heads = if *response.url() == asked { 1 } else { 2 };
+        let mut num_heads = 1;
+        if *response.url() != asked {
+            // Of what went before a redirect nothing is left to count; it is about as large as what came last.
+            num_heads = 2;
+            self.toll.is_ready(&asked);
+            self.toll.request(response.url(), asked_bytes);
+        }
         self.toll.head(is_tls, num_heads * head_bytes(&response));
         if self.sender.send(Event::Head(head_of(&response))).is_err() {
             return Ok(());
         }
         loop {
+            // The caller books when it gets a chunk: nothing is spent that a kill would forget.
+            while self.toll.is_short() {
+                tokio::time::sleep(BOOKING_TICK).await;
+            }
             let bytes = match tokio::time::timeout(self.silence, response.chunk()).await {
                 Ok(Ok(Some(bytes))) if bytes.is_empty() => continue,
                 Ok(Ok(Some(bytes))) => bytes,
-                Ok(Ok(None)) => return Ok(()),
+                Ok(Ok(None)) => {
+                    self.toll.is_ready(response.url());
+                    return Ok(());
+                }
                 Ok(Err(error)) => return Err(connection(&self.address, error)),
                 Err(_) => return Err(silent(&self.address, self.silence)),
             };
+            if !self.is_neighbour {
+                self.toll.measure(bytes.len() as u64);
+            }
             let is_paid = self.toll.body(is_tls, bytes.len() as u64);
             let wait = self.bucket.as_ref().map(|bucket| bucket.take(bytes.len(), Instant::now()));
             let size = bytes.len().min(BUFFER_BYTES) as u32;
@@ -228,13 +251,6 @@ impl Exchange {
             }
             if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
                 tokio::time::sleep(wait).await;
-            }
-            // The caller books when it gets the chunk: nothing is spent that a kill would forget.
-            while self.toll.is_overdrawn() {
-                if self.toll.left_bytes() == Some(0) {
-                    return Err(Failure::stop(out_of_budget(&self.toll)));
-                }
-                tokio::time::sleep(BOOKING_TICK).await;
             }
         }
     }

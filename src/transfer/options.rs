@@ -17,6 +17,9 @@ pub struct Options {
     pub max_retries: u32,
     /// Delay before the first retry; each later one is twice as long, up to 30 s, minus a random part of up to half.
     pub first_delay: Duration,
+    /// How long a line that is down is waited for after that, where the source has sent something before; the deadline ends
+    /// it too.
+    pub outage_patience: Duration,
     /// A source slower than this, in bytes a second, makes way for one that was not asked yet; 0 waits for any.
     pub slow_bytes_per_second: u64,
     /// How long a source is watched before it counts as slow.
@@ -35,6 +38,13 @@ pub struct Options {
     pub num_connections: Option<u32>,
 }
 
+impl Options {
+    /// True for an address below one of the neighbours'.
+    pub(super) fn is_peer(&self, url: &url::Url) -> bool {
+        self.peers.iter().any(|peer| url.as_str().starts_with(peer.as_str()))
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -43,6 +53,7 @@ impl Default for Options {
             silence_timeout: Duration::from_secs(60),
             max_retries: 5,
             first_delay: Duration::from_secs(1),
+            outage_patience: Duration::from_secs(600),
             slow_bytes_per_second: 16 * 1024,
             slow_span: Duration::from_secs(10),
             hasty_bytes_per_second: 100_000_000,

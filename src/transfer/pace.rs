@@ -6,6 +6,9 @@ use super::error::TransferError;
 use super::judge::Failure;
 use super::sources::Source;
 
+/// A shorter time says nothing of how fast a connection is.
+const LEAST_SPAN: Duration = Duration::from_secs(1);
+
 /// Looks at how fast a source is, a span at a time.
 pub(super) struct Pace {
     begin: Instant,
@@ -32,6 +35,12 @@ impl Pace {
     /// True when it has sent so many bytes a second, from the beginning of its body on.
     pub(super) fn is_at_least(&self, bytes_per_second: u64) -> bool {
         self.all_bytes as f64 >= bytes_per_second as f64 * self.begin.elapsed().as_secs_f64()
+    }
+
+    /// How many bytes a second it has sent from the beginning of its body on; `None` before that says anything.
+    pub(super) fn bytes_per_second(&self) -> Option<f64> {
+        let elapsed = self.begin.elapsed();
+        (elapsed >= LEAST_SPAN).then(|| self.all_bytes as f64 / elapsed.as_secs_f64())
     }
 
     /// Leaves the source when a whole span has brought too little.

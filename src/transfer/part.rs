@@ -15,7 +15,7 @@ use super::staging::Paths;
 use super::writer::Writer;
 use crate::digest::{Hasher, Sha256};
 use crate::disk::{DiskError, Staged, StagingFile, rename};
-use crate::package::{Piece, PieceList};
+use crate::package::{MAX_PIECE_BYTES, Piece, PieceList};
 use crate::progress::{Monitor, Silent};
 
 /// How often the digest of what a run has is written down, in bytes of the run: what a kill can cost.
@@ -23,6 +23,9 @@ const MARK_BYTES: u64 = 256 * 1024;
 
 /// How often a sync is asked for: what came since is what a power cut can cost.
 const SYNC_EVERY: Duration = Duration::from_secs(2);
+
+/// ... and how much may come before one is asked for, in bytes, where less time has passed.
+const SYNC_BYTES: u64 = MAX_PIECE_BYTES / 2;
 
 /// A blob under construction.
 pub(super) struct Part {
@@ -33,6 +36,8 @@ pub(super) struct Part {
     writer: Writer,
     /// When a sync was last asked for.
     last_sync: Instant,
+    /// What came since.
+    unsynced_bytes: u64,
     /// In file order, without gap. One run where no pieces are known.
     runs: Vec<Run>,
     /// Who sent bytes that are in the part file, and in which version.
@@ -91,6 +96,7 @@ impl Part {
             file,
             writer,
             last_sync,
+            unsynced_bytes: 0,
             runs,
             origins,
             wrong,
@@ -118,6 +124,18 @@ impl Part {
     /// Where a lane's claim ends now: another one may have taken over its second half.
     pub(super) fn claim_end(&self, lane: usize) -> Option<u64> {
         self.claims.end_of(lane)
+    }
+
+    /// How fast a lane is, in bytes a second, where that is known by now.
+    pub(super) fn note_rate(&mut self, lane: usize, bytes_per_second: Option<f64>) {
+        if let Some(rate) = bytes_per_second {
+            self.claims.note_rate(lane, rate);
+        }
+    }
+
+    /// The first lane gets the whole file, whatever it asked for: the others have nothing more to do.
+    pub(super) fn close_to_others(&mut self) {
+        self.claims.close();
     }
 
     /// A lane works on nothing any more.
@@ -355,21 +373,14 @@ impl Part {
             self.tell_sure()?;
         }
         let run = &self.runs[index];
-        if run.is_unproven && run.is_whole {
-            // What it should hash to: plans count it, and the next run reads it back in any case.
-            self.writer.note(Record::Have {
-                offset: run.offset,
-                length: run.length,
-                sha256: run.expected,
-            })?;
-        }
-        let is_due = self.last_sync.elapsed() >= SYNC_EVERY;
-        if !run.is_unproven && (is_due || run.is_whole || run.filled.is_multiple_of(MARK_BYTES)) {
+        self.unsynced_bytes += chunk.bytes.len() as u64;
+        let is_due = self.unsynced_bytes >= SYNC_BYTES || self.last_sync.elapsed() >= SYNC_EVERY;
+        if run.is_whole || (!run.is_unproven && (is_due || run.filled.is_multiple_of(MARK_BYTES))) {
             self.mark(index)?;
         }
         if is_due {
             self.writer.ask_for_sync()?;
-            self.last_sync = Instant::now();
+            (self.last_sync, self.unsynced_bytes) = (Instant::now(), 0);
         }
         Ok(None)
     }
@@ -393,10 +404,10 @@ impl Part {
         self.writer.leave(self.runs[index].offset)
     }
 
-    /// Writes down the digest of what a run has.
+    /// Writes down the digest of what a run has; of a whole one that came too fast to be hashed, what it should be.
     fn mark(&mut self, index: usize) -> Result<()> {
         let run = &mut self.runs[index];
-        let sha256 = run.digest();
+        let sha256 = if run.is_unproven { run.expected } else { run.digest() };
         run.marks.push((run.filled, sha256));
         self.writer.note(Record::Have { offset: run.offset, length: run.filled, sha256 })
     }

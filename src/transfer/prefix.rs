@@ -43,8 +43,9 @@ pub fn keep_prefix(
         monitor.is_cancelled()
     });
     part.pause()?;
-    taken?;
-    Ok(part.kept_bytes())
+    let kept_bytes = part.kept_bytes();
+    taken.map_err(|error| error.if_stopped_about(&wanted.name, kept_bytes, wanted.size_bytes))?;
+    Ok(kept_bytes)
 }
 
 /// Compares what is there, and copies what is not; `advance` says whether to stop.

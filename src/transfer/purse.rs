@@ -24,6 +24,9 @@ const FORMAT: u32 = 1;
 /// What is booked ahead at least, in bytes: what a kill may cost the budget.
 const FIRST_STEP_BYTES: u64 = 1024 * 1024;
 
+/// What one read may bring at most, in bytes: less than half a step, so that whoever gets it books.
+const READ_BYTES: u64 = 480 * 1024;
+
 /// What is booked ahead at most, on a line so fast that the bookings themselves would slow it down.
 const MAX_STEP_BYTES: u64 = 32 * 1024 * 1024;
 
@@ -103,15 +106,23 @@ impl Purse {
         granted_bytes.saturating_sub(self.spent_bytes.load(Ordering::SeqCst))
     }
 
-    /// True when more came than was booked: nothing more may come before `book_ahead`.
-    pub(super) fn is_overdrawn(&self) -> bool {
-        self.spent_bytes.load(Ordering::SeqCst) > self.granted_bytes.load(Ordering::SeqCst)
+    /// True when one more read might bring more than is booked, and there is more to book: nothing more may come before
+    /// `book_ahead`.
+    pub(super) fn is_short(&self) -> bool {
+        let needed_bytes = self.spent_bytes.load(Ordering::SeqCst).saturating_add(READ_BYTES);
+        needed_bytes > self.granted_bytes.load(Ordering::SeqCst)
+            && self.unbooked_bytes.load(Ordering::SeqCst) > 0
     }
 
     /// Pays for bytes that have come, from what is booked already; opens no file. False when the budget is spent.
     pub(super) fn spend(&self, count: u64) -> bool {
         self.spent_bytes.fetch_add(count, Ordering::SeqCst);
         self.left_bytes() > 0
+    }
+
+    /// What was paid for did not come about.
+    pub(super) fn take_back(&self, count: u64) {
+        self.spent_bytes.fetch_sub(count, Ordering::SeqCst);
     }
 
     /// Books ahead when less than half a step is in hand.

@@ -5,9 +5,13 @@ use std::time::{Duration, Instant};
 use super::error::shown;
 use super::judge::Remedy;
 use super::options::Options;
+use crate::digest::Sha256;
 
 /// The longest delay between two rounds.
 const MAX_DELAY: Duration = Duration::from_secs(30);
+
+/// From this round on the delay grows no more, with the usual first delay.
+const LAST_ROUND: u32 = 6;
 
 /// How many bytes a range asks for again, to compare them with what is there.
 const OVERLAP_BYTES: u64 = 1024;
@@ -16,8 +20,10 @@ const OVERLAP_BYTES: u64 = 1024;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Source {
     pub(super) url: url::Url,
-    /// The URL as it may be shown and written down.
+    /// The URL as it may be shown.
     pub(super) address: String,
+    /// As `address`, and tells addresses apart that differ in what is not shown; it may be written down.
+    pub(super) key: String,
     /// Parts of the file may be asked for.
     pub(super) has_ranges: bool,
     /// How far a range reaches back into what is there.
@@ -62,6 +68,7 @@ impl Sources {
             .map(|url| Source {
                 url: url.clone(),
                 address: shown(url),
+                key: key_of(url),
                 has_ranges: true,
                 overlap_bytes: OVERLAP_BYTES,
                 is_left: false,
@@ -72,7 +79,7 @@ impl Sources {
                 not_before: None,
             })
             .collect();
-        entries.sort_by_cached_key(|source| is_doubtful(&source.url, &source.address));
+        entries.sort_by_cached_key(|source| is_doubtful(&source.url, &source.key));
         Self {
             entries,
             current: 0,
@@ -143,12 +150,28 @@ impl Sources {
         true
     }
 
+    /// After all patience: the same rounds again, not before the longest delay is over. False when nobody is left.
+    pub(super) fn begin_again(&mut self, now: Instant) -> bool {
+        self.failures_in_row = 0;
+        self.not_before = now.checked_add(delay(LAST_ROUND, self.first_delay, 0.0));
+        self.entries.iter().any(|source| !source.is_left)
+    }
+
     /// Leaves the sources that `is_bad` names; true when another one is left.
     pub(super) fn leave(&mut self, is_bad: impl Fn(&str) -> bool) -> bool {
         for source in &mut self.entries {
-            source.is_left |= is_bad(&source.address);
+            source.is_left |= is_bad(&source.key);
         }
         self.entries.iter().any(|source| !source.is_left)
+    }
+}
+
+/// The shown address; where a user or a query is not shown, also the beginning of the digest of the whole address.
+fn key_of(url: &url::Url) -> String {
+    let shown = shown(url);
+    match shown == url.as_str() {
+        true => shown,
+        false => format!("{shown}#{}", Sha256::of(url.as_str().as_bytes()).short()),
     }
 }
 
@@ -227,6 +250,14 @@ mod tests {
         assert!(!sources.next(now).expect("live").0.has_ranges);
         assert!(!sources.failed(Remedy::WithoutRanges, false, now, 0.0));
         assert_eq!(sources.next(now), None);
+    }
+
+    #[test]
+    fn addresses_that_differ_in_their_query_alone_are_two_and_show_no_secret() {
+        let key = |text: &str| key_of(&text.parse().expect("a URL"));
+        assert_eq!(key("http://a/b"), "http://a/b");
+        let (one, other) = (key("http://a/b?id=1"), key("http://user:secret@a/b?id=2"));
+        assert!(one != other && !other.contains("secret") && !one.contains("id=1"), "{one} {other}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! estimate: 22 bytes a record of 16 KiB, and 6 KiB for the first request to each host. The packets' own headers (about 3 in 100)
 //! are not counted: no program can see them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,6 +18,9 @@ const RECORD_BYTES: u64 = 16 * 1024;
 
 /// What it takes to shake hands, certificates in, in bytes.
 const HANDSHAKE_BYTES: u64 = 6 * 1024;
+
+/// A connection that nobody uses is closed after so long at the latest.
+const KEPT_OPEN: Duration = Duration::from_secs(60);
 
 /// Fewer bytes than this, gathered over several bodies, tell of the answers' delay and not of the line.
 const LEAST_BYTES: u64 = 64 * 1024;
@@ -33,7 +36,8 @@ const NEWEST_WEIGHT: f64 = 0.2;
 pub(super) struct Toll {
     spent_bytes: AtomicU64,
     purse: Option<Purse>,
-    hosts: Mutex<BTreeSet<String>>,
+    /// Since when connections to a host stand ready for another request: the next one needs no handshake.
+    ready: Mutex<BTreeMap<String, Vec<Instant>>>,
     meter: Mutex<Meter>,
 }
 
@@ -67,9 +71,9 @@ impl Toll {
         self.purse.as_ref().map_or(Ok(()), Purse::book_ahead)
     }
 
-    /// True when more came than was booked, and the caller must book first.
-    pub(super) fn is_overdrawn(&self) -> bool {
-        self.purse.as_ref().is_some_and(Purse::is_overdrawn)
+    /// True when what comes next might not be paid for in advance, and the caller must book first.
+    pub(super) fn is_short(&self) -> bool {
+        self.purse.as_ref().is_some_and(Purse::is_short)
     }
 
     /// Gives back what was booked and not spent.
@@ -78,13 +82,27 @@ impl Toll {
         let _ = self.purse.as_ref().map(Purse::settle);
     }
 
-    /// A request goes out, with so many bytes. False when the budget is spent.
-    pub(super) fn request(&self, url: &url::Url, count: u64) -> bool {
-        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+    /// A request goes out, with so many bytes; returns what it costs.
+    pub(super) fn request(&self, url: &url::Url, count: u64) -> u64 {
         let is_tls = url.scheme() == "https";
-        let is_first = is_tls && hosts.insert(url.host_str().unwrap_or_default().to_owned());
-        let hello_bytes = if is_first { HANDSHAKE_BYTES } else { 0 };
-        self.pay(count + hello_bytes + framing_bytes(is_tls, count))
+        let hello_bytes = if is_tls && !self.takes_ready(url) { HANDSHAKE_BYTES } else { 0 };
+        let cost = count + hello_bytes + framing_bytes(is_tls, count);
+        self.pay(cost);
+        cost
+    }
+
+    /// A request did not go out after all, because there was no connection.
+    pub(super) fn take_back(&self, count: u64) {
+        self.spent_bytes.fetch_sub(count, Ordering::SeqCst);
+        if let Some(purse) = &self.purse {
+            purse.take_back(count);
+        }
+    }
+
+    /// A body came to its end: its connection takes another request.
+    pub(super) fn is_ready(&self, url: &url::Url) {
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        ready.entry(host_of(url)).or_default().push(Instant::now());
     }
 
     /// A head came. False when the budget is spent.
@@ -93,16 +111,30 @@ impl Toll {
         self.pay(count + framing_bytes(is_tls, count))
     }
 
+    /// Some of a body came, which tells how fast the line is.
+    pub(super) fn measure(&self, count: u64) {
+        self.meter.lock().unwrap_or_else(PoisonError::into_inner).add(count, Instant::now());
+    }
+
     /// Some of a body came. False when the budget is spent.
     pub(super) fn body(&self, is_tls: bool, count: u64) -> bool {
-        self.meter.lock().unwrap_or_else(PoisonError::into_inner).add(count, Instant::now());
         self.pay(count + if is_tls { count * RECORD_EXTRA_BYTES / RECORD_BYTES } else { 0 })
+    }
+
+    fn takes_ready(&self, url: &url::Url) -> bool {
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = ready.get_mut(&host_of(url)).and_then(Vec::pop);
+        since.is_some_and(|since| since.elapsed() < KEPT_OPEN)
     }
 
     fn pay(&self, count: u64) -> bool {
         self.spent_bytes.fetch_add(count, Ordering::SeqCst);
         self.purse.as_ref().is_none_or(|purse| purse.spend(count))
     }
+}
+
+fn host_of(url: &url::Url) -> String {
+    format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(0))
 }
 
 fn framing_bytes(is_tls: bool, count: u64) -> u64 {
@@ -164,9 +196,19 @@ mod tests {
     fn heads_and_handshakes_count() {
         let toll = Toll::new(None);
         let url: url::Url = "https://host/a".parse().expect("a URL");
-        assert!(toll.request(&url, 100) && toll.request(&url, 100));
+        toll.request(&url, 100);
         assert!(toll.head(true, 300) && toll.body(true, 16 * 1024));
-        // Twice 100 + 22, a handshake, 300 + 22, and one record.
-        assert_eq!(toll.spent_bytes(), 244 + 6144 + 322 + 16_384 + 22);
+        // 100 + 22, a handshake, 300 + 22, and one record.
+        assert_eq!(toll.spent_bytes(), 122 + 6144 + 322 + 16_384 + 22);
+        // Another request while that connection is busy needs one of its own; a third one finds it free.
+        let before = toll.spent_bytes();
+        toll.request(&url, 100);
+        assert_eq!(toll.spent_bytes() - before, 122 + 6144);
+        toll.is_ready(&url);
+        toll.request(&url, 100);
+        assert_eq!(toll.spent_bytes() - before, 2 * 122 + 6144);
+        let cost = toll.request(&url, 100);
+        toll.take_back(cost);
+        assert_eq!(toll.spent_bytes() - before, 2 * 122 + 6144, "no connection, no cost");
     }
 }

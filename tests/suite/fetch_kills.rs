@@ -125,12 +125,54 @@ fn whenever_it_is_killed_at_most_one_piece_is_fetched_again() {
 }
 
 #[test]
+fn killed_at_any_moment_and_whatever_the_server_does_it_ends_whole() {
+    let scene = Scene::new(rounds(48, 512) * MIB);
+    let (num_kills, mut dice) = (rounds(8, 80), Dice::new(9));
+    let mut num_early = 0;
+    for _ in 0..num_kills {
+        let at = dice.below(scene.size_bytes);
+        let fault = match dice.below(7) {
+            0 => Fault::CorruptByte(at),
+            1 => Fault::StallAfter(at / 4),
+            2 => Fault::LieAboutRanges,
+            3 => Fault::WrongRange,
+            4 => Fault::Html,
+            5 => Fault::ThrottleAndCut(RATE, dice.below(3 * MIB)),
+            _ => Fault::Throttle(RATE),
+        };
+        scene.server.queue_fault(&scene.path, fault);
+        let child = scene.start(&[]);
+        // Before the first byte, while it reads back what is here, in the middle, at the end.
+        thread::sleep(Duration::from_millis(dice.below(400)));
+        num_early += u64::from(scene.part_bytes() == 0);
+        kill(child);
+    }
+    scene.server.clear_faults();
+    scene.finish(&[]);
+    scene.assert_whole();
+    let sent_bytes = scene.server.bytes_sent();
+    println!(
+        "{num_kills} kills, {num_early} before the first byte: {sent_bytes} bytes for {}",
+        scene.size_bytes
+    );
+    // Nothing of it is a kill's alone: a wrong piece, a lie and what lay in the sockets cost as well.
+    assert!(
+        sent_bytes <= scene.size_bytes + (num_kills + 1) * (2 * MAX_PIECE_BYTES + 2 * MIB),
+        "{sent_bytes}"
+    );
+}
+
+#[test]
 fn a_few_kills_cost_less_than_a_twentieth() {
     // Ten in a whole GiB; in the suite one in the tenth of it.
     let scene = Scene::new(rounds(100, 1024) * MIB);
     let (num_kills, mut dice) = (rounds(1, 10), Dice::new(5));
     let before = scene.server.wire_bytes();
     for round in 1..=num_kills {
+        // A line that breaks, too: one connection in two.
+        if round % 2 == 1 {
+            scene.server.queue_fault(&scene.path, Fault::ThrottleAndCut(RATE, dice.below(3 * MIB)));
+        }
         let target = scene.size_bytes * round / (num_kills + 1) + dice.below(20 * MIB);
         let mut child = scene.start(&[]);
         assert!(scene.has_grown(&mut child, target), "it ended before its time");

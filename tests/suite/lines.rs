@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use localml::disk::Lock;
 use serde_json::Value;
 
 use crate::support::fault_drive::{Faults, Rules};
@@ -298,4 +299,20 @@ fn a_store_that_takes_no_writes_is_named() {
     assert!(said.contains(drive.path().to_str().unwrap()) && said.contains("ead-only"), "{said}");
     // Nothing was paid for what could not be kept.
     assert_eq!(cafe.server.requests(), before);
+}
+
+#[test]
+fn the_wait_for_another_localml_counts_as_time() {
+    let cafe = Cafe::new();
+    let _held = Lock::acquire(&cafe.sandbox.path("home/lock")).unwrap();
+    let run = run(cafe.fetch(&["book", "--within", "1s"]));
+    assert_eq!(run.code, Some(6), "{run:?}");
+    assert!(run.stderr.contains("the time is up; another localml"), "{run:?}");
+}
+
+#[test]
+fn a_rate_that_was_asked_for_is_not_taken_for_the_lines() {
+    let cafe = Cafe::new();
+    assert_eq!(run(cafe.fetch(&["model", "--limit-rate", "4M"])).code, Some(0));
+    assert!(!cafe.sandbox.path("home/line.json").exists());
 }

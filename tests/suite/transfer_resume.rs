@@ -3,11 +3,12 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use localml::error::{ErrorKind, Explain as _};
 use localml::package::MAX_PIECE_BYTES;
 use localml::progress::Silent;
-use localml::transfer::{Client, TransferError, Wanted, keep_prefix};
+use localml::transfer::{Client, Options, TransferError, Wanted, keep_prefix};
 
-use super::support::cafe::{Cafe, Impatient, MIB, hurried, noise, pieces_of};
+use super::support::cafe::{Cafe, Impatient, MIB, hurried, noise, pieces_of, story};
 use super::support::http_server::Fault;
 
 #[test]
@@ -317,4 +318,58 @@ fn the_half_of_another_program_is_taken_only_where_it_continues_what_is_here() {
     assert_eq!(keep(&other, 9 * MIB as u64), 6 * MIB as u64, "another file's end was put behind it");
     assert_eq!(keep(&half, 8 * MIB as u64), 8 * MIB as u64);
     assert_eq!(cafe.fetch_well(&wanted).wire_bytes, 2 * MIB as u64 + 1024);
+}
+
+#[test]
+fn a_server_that_begins_anew_and_breaks_at_the_same_place_is_not_paid_again_and_again() {
+    let cafe = Cafe::new();
+    let wanted = cafe.serve("model.gguf", 20 * MIB);
+    cafe.server.set_fault("model.gguf", Fault::IgnoreRangesAndCut(6 * MIB as u64));
+    let error = cafe.fetch(&wanted).unwrap_err();
+    assert!(story(&error).contains("only from its first byte on"), "{}", story(&error));
+    assert!(error.hint().unwrap().contains("pays for the same bytes again"), "{:?}", error.hint());
+    // Once for what is kept, and once to learn that nothing more comes.
+    assert!(cafe.server.bytes_sent() <= 12 * MIB as u64, "{} bytes", cafe.server.bytes_sent());
+    cafe.server.clear_faults();
+    assert_eq!(cafe.fetch_well(&wanted).reused_bytes, 6 * MIB as u64);
+}
+
+#[test]
+fn a_line_that_is_down_for_longer_than_a_few_tries_is_waited_for() {
+    for (patience, is_enough) in [(Duration::ZERO, false), (Duration::from_secs(60), true)] {
+        let cafe = Cafe::with(Options { outage_patience: patience, ..hurried() });
+        let wanted = cafe.serve("model.gguf", 8 * MIB);
+        cafe.server.queue_fault("model.gguf", Fault::CutAfter(3 * MIB as u64));
+        for _ in 0..12 {
+            cafe.server.queue_fault("model.gguf", Fault::CutAfter(0));
+        }
+        let fetched = cafe.fetch(&wanted);
+        let why = fetched.as_ref().err().map(|error| story(error));
+        assert_eq!(fetched.is_ok(), is_enough, "with a patience of {patience:?}: {why:?}");
+        assert_eq!(cafe.server.requests() > 12, is_enough);
+    }
+}
+
+#[test]
+fn a_server_that_was_never_there_is_not_waited_for() {
+    let cafe = Cafe::with(Options { outage_patience: Duration::from_secs(3600), ..hurried() });
+    let wanted = cafe.serve("model.gguf", 5000);
+    cafe.server.set_fault("model.gguf", Fault::CutAfter(0));
+    assert_eq!(cafe.fetch(&wanted).unwrap_err().kind(), ErrorKind::Network);
+}
+
+#[test]
+fn sources_that_differ_in_their_query_alone_are_two() {
+    let cafe = Cafe::new();
+    let mut wanted = cafe.serve_in_pieces("model.gguf", 9 * MIB);
+    let with_query = |query: &str| {
+        let mut url = cafe.url("model.gguf");
+        url.set_query(Some(query));
+        url
+    };
+    wanted.sources = vec![with_query("id=bad"), with_query("id=good")];
+    cafe.server.queue_fault("model.gguf", Fault::CorruptByte(5 * MIB as u64));
+    let fetched = cafe.fetch_well(&wanted);
+    assert_eq!(fetched.dropped.len(), 1, "{:?}", fetched.dropped);
+    assert!(!fetched.dropped[0].address.contains("id="), "{:?}", fetched.dropped);
 }

@@ -150,6 +150,12 @@ fn here_text(report: &SyncHereReport) -> String {
     if report.upgrades.is_empty() {
         text.push_str("everything that is installed is the newest known\n");
     }
+    if !report.is_plan {
+        let left =
+            report.line.budget_left_bytes.map(|left| format!(", {} of the budget are left", size(left)));
+        let spent = size(report.line.spent_bytes);
+        text.push_str(&format!("{spent} came over the line{}\n", left.unwrap_or_default()));
+    }
     text.extend(report.next.iter().map(|command| format!("next: {command}\n")));
     text
 }
@@ -236,10 +242,10 @@ fn short_name(site: &SiteId, report: &SyncReport) -> String {
 fn short(shortage: &Shortage) -> String {
     match shortage {
         Shortage::Budget { needed_bytes, left_bytes } => {
-            format!("it costs {} of the {} that are left", size(*needed_bytes), size(*left_bytes))
+            format!("it costs {}, and the budget has {} left", size(*needed_bytes), size(*left_bytes))
         }
         Shortage::Time { needed_seconds, left_seconds } => {
-            format!("it takes {}, {} are left", time(*needed_seconds), time(*left_seconds))
+            format!("it takes {}, and the time has {} left", time(*needed_seconds), time(*left_seconds))
         }
         Shortage::Stick { needed_bytes, free_bytes } => {
             format!("it needs {} on the stick, {} are free", size(*needed_bytes), size(*free_bytes))
@@ -286,13 +292,24 @@ fn end(report: &SyncReport) -> String {
     let left = report.line.budget_left_bytes.map(|left| format!(", {} of the budget are left", size(left)));
     let left = left.unwrap_or_default();
     let stick = size(report.stick_bytes);
+    let is_money = |state: &State| match state {
+        State::LeftOut(Shortage::Budget { .. }) => true,
+        State::Begun { missing_bytes } => {
+            report.line.budget_left_bytes.is_some_and(|left| left < *missing_bytes)
+        }
+        _ => false,
+    };
     let why = match report.end {
         End::Done => "",
+        End::Limits if report.packages.iter().any(|package| is_money(&package.state)) => {
+            "; what is left of the budget does not pay for the rest: the same command with `--new-budget` goes on with \
+             it, another day too"
+        }
         End::Limits => "; the same command goes on with the rest, another day too",
         End::Stopped => "; stopped: the same command goes on from here",
     };
     format!(
-        "{spent} came over the line{left}; {stick} were written to the stick and read back{speeds}{why}\n\
+        "{spent} came over the line{left}; {stick} went onto the stick and were read back{speeds}{why}\n\
          `{}` is safe to remove\n",
         report.stick.display()
     )

@@ -61,6 +61,8 @@ impl<'a> Trip<'a> {
         let pace = match stick_bytes {
             // So little is written in a moment, and is no reason to try the stick.
             bytes if bytes < SMALL_BYTES => None,
+            // A plan writes nothing, not for a trial either.
+            bytes if desk.options.is_plan => pace::remembered(desk.home, stick, bytes),
             bytes => pace::expected(desk.home, stick, bytes, monitor),
         };
         let (ready, bundles) = (Vec::new(), Vec::new());
@@ -229,7 +231,7 @@ impl<'a> Trip<'a> {
     fn fetch_one(&self, line: &Line, errand: usize, monitor: &dyn Monitor) -> Result<()> {
         let Desk { home, store, .. } = self.desk;
         let Some(choice) = &self.gathering.errands[errand].choice else { return Ok(()) };
-        let _lock = site::lock(home)?;
+        let _lock = site::lock_in_turn(home, monitor)?;
         bring(home, store, line, choice, monitor)?;
         keep(store, choice)
     }

@@ -1,7 +1,8 @@
 //! Who is to get what: the wishes of sites, of the command line and of the courier's list, become packages with
 //! the bytes that are missing of them.
 
-use std::collections::HashSet;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
@@ -15,8 +16,8 @@ use crate::ops::difference::{Share, has_all, has_newer, share_of};
 use crate::ops::error::{Error, Result};
 use crate::ops::fitting::Fitting;
 use crate::ops::holding::{is_whole, reference};
-use crate::ops::reuse::held_bytes;
-use crate::package::{Manifest, Name, PackageRef, Variant};
+use crate::ops::reuse::{held_bytes, pieces_here};
+use crate::package::{FileEntry, Manifest, Name, PackageRef, Variant};
 use crate::progress::Silent;
 use crate::registry::{RegistryError, Resolved, VerifiedIndex, resolve};
 use crate::store::{Installed, Store};
@@ -78,6 +79,8 @@ pub(super) struct Gathering<'a> {
     pub(super) accepts_stale: bool,
     /// What is here whole, installed or kept.
     held: Vec<Installed>,
+    /// What of a file lies here in other files; looked up once.
+    reusable_bytes: RefCell<HashMap<Sha256, u64>>,
     pub(super) errands: Vec<Errand>,
     pub(super) unmet: Vec<UnmetWish>,
     /// What the stick brings already, and to whom; everyone when no site stands there.
@@ -99,7 +102,19 @@ impl<'a> Gathering<'a> {
         let mut held = [store.fetched()?, store.installed()?].concat();
         held.retain(|held| is_whole(store, held));
         let (errands, unmet, brought) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { home, store, indexes, aboard, accepts_stale, held, errands, unmet, brought })
+        let reusable_bytes = RefCell::default();
+        Ok(Self {
+            home,
+            store,
+            indexes,
+            aboard,
+            accepts_stale,
+            held,
+            reusable_bytes,
+            errands,
+            unmet,
+            brought,
+        })
     }
 
     /// What a site asked for, has in part, or has in an older version.
@@ -123,6 +138,15 @@ impl<'a> Gathering<'a> {
             if !self.unmet.contains(&unmet) {
                 self.unmet.push(unmet);
             }
+        }
+    }
+
+    /// As `try_wish`, for a package on the courier's own list, off which it can be taken.
+    pub(super) fn try_listed(&mut self, wish: &PackageRef, site: Option<&Addressee>) {
+        let before = self.unmet.len();
+        self.try_wish(wish, Reason::Named, site);
+        for unmet in self.unmet[before..].iter_mut().filter(|unmet| unmet.package == *wish) {
+            unmet.hint = Some(format!("`localml sync --drop {wish}` takes it off your list"));
         }
     }
 
@@ -176,7 +200,7 @@ impl<'a> Gathering<'a> {
 
     fn load(&self, errand: &Errand) -> Load {
         let missing = errand.choice.iter().flat_map(|choice| choice.missing(self.store));
-        let left = missing.map(|(file, _)| (file.sha256, file.size_bytes - held_bytes(self.home, file)));
+        let left = missing.map(|(file, _)| (file.sha256, file.size_bytes - self.bytes_here(file)));
         Load {
             fetch: left.collect(),
             stick_bytes: errand.stick_bytes,
@@ -185,6 +209,20 @@ impl<'a> Gathering<'a> {
             needs: errand.needs.clone(),
             is_open: true,
         }
+    }
+
+    /// How much of a file need not come: what an earlier try brought, or else what lies here in other files.
+    fn bytes_here(&self, file: &FileEntry) -> u64 {
+        let reusable_bytes = || {
+            let list = file.pieces.and_then(|digest| self.store.piece_list(&digest).ok().flatten());
+            let here = list.and_then(|list| pieces_here(self.store, &list).ok()).unwrap_or_default();
+            let pieces: HashMap<u64, u64> =
+                here.iter().map(|it| (it.piece.offset, it.piece.length)).collect();
+            pieces.values().sum::<u64>().min(file.size_bytes)
+        };
+        let mut reusable = self.reusable_bytes.borrow_mut();
+        let reusable_bytes = *reusable.entry(file.sha256).or_insert_with(reusable_bytes);
+        held_bytes(self.home, file).max(reusable_bytes)
     }
 
     /// The versions and builds that a wish comes to for a site; for this machine when there is none.

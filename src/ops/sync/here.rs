@@ -1,8 +1,6 @@
 //! `sync` without a stick, at a site that is online now and then: refresh the lists, then bring what is installed to
 //! its newest version, what costs least first.
 
-use std::time::Instant;
-
 use serde::Serialize;
 
 use crate::error::ErrorKind;
@@ -58,7 +56,7 @@ pub struct NotUpgraded {
 /// # Errors
 /// When a record here is damaged or the budget cannot be read. What stops single packages is in the report.
 pub(super) fn sync_here(home: &Home, options: &SyncOptions, monitor: &dyn Monitor) -> Result<SyncHereReport> {
-    let (mut line, registries, end) = begin(home, options, monitor)?;
+    let (line, registries, mut spent_bytes) = begin(home, options, monitor)?;
     let fetch = |line: &LineOptions, is_plan: bool| FetchOptions {
         is_plan,
         line: line.clone(),
@@ -78,10 +76,10 @@ pub(super) fn sync_here(home: &Home, options: &SyncOptions, monitor: &dyn Monito
     };
     report.upgrades.sort_by_key(|upgrade| upgrade.missing_bytes);
     for newer in report.upgrades.iter().filter(|_| !options.is_plan) {
-        line.within = end.map(|end| end.saturating_duration_since(Instant::now()));
         let package = PackageRef { registry: None, name: newer.name.clone(), version: None, variant: None };
         match upgrade(home, &[package], &fetch(&line, false), monitor) {
             Ok(done) => {
+                spent_bytes += done.fetch.line.spent_bytes;
                 report.installed.extend(done.installed);
                 report.next.extend(done.next);
             }
@@ -94,22 +92,22 @@ pub(super) fn sync_here(home: &Home, options: &SyncOptions, monitor: &dyn Monito
     }
     report.next.sort();
     report.next.dedup();
-    report.line = look(home, &line)?;
+    report.line = LineReport { spent_bytes, ..look(home, &line)? };
     Ok(report)
 }
 
-/// Begins the budget and refreshes the lists; the rest of the command goes on with the same money and time.
+/// Begins the budget and refreshes the lists, and says what that cost; the rest of the command goes on with the same money
+/// and time.
 fn begin(
     home: &Home,
     options: &SyncOptions,
     monitor: &dyn Monitor,
-) -> Result<(LineOptions, Option<UpdateReport>, Option<Instant>)> {
+) -> Result<(LineOptions, Option<UpdateReport>, u64)> {
     if options.is_plan {
-        return Ok((options.line.clone(), None, None));
+        return Ok((options.line.clone(), None, 0));
     }
     let line = Line::open(home, &options.line)?;
     let registries = refresh(home, options, &line, monitor);
-    let end = line.time_left().map(|left| Instant::now() + left);
-    let rest = LineOptions { until: None, is_new_budget: false, ..options.line.clone() };
-    Ok((rest, registries, end))
+    let rest = LineOptions { is_new_budget: false, ..options.line.clone() };
+    Ok((rest, registries, line.spent_bytes()))
 }

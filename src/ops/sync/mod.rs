@@ -99,12 +99,16 @@ pub enum Synced {
 pub fn sync(home: &Home, options: &SyncOptions, monitor: &dyn Monitor) -> Result<Synced> {
     let once = Once::new(monitor);
     let monitor: &dyn Monitor = &once;
-    let list = wishlist::change(home, &options.keep, &options.drop)?;
     match removable::stick_if_any(options.stick.as_deref(), monitor)? {
         Some(stick) => {
+            let list = match options.is_plan {
+                true => wishlist::changed(home, &options.keep, &options.drop)?,
+                false => wishlist::change(home, &options.keep, &options.drop)?,
+            };
             let report = sync_stick(home, &stick, (options, list), monitor)?;
             Ok(Synced::Stick(Box::new(report)))
         }
+        None if is_for_a_stick(options) => Err(no_stick()),
         None => {
             monitor.note(
                 "no stick is plugged in and none is named: what is installed here is brought up to date",
@@ -112,6 +116,19 @@ pub fn sync(home: &Home, options: &SyncOptions, monitor: &dyn Monitor) -> Result
             Ok(Synced::Here(Box::new(sync_here(home, options, monitor)?)))
         }
     }
+}
+
+/// True when something was said that means a stick.
+fn is_for_a_stick(options: &SyncOptions) -> bool {
+    let is_named = [&options.packages, &options.keep, &options.drop].iter().any(|list| !list.is_empty());
+    is_named || !options.sites.is_empty() || options.is_whole_only
+}
+
+fn no_stick() -> Error {
+    Error::new(ErrorKind::Usage, "no stick is plugged in and none is named; nothing was fetched or changed").with_hint(
+        "`--site`, `--keep`, `--drop`, `--only-whole` and packages are for a stick: name its folder, for example \
+         `localml sync /media/usb --keep clinic-kit`; without any of them `localml sync` brings this PC up to date",
+    )
 }
 
 fn sync_stick(
@@ -231,7 +248,7 @@ impl<'a> Desk<'a> {
                 gathering.wish(package, Reason::Named, site)?;
             }
             for package in &self.list {
-                gathering.try_wish(package, Reason::Named, site);
+                gathering.try_listed(package, site);
             }
         }
         let is_empty = self.addressees.is_empty() && options.packages.is_empty() && self.list.is_empty();

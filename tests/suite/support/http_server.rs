@@ -53,6 +53,8 @@ pub(crate) enum Fault {
     Busy(u64),
     /// Sends at most this many bytes a second on each connection.
     Throttle(u64),
+    /// Answers 200 with the whole file whatever range was asked for, and closes the connection after this many bytes.
+    IgnoreRangesAndCut(u64),
     /// As `Throttle`, and cuts the connection after the second number of bytes.
     ThrottleAndCut(u64, u64),
 }
@@ -337,7 +339,10 @@ fn file_answer(asked: &Asked, shared: &Shared, fault: Option<Fault>) -> Option<A
         headers.push("Content-Encoding: gzip".to_owned());
     }
     let unchanged = |value: &String| *value == etag || *value == last_modified;
-    let range = asked.headers.get("range").filter(|_| fault != Some(Fault::IgnoreRanges));
+    let range = asked
+        .headers
+        .get("range")
+        .filter(|_| !matches!(fault, Some(Fault::IgnoreRanges | Fault::IgnoreRangesAndCut(_))));
     let range = range.filter(|_| asked.headers.get("if-range").is_none_or(unchanged));
     let padding = if let Some(Fault::TooLong(count)) = fault { count } else { 0 };
     let has_length = fault != Some(Fault::NoLength);
@@ -391,9 +396,12 @@ fn send(stream: &TcpStream, answer: &mut Answer, is_head: bool, shared: &Shared)
         return Ok(answer.has_length);
     }
     let stop_at = match answer.fault {
-        Some(Fault::CutAfter(count) | Fault::StallAfter(count) | Fault::ThrottleAndCut(_, count)) => {
-            count.min(answer.length)
-        }
+        Some(
+            Fault::CutAfter(count)
+            | Fault::StallAfter(count)
+            | Fault::IgnoreRangesAndCut(count)
+            | Fault::ThrottleAndCut(_, count),
+        ) => count.min(answer.length),
         _ => answer.length,
     };
     send_body(stream, answer, stop_at, shared)?;
@@ -401,7 +409,10 @@ fn send(stream: &TcpStream, answer: &mut Answer, is_head: bool, shared: &Shared)
         wait_for_stop(stream, shared);
         return Ok(false);
     }
-    if matches!(answer.fault, Some(Fault::CutAfter(_) | Fault::ThrottleAndCut(..))) {
+    if matches!(
+        answer.fault,
+        Some(Fault::CutAfter(_) | Fault::IgnoreRangesAndCut(_) | Fault::ThrottleAndCut(..))
+    ) {
         return Ok(false);
     }
     for _ in 0..answer.padding {
