@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Sha256;
 use crate::disk;
 use crate::package::PieceList;
-use crate::progress::{Monitor, Unit};
+use crate::progress::{Monitor, Task, Unit};
 
 use super::error::{BundleError, Result, io_error};
 
@@ -70,10 +70,7 @@ pub fn half_blobs(staging: &Path, monitor: &dyn Monitor) -> Result<Vec<HalfBlob>
     let task = monitor.start("looking at what came in part", Some(total_bytes), Unit::Bytes);
     let mut halves = Vec::new();
     for (digest, list) in parts {
-        let path = staging.join(format!("{digest}.part"));
-        let missing = missing_of(&path, &list, monitor)?;
-        task.advance(list.size_bytes());
-        let half = HalfBlob { sha256: digest, size_bytes: list.size_bytes(), missing };
+        let half = look_at(staging, (digest, &list), &*task, monitor)?;
         // Nothing came, or all did: in both cases there is no half to speak of.
         if (1..half.size_bytes).contains(&half.missing_bytes()) {
             halves.push(half);
@@ -82,14 +79,31 @@ pub fn half_blobs(staging: &Path, monitor: &dyn Monitor) -> Result<Vec<HalfBlob>
     Ok(halves)
 }
 
-fn missing_of(path: &Path, list: &PieceList, monitor: &dyn Monitor) -> Result<Vec<Gap>> {
+/// Hashes what is there of one blob; `None` when nothing of it is here, or nobody knows its pieces.
+///
+/// # Errors
+/// `Cancelled`.
+pub fn half_blob(staging: &Path, digest: Sha256, monitor: &dyn Monitor) -> Result<Option<HalfBlob>> {
+    let list = read_list(&list_path(staging, &digest));
+    let Some(list) = list.filter(|_| part_path(staging, &digest).is_file()) else { return Ok(None) };
+    let task = monitor.start("looking at what came in part", Some(list.size_bytes()), Unit::Bytes);
+    look_at(staging, (digest, &list), &*task, monitor).map(Some)
+}
+
+fn look_at(
+    staging: &Path,
+    (sha256, list): (Sha256, &PieceList),
+    task: &dyn Task,
+    monitor: &dyn Monitor,
+) -> Result<HalfBlob> {
     let mut missing: Vec<Gap> = Vec::new();
-    let file = File::open(path);
+    let file = File::open(part_path(staging, &sha256));
     let mut bytes = Vec::new();
     for piece in list.pieces() {
         if monitor.is_cancelled() {
             return Err(BundleError::Cancelled);
         }
+        task.advance(piece.length);
         bytes.resize(usize::try_from(piece.length).unwrap_or_default(), 0);
         let is_read = file.as_ref().is_ok_and(|file| file.read_exact_at(&mut bytes, piece.offset).is_ok());
         if is_read && Sha256::of(&bytes) == piece.sha256 {
@@ -100,7 +114,11 @@ fn missing_of(path: &Path, list: &PieceList, monitor: &dyn Monitor) -> Result<Ve
             _ => missing.push(Gap { offset: piece.offset, length: piece.length }),
         }
     }
-    Ok(missing)
+    Ok(HalfBlob { sha256, size_bytes: list.size_bytes(), missing })
+}
+
+fn part_path(staging: &Path, digest: &Sha256) -> PathBuf {
+    staging.join(format!("{digest}.part"))
 }
 
 /// Keeps the piece list of a blob that is on its way in. One of a single piece cannot come in part.

@@ -16,8 +16,8 @@ pub use atomic::{
     remove_empty_dir, remove_file, rename, sync_dir, write_atomic, write_forgettable, write_private,
 };
 pub use clone::{
-    FileRoom, Identity, Sharing, allocated_bytes, clone_file, files_below, identity, is_same_disk, read_at,
-    share_file,
+    Advance, FileRoom, Identity, Sharing, allocated_bytes, clone_file, copy_hashed, files_below, identity,
+    is_same_disk, read_at, share_file,
 };
 pub use error::{DiskError, Result};
 pub use flusher::Flusher;

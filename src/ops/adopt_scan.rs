@@ -21,6 +21,7 @@ use crate::store::{HashedFile, Installed, Store, Watch, hash_files};
 
 use super::checkup::grid;
 use super::choice::origin;
+use super::copying::{Original, changed, check_room, copy_in, lacking_room_bytes, stopped};
 use super::error::{Error, Result};
 use super::folder::Folder;
 use super::indexes;
@@ -61,6 +62,8 @@ pub struct ScanReport {
     pub saved_bytes: u64,
     /// The bytes that could be had only by a copy, and were not.
     pub left_bytes: u64,
+    /// The room that the copies lack on the disk of the home, in bytes; 0 when they fit.
+    pub lacking_room_bytes: u64,
     /// True when nothing was done.
     pub is_plan: bool,
 }
@@ -125,7 +128,8 @@ pub struct ScannedPackage {
 /// Looks through folders, and takes what packages known here consist of.
 ///
 /// # Errors
-/// When a named folder is not there, an index is damaged, the disk refuses, or it was stopped.
+/// When a named folder is not there, an index is damaged, or there is no room for the copies; when the disk refuses, or
+/// it was stopped: what was taken by then is kept, its packages too.
 pub fn adopt_scan(home: &Home, options: &ScanOptions, monitor: &dyn Monitor) -> Result<ScanReport> {
     let store = site::store(home);
     let _lock = if options.is_plan { None } else { Some(site::lock(home)?) };
@@ -133,17 +137,36 @@ pub fn adopt_scan(home: &Home, options: &ScanOptions, monitor: &dyn Monitor) -> 
     let wanted = Wanted::of(&indexes, &store);
     let (places, candidates) = look_through(&options.places, &wanted)?;
     let found = hash(candidates, &wanted, monitor)?;
-    let mut files = Vec::new();
-    for found in &found {
-        files.push(take(home, &store, options, found)?);
+    let copied_bytes = copied_bytes(home, &found, options);
+    if !options.is_plan {
+        check_room(home, copied_bytes).map_err(|error| {
+            error
+                .with_hint("without `--copy` nothing is copied, and what can be linked is used where it lies")
+        })?;
     }
+    let lacking_room_bytes = lacking_room_bytes(home, copied_bytes)?;
+    let mut files = Vec::new();
+    let outcome = take_all(&Desk { home, store: &store, options, monitor }, &found, &mut files);
     let (left, taken): (Vec<&ScannedFile>, Vec<&ScannedFile>) =
         files.iter().partition(|file| file.deed == Deed::NeedsCopy);
     let bytes = |files: &[&ScannedFile]| files.iter().map(|file| file.size_bytes).sum();
     let (left_bytes, saved_bytes) = (bytes(&left), bytes(&taken));
     let here: HashSet<Sha256> = taken.iter().map(|file| file.sha256).collect();
     let packages = packages(&indexes, &store, &here, options)?;
-    Ok(ScanReport { places, files, packages, saved_bytes, left_bytes, is_plan: options.is_plan })
+    if let Err(error) = outcome {
+        for package in packages.iter().filter(|package| package.is_whole) {
+            monitor.note(&format!("`{}` {} is whole and kept", package.name, package.version));
+        }
+        return Err(error);
+    }
+    let is_plan = options.is_plan;
+    Ok(ScanReport { places, files, packages, saved_bytes, left_bytes, lacking_room_bytes, is_plan })
+}
+
+/// What of the found files will be copied, in bytes, as far as that can be known before.
+fn copied_bytes(home: &Home, found: &[Found<'_>], options: &ScanOptions) -> u64 {
+    let is_copied = |found: &&Found<'_>| would_do(home, &found.candidate.path, options) == Deed::Copied;
+    found.iter().filter(is_copied).map(|found| found.hashed.size_bytes).sum()
 }
 
 /// What indexes name and is not here, by length.
@@ -252,21 +275,41 @@ fn hash<'a>(
     Ok(found.collect())
 }
 
-fn take(home: &Home, store: &Store, options: &ScanOptions, found: &Found<'_>) -> Result<ScannedFile> {
-    let Found { candidate, hashed, package, file } = found;
-    let deed = match options.is_plan {
-        true => would_do(home, &candidate.path, options),
-        false => bring(home, store, options, found)?,
-    };
-    Ok(ScannedFile {
-        path: candidate.path.clone(),
-        program: candidate.program.clone(),
-        sha256: hashed.digest,
-        size_bytes: hashed.size_bytes,
-        package: (*package).clone(),
-        file: file.path.clone(),
-        deed,
-    })
+/// What taking a file needs.
+struct Desk<'a> {
+    home: &'a Home,
+    store: &'a Store,
+    options: &'a ScanOptions,
+    monitor: &'a dyn Monitor,
+}
+
+/// Takes file after file; what was taken before an error stands in `files`.
+fn take_all(desk: &Desk<'_>, found: &[Found<'_>], files: &mut Vec<ScannedFile>) -> Result<()> {
+    for found in found {
+        if desk.monitor.is_cancelled() {
+            return Err(stopped());
+        }
+        let deed = match desk.options.is_plan {
+            true => would_do(desk.home, &found.candidate.path, desk.options),
+            false => bring(desk, found)?,
+        };
+        files.push(found.to_report(deed));
+    }
+    Ok(())
+}
+
+impl Found<'_> {
+    fn to_report(&self, deed: Deed) -> ScannedFile {
+        ScannedFile {
+            path: self.candidate.path.clone(),
+            program: self.candidate.program.clone(),
+            sha256: self.hashed.digest,
+            size_bytes: self.hashed.size_bytes,
+            package: self.package.clone(),
+            file: self.file.path.clone(),
+            deed,
+        }
+    }
 }
 
 fn would_do(home: &Home, path: &Path, options: &ScanOptions) -> Deed {
@@ -278,34 +321,34 @@ fn would_do(home: &Home, path: &Path, options: &ScanOptions) -> Deed {
 }
 
 /// Links or copies a file into staging, looks whether it still is the one that was hashed, and takes it in.
-fn bring(home: &Home, store: &Store, options: &ScanOptions, found: &Found<'_>) -> Result<Deed> {
+fn bring(desk: &Desk<'_>, found: &Found<'_>) -> Result<Deed> {
+    let Desk { home, store, options, monitor } = desk;
     let Found { candidate, hashed, .. } = found;
-    let part = home.staging().join(format!("adopt-{}.part", hashed.digest));
-    let sharing = disk::share_file(&candidate.path, &part)?;
+    let (path, sha256, size_bytes) = (candidate.path.as_path(), &hashed.digest, hashed.size_bytes);
+    let part = home.staging().join(format!("adopt-{sha256}.part"));
+    let sharing = disk::share_file(path, &part)?;
     let deed = match (sharing, options.copies) {
-        (Sharing::Room | Sharing::Name, _) => Deed::Linked,
         (Sharing::Impossible, false) => return Ok(Deed::NeedsCopy),
         (Sharing::Impossible, true) => {
-            disk::clone_file(&candidate.path, &part)?;
+            let staged = copy_in(home, Original { path, sha256, size_bytes }, &part, *monitor)?;
+            store.adopt(&staged, sha256)?;
             Deed::Copied
         }
-    };
-    let is_same = disk::identity(&candidate.path).as_ref() == Some(&candidate.identity);
-    // A copy is other bytes than those that were hashed.
-    let is_right = deed == Deed::Linked || Sha256::of_file(&part).is_ok_and(|digest| digest == hashed.digest);
-    if !is_same || !is_right {
-        disk::remove_file(&part)?;
-        let message = format!("`{}` changed while it was adopted", candidate.path.display());
-        return Err(Error::new(ErrorKind::Failed, message)
-            .with_hint("end the program that is writing to it, then run the command again"));
-    }
-    let staged = Staged { path: part, digest: hashed.digest, size_bytes: hashed.size_bytes };
-    match sharing {
-        Sharing::Name => store.adopt_shared(&staged, &hashed.digest)?,
-        Sharing::Room | Sharing::Impossible => store.adopt(&staged, &hashed.digest)?,
+        (Sharing::Room | Sharing::Name, _) => {
+            if disk::identity(path).as_ref() != Some(&candidate.identity) {
+                disk::remove_file(&part)?;
+                return Err(changed(path));
+            }
+            let staged = Staged { path: part, digest: *sha256, size_bytes };
+            match sharing {
+                Sharing::Name => store.adopt_shared(&staged, sha256)?,
+                _ => store.adopt(&staged, sha256)?,
+            };
+            Deed::Linked
+        }
     };
     if let Some(list) = &hashed.pieces {
-        store.keep_cut(&hashed.digest, list)?;
+        store.keep_cut(sha256, list)?;
     }
     Ok(deed)
 }

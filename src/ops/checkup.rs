@@ -1,6 +1,7 @@
 //! Hashing what packages consist of, each blob once, on all cores; shared by `verify` and `repair`.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 
 use serde::Serialize;
@@ -35,11 +36,17 @@ pub struct DamagedFile {
 impl DamagedFile {
     /// How many bytes have to come again.
     pub fn damaged_bytes(&self) -> u64 {
+        self.damaged_ranges().into_iter().map(|range| range.end - range.start).sum()
+    }
+
+    /// Which bytes have to come again, in order.
+    pub(super) fn damaged_ranges(&self) -> Vec<Range<u64>> {
         if self.is_missing {
-            return self.size_bytes;
+            return vec![0..self.size_bytes];
         }
         let within = |piece: &&DamagedPiece| piece.offset < self.size_bytes;
-        self.damaged_pieces.iter().filter(within).map(|piece| piece.length).sum()
+        let pieces = self.damaged_pieces.iter().filter(within);
+        pieces.map(|piece| piece.offset..piece.offset + piece.length).collect()
     }
 }
 

@@ -21,7 +21,7 @@ use super::kit::MissingMember;
 use super::line::{self, Line, LineOptions, LineReport};
 use super::nearby;
 use super::order;
-use super::reuse;
+use super::reuse::{self, Here};
 use super::site;
 use super::tally::Tally;
 
@@ -51,8 +51,10 @@ pub struct FetchOptions {
 pub struct FetchReport {
     /// The packages, with what each depends on.
     pub packages: Vec<FetchedPackage>,
-    /// The bytes that were missing, after what lies here in other files was reused.
+    /// The bytes that were missing, after what an earlier try had brought and what lies here in other files was used.
     pub missing_bytes: u64,
+    /// The bytes that an earlier try had brought.
+    pub kept_bytes: u64,
     /// The bytes that were copied from other files here, piece by piece.
     pub reused_bytes: u64,
     /// The bytes that came over the wire.
@@ -84,6 +86,8 @@ pub struct FetchedPackage {
     pub size_bytes: u64,
     /// The bytes that were missing, after reuse.
     pub missing_bytes: u64,
+    /// The bytes that an earlier try had brought.
+    pub kept_bytes: u64,
     /// The bytes that were copied from other files here.
     pub reused_bytes: u64,
     /// True when it may cost less than `missing_bytes`.
@@ -158,7 +162,7 @@ pub(super) fn fetch_choices(
     if options.is_plan {
         let asking = reuse::line_for_plan(home, &options.line)?;
         let client = asking.as_ref().map(Line::client);
-        reuse::plan(&mut report, &choices, &store, client, monitor)?;
+        reuse::plan(&mut report, &choices, (home, &store), client, monitor)?;
         report.line = line::look(home, &options.line)?;
         mark_what_fits(&mut report);
         return Ok(report);
@@ -177,9 +181,11 @@ pub(super) fn fetch_choices(
         }
         let mut note = |fetched: Fetched| {
             report.wire_bytes += fetched.wire_bytes;
+            report.kept_bytes += fetched.reused_bytes;
             report.reused_bytes += fetched.copied_bytes;
             report.dropped.extend(fetched.dropped);
-            reuse::note(package, fetched.copied_bytes);
+            let here = Here { kept_bytes: fetched.reused_bytes, reused_bytes: fetched.copied_bytes };
+            reuse::note(package, here);
         };
         let came = fetch_files(&desk, choice, &mut note).and_then(|()| reception.take(&store, choice));
         match came {
@@ -189,8 +195,9 @@ pub(super) fn fetch_choices(
             }
         }
     }
-    report.missing_bytes -= report.reused_bytes.min(report.missing_bytes);
-    report.saved_bytes += report.reused_bytes;
+    let here_bytes = report.kept_bytes + report.reused_bytes;
+    report.missing_bytes = report.missing_bytes.saturating_sub(here_bytes);
+    report.saved_bytes += here_bytes;
     report.line = line.report();
     Ok(report)
 }
@@ -205,7 +212,7 @@ fn tell_what_came(whole: &[&Name], monitor: &dyn Monitor) {
 
 /// What of a package has still to come, in bytes.
 fn left_bytes(home: &Home, store: &Store, choice: &Choice) -> u64 {
-    choice.missing(store).iter().map(|(file, _)| file.size_bytes - staged_bytes(home, file)).sum()
+    choice.missing(store).iter().map(|(file, _)| file.size_bytes - reuse::held_bytes(home, file)).sum()
 }
 
 /// Brings what is missing of one choice into the store, over a line that is open. The caller holds the home's
@@ -266,6 +273,7 @@ pub(super) fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> Fet
             variant: choice.variant.id.clone(),
             size_bytes: choice.variant.size_bytes(),
             missing_bytes: choice.missing(store).iter().map(|(file, _)| file.size_bytes).sum(),
+            kept_bytes: 0,
             reused_bytes: 0,
             is_upper_bound: false,
             fits: true,
@@ -278,6 +286,7 @@ pub(super) fn report_of(choices: &[Choice], store: &Store, is_plan: bool) -> Fet
     FetchReport {
         packages,
         missing_bytes,
+        kept_bytes: 0,
         reused_bytes: 0,
         is_upper_bound: false,
         wire_bytes: 0,
@@ -307,7 +316,7 @@ fn check_room(home: &Home, choices: &[Choice], store: &Store) -> Result<()> {
 }
 
 /// The room that the part file of an earlier try takes on the disk; holes in it take none.
-pub(super) fn staged_bytes(home: &Home, file: &FileEntry) -> u64 {
+fn staged_bytes(home: &Home, file: &FileEntry) -> u64 {
     let part = home.staging().join(format!("{}.part", file.sha256));
     disk::allocated_bytes(&part).min(file.size_bytes)
 }

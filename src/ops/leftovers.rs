@@ -104,7 +104,9 @@ impl Staged {
             }
             (Ok(digest), "suspect") => self.suspects.push((digest, path)),
             (Err(_), "part") if stem.starts_with("PARITY-") => self.parity.push(path),
-            (Err(_), "part") if stem.starts_with("adopt-") => self.rest.push(path),
+            (Err(_), "part") if stem.starts_with("adopt-") || stem.starts_with("loose-") => {
+                self.rest.push(path)
+            }
             _ if is_left_over(&path) => self.rest.push(path),
             // Whatever else lies here is not ours to judge.
             _ => {}

@@ -177,7 +177,14 @@ impl<'a> Bench<'a> {
         let part = staging.join(format!("{}.part", file.sha256));
         if !part.exists() {
             // Shares the room where the file system can; each piece is compared in any case.
-            disk::clone_file(&lying, &part)?;
+            let task = self.monitor.start("copying the damaged file", Some(file.size_bytes), Unit::Bytes);
+            let advance = |count| {
+                task.advance(count);
+                !self.monitor.is_cancelled()
+            };
+            if !disk::clone_file(&lying, &part, &advance)? {
+                return Err(stopped());
+            }
         }
         let from = disk::open_plain(&lying)?;
         let part = StagingFile::open(&part)?;
@@ -185,7 +192,7 @@ impl<'a> Bench<'a> {
         let (mut bytes, mut there) = (Vec::new(), Vec::new());
         for piece in list.pieces() {
             if self.monitor.is_cancelled() {
-                return Err(Error::new(ErrorKind::Failed, "stopped; the damaged files are as they were"));
+                return Err(stopped());
             }
             let length = usize::try_from(piece.length).unwrap_or_default();
             bytes.resize(length, 0);
@@ -207,6 +214,10 @@ impl<'a> Bench<'a> {
         self.store.adopt(staged, &staged.digest)?;
         Ok(bundle::forget_half(&self.home.stick_staging(), &staged.digest)?)
     }
+}
+
+fn stopped() -> Error {
+    Error::new(ErrorKind::Failed, "stopped; the damaged files are as they were")
 }
 
 fn fits(list: &PieceList, file: &FileEntry) -> bool {

@@ -7,6 +7,7 @@ mod berths;
 mod carried;
 mod checkup;
 mod choice;
+mod copying;
 mod difference;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
 mod embedders;
@@ -133,7 +134,7 @@ pub use kit_import::TrustedByKit;
 pub use letters::SentBundle;
 pub use line::{LineOptions, LineReport};
 pub use list::{ListReport, ListedMembers, ListedPackage, list};
-pub use loose::{LoosePackage, LooseReport, TakenFile, import_loose, is_loose};
+pub use loose::{LeftFile, LoosePackage, LooseReport, TakenFile, import_loose, is_loose};
 pub use mirrors::MirrorRules;
 pub use outdated::{BlockedUpgrade, NewerVersion, OutdatedReport, outdated};
 pub use overview::{NextCommand, OverviewReport, Waiting, overview};

@@ -89,7 +89,7 @@ pub fn outdated(home: &Home) -> Result<OutdatedReport> {
     let candidates = candidates(&store, &indexes)?;
     let (choices, blocked) = choices_of(&candidates, &indexes, &store, &Silent);
     let mut fetch = report_of(&choices, &store, true);
-    reuse::plan(&mut fetch, &choices, &store, None, &Silent)?;
+    reuse::plan(&mut fetch, &choices, (home, &store), None, &Silent)?;
     let unpublished = store.installed()?.into_iter().filter(|it| publisher(&it.origin).is_none());
     Ok(OutdatedReport {
         packages: newer_versions(&candidates, &fetch, &indexes),

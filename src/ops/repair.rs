@@ -6,10 +6,12 @@
 //! later repair goes on there, `request` asks for the gaps alone, and `import` fills them.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::bundle;
 use crate::digest::Sha256;
 use crate::disk;
 use crate::error::ErrorKind;
@@ -17,12 +19,14 @@ use crate::home::Home;
 use crate::package::{FileEntry, Name, PackageRef, VariantId, Version};
 use crate::progress::Monitor;
 use crate::store::{Installed, Store};
+use crate::transfer::held_ranges;
 
 use super::checkup::{Checkup, DamagedFile, Place, check_up, meant, place_of};
 use super::error::{Error, Result, While as _};
 use super::fetch::SPARE_BYTES;
 use super::line::{self, Line, LineOptions};
 use super::mending::{Bench, Mended};
+use super::reuse::overlap;
 use super::site;
 
 /// What to repair, and from where.
@@ -45,8 +49,10 @@ pub struct RepairReport {
     pub packages: Vec<RepairedPackage>,
     /// How many packages had none.
     pub num_whole: usize,
-    /// The bytes that had to come again.
+    /// The bytes that had to come again, beside those that an earlier try has brought.
     pub damaged_bytes: u64,
+    /// The bytes that an earlier try has brought.
+    pub kept_bytes: u64,
     /// The bytes that came over the network.
     pub wire_bytes: u64,
     /// The bytes of the damaged files that did not have to come again.
@@ -105,6 +111,8 @@ pub fn repair(home: &Home, options: &RepairOptions, monitor: &dyn Monitor) -> Re
         return Err(Error::new(ErrorKind::Failed, "stopped before the end; nothing was changed"));
     }
     let mut report = report_of(&meant, &checkup, options.is_plan);
+    report.kept_bytes = kept_bytes(home, &wanted(&meant, &checkup), monitor)?;
+    report.damaged_bytes = report.damaged_bytes.saturating_sub(report.kept_bytes);
     if options.is_plan {
         return Ok(report);
     }
@@ -166,7 +174,27 @@ fn report_of(meant: &[Installed], checkup: &Checkup, is_plan: bool) -> RepairRep
         }
     }
     let num_whole = meant.len() - packages.len();
-    RepairReport { packages, num_whole, damaged_bytes, wire_bytes: 0, saved_bytes, is_plan }
+    RepairReport { packages, num_whole, damaged_bytes, kept_bytes: 0, wire_bytes: 0, saved_bytes, is_plan }
+}
+
+/// What of the damage an earlier try has mended already: in the half that it left, piece by piece, or, where nobody
+/// knows the pieces, by its journal.
+fn kept_bytes(home: &Home, wanted: &BTreeMap<Sha256, WantedBlob<'_>>, monitor: &dyn Monitor) -> Result<u64> {
+    let staging = home.stick_staging();
+    let mut kept_bytes = 0;
+    for (digest, WantedBlob { damage, .. }) in wanted {
+        let damaged = damage.damaged_ranges();
+        let within = |runs: &[Range<u64>]| damaged.iter().map(|run| overlap(run, runs)).sum::<u64>();
+        kept_bytes += match bundle::half_blob(&staging, *digest, monitor)? {
+            Some(half) => {
+                let gaps: Vec<Range<u64>> =
+                    half.missing.iter().map(|gap| gap.offset..gap.offset + gap.length).collect();
+                damage.damaged_bytes().saturating_sub(within(&gaps))
+            }
+            None => within(&held_ranges(&staging, *digest, damage.size_bytes)),
+        };
+    }
+    Ok(kept_bytes)
 }
 
 /// What was set aside and is whole all the same: a cable or a memory that failed for a moment.

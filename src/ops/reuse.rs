@@ -3,16 +3,17 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read as _;
+use std::ops::Range;
 use std::path::Path;
 
 use crate::digest::{Hasher, Sha256};
 use crate::disk;
 use crate::gguf::Header;
 use crate::home::Home;
-use crate::package::{Name, Piece, PieceList};
+use crate::package::{FileEntry, Name, Piece, PieceList};
 use crate::progress::{Monitor, Unit};
 use crate::store::Store;
-use crate::transfer::{Client, Reusable};
+use crate::transfer::{Client, Reusable, held_ranges};
 
 use super::choice::Choice;
 use super::error::Result;
@@ -74,15 +75,15 @@ pub(super) fn line_for_plan(home: &Home, options: &LineOptions) -> Result<Option
     }
 }
 
-/// Says in a plan what need not be fetched. What was found damaged and lies aside is read for it. `client` brings piece lists that are not here yet, where an older
-/// version is; without it, or them, the plan is an upper bound.
+/// Says in a plan what need not be fetched: what an earlier try has brought, and what lies here in other files; what
+/// was found damaged and lies aside is read for it. `client` brings piece lists that are not here yet, where an older version is; without it, or them, the plan is an upper bound.
 ///
 /// # Errors
 /// As `pieces_here`, or when the user stopped.
 pub(super) fn plan(
     report: &mut FetchReport,
     choices: &[Choice],
-    store: &Store,
+    (home, store): (&Home, &Store),
     client: Option<&Client>,
     monitor: &dyn Monitor,
 ) -> Result<()> {
@@ -90,39 +91,56 @@ pub(super) fn plan(
     for (choice, package) in choices.iter().zip(&mut report.packages) {
         let is_older_here =
             store.find(choice.name())?.is_some() || !store.fetched_of(choice.name())?.is_empty();
-        let mut reused_bytes = 0;
+        let client = client.filter(|_| is_older_here);
         for (file, sources) in choice.missing(store) {
-            let known = match file.pieces {
-                Some(digest) => store.piece_list(&digest).ok().flatten(),
-                None => continue,
-            };
-            let list = match (known, client.filter(|_| is_older_here)) {
+            let held = held_ranges(&home.staging(), file.sha256, file.size_bytes);
+            let list = match (file.pieces.and_then(|digest| store.piece_list(&digest).ok().flatten()), client)
+            {
                 (None, Some(client)) => piece_list(store, client, file, sources, monitor)?,
                 (known, _) => known,
             };
-            package.is_upper_bound |= list.is_none() && is_older_here;
-            let Some(list) = list else { continue };
-            if client.is_some() && is_older_here {
-                cut_what_is_here(store, choice.name(), monitor)?;
+            package.is_upper_bound |= list.is_none() && file.pieces.is_some() && is_older_here;
+            let mut here = Here { kept_bytes: held.iter().map(length).sum(), reused_bytes: 0 };
+            if let Some(list) = list {
+                if client.is_some() {
+                    cut_what_is_here(store, choice.name(), monitor)?;
+                }
+                let right = right_pieces(store, &pieces_here(store, &list)?, monitor);
+                here.reused_bytes = bytes_beside(&right, &held);
             }
-            let bytes = right_bytes(store, &pieces_here(store, &list)?, monitor);
-            reused_bytes += bytes;
+            note(package, here);
             if counted.insert(file.sha256) {
-                report.missing_bytes -= bytes.min(report.missing_bytes);
-                report.reused_bytes += bytes;
+                report.missing_bytes =
+                    report.missing_bytes.saturating_sub(here.kept_bytes + here.reused_bytes);
+                report.kept_bytes += here.kept_bytes;
+                report.reused_bytes += here.reused_bytes;
             }
         }
-        note(package, reused_bytes);
         report.is_upper_bound |= package.is_upper_bound;
     }
-    report.saved_bytes += report.reused_bytes;
+    report.saved_bytes += report.kept_bytes + report.reused_bytes;
     Ok(())
 }
 
-/// Counts what was copied instead of fetched.
-pub(super) fn note(package: &mut FetchedPackage, reused_bytes: u64) {
-    package.reused_bytes += reused_bytes;
-    package.missing_bytes = package.missing_bytes.saturating_sub(reused_bytes);
+/// What of a missing file need not be fetched.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Here {
+    /// What an earlier try has brought, in bytes.
+    pub(super) kept_bytes: u64,
+    /// What other files here hold beside that, in bytes.
+    pub(super) reused_bytes: u64,
+}
+
+/// Counts what did not have to be fetched.
+pub(super) fn note(package: &mut FetchedPackage, here: Here) {
+    package.kept_bytes += here.kept_bytes;
+    package.reused_bytes += here.reused_bytes;
+    package.missing_bytes = package.missing_bytes.saturating_sub(here.kept_bytes + here.reused_bytes);
+}
+
+/// How much of a file an earlier try has brought, in bytes.
+pub(super) fn held_bytes(home: &Home, file: &FileEntry) -> u64 {
+    held_ranges(&home.staging(), file.sha256, file.size_bytes).iter().map(length).sum()
 }
 
 /// A GGUF's header; `None` where the file is none.
@@ -139,9 +157,9 @@ pub(super) fn gguf_header(path: &Path) -> std::result::Result<Option<Header>, St
     Header::read(&mut file, size_bytes).map(Some).map_err(|error| error.to_string())
 }
 
-/// The bytes of the wanted file that need not come, each piece once. A blob in use counts for what it is called;
-/// what lies aside is hashed, because some of it is wrong. Stopped, it counts what it has found by then.
-fn right_bytes(store: &Store, here: &[Reusable], monitor: &dyn Monitor) -> u64 {
+/// The pieces of the wanted file that need not come, by where they begin, with their lengths. A blob in use counts for what
+/// it is called; what lies aside is hashed, because some of it is wrong. Stopped, it counts what it has found by then.
+fn right_pieces(store: &Store, here: &[Reusable], monitor: &dyn Monitor) -> HashMap<u64, u64> {
     let (in_use, doubtful): (Vec<&Reusable>, Vec<&Reusable>) =
         here.iter().partition(|it| store.is_in_use(&it.path));
     let mut right: HashMap<u64, u64> = in_use.iter().map(|it| (it.piece.offset, it.piece.length)).collect();
@@ -155,7 +173,7 @@ fn right_bytes(store: &Store, here: &[Reusable], monitor: &dyn Monitor) -> u64 {
         }
         task.iter().for_each(|task| task.advance(it.piece.length));
     }
-    right.values().sum()
+    right
 }
 
 /// True when the bytes there are those of the piece.
@@ -164,6 +182,22 @@ fn is_right(it: &Reusable) -> bool {
     let Ok(file) = disk::open_plain(&it.path) else { return false };
     let read = disk::read_at(&file, &mut bytes, it.at);
     read.is_ok_and(|count| count == bytes.len()) && Sha256::of(&bytes) == it.piece.sha256
+}
+
+/// The bytes of these pieces beside those that are held already.
+fn bytes_beside(pieces: &HashMap<u64, u64>, held: &[Range<u64>]) -> u64 {
+    let beside = |(&offset, &bytes): (&u64, &u64)| bytes - overlap(&(offset..offset + bytes), held);
+    pieces.iter().map(beside).sum()
+}
+
+/// How many bytes of a run lie in one of these, of which none touches another.
+pub(super) fn overlap(run: &Range<u64>, held: &[Range<u64>]) -> u64 {
+    let shared = |held: &Range<u64>| held.end.min(run.end).saturating_sub(held.start.max(run.start));
+    held.iter().map(shared).sum()
+}
+
+fn length(range: &Range<u64>) -> u64 {
+    range.end - range.start
 }
 
 /// Cuts a blob as its publisher would have; `None` when it is not what its name says, or the user stopped.
@@ -186,4 +220,24 @@ fn cut(path: &Path, digest: &Sha256, package: &Name, monitor: &dyn Monitor) -> O
         task.advance(length);
     }
     PieceList::new(pieces).ok().filter(|_| whole.finish() == *digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_try_brought_is_not_counted_again_as_reused() {
+        let place = |offset, length| Reusable {
+            piece: Piece { offset, length, sha256: Sha256::of(b"") },
+            path: "here".into(),
+            at: 0,
+        };
+        // The first piece is known at two places.
+        let here = [place(0, 10), place(0, 10), place(10, 10), place(30, 5)];
+        let pieces = here.iter().map(|it| (it.piece.offset, it.piece.length)).collect();
+        assert_eq!(bytes_beside(&pieces, &[]), 25);
+        assert_eq!(bytes_beside(&pieces, &[5..12, 31..40]), 5 + 8 + 1);
+        assert_eq!(bytes_beside(&pieces, &[0..100]), 0);
+    }
 }

@@ -30,7 +30,7 @@ const MAX_JOURNAL_BYTES: u64 = 256 * 1024 * 1024;
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Record {
-    /// These bytes of the part file once had this digest.
+    /// These bytes of the part file once had this digest, or should have it where the digest of the whole was to decide.
     Have { offset: u64, length: u64, sha256: Sha256 },
     /// From here on bytes came from this address, in this version.
     From { offset: u64, address: String, validator: Option<Validator> },

@@ -52,6 +52,7 @@ mod purse;
 mod toll;
 mod watch;
 
+mod held;
 mod journal;
 mod part;
 mod prefix;
@@ -72,6 +73,7 @@ mod reply;
 
 pub use client::{Client, DroppedSource, Fetched, Wanted};
 pub use error::{Mismatch, Result, TransferError};
+pub use held::held_ranges;
 pub use mirror::{InvalidMirror, Mirror, folder_address};
 pub use options::Options;
 pub use prefix::keep_prefix;

@@ -375,7 +375,7 @@ impl Part {
         let run = &self.runs[index];
         self.unsynced_bytes += chunk.bytes.len() as u64;
         let is_due = self.unsynced_bytes >= SYNC_BYTES || self.last_sync.elapsed() >= SYNC_EVERY;
-        if !run.is_unproven && (is_due || run.is_whole || run.filled.is_multiple_of(MARK_BYTES)) {
+        if run.is_whole || (!run.is_unproven && (is_due || run.filled.is_multiple_of(MARK_BYTES))) {
             self.mark(index)?;
         }
         if is_due {
@@ -404,10 +404,10 @@ impl Part {
         self.writer.leave(self.runs[index].offset)
     }
 
-    /// Writes down the digest of what a run has.
+    /// Writes down the digest of what a run has; of a whole one that came too fast to be hashed, what it should be.
     fn mark(&mut self, index: usize) -> Result<()> {
         let run = &mut self.runs[index];
-        let sha256 = run.digest();
+        let sha256 = if run.is_unproven { run.expected } else { run.digest() };
         run.marks.push((run.filled, sha256));
         self.writer.note(Record::Have { offset: run.offset, length: run.filled, sha256 })
     }

@@ -5,12 +5,18 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use localml::digest::Sha256;
+use localml::home::Home;
+use localml::ops::{ScanOptions, ScanPlace, adopt_scan};
+use localml::progress::Silent;
 use serde_json::Value;
 
+use crate::support::fault_drive::Rules;
+use crate::support::fault_fs::FaultFs;
 use crate::support::http_server::HttpServer;
 use crate::support::noise::noise;
 use crate::support::publisher::Publisher;
 use crate::support::sandbox::{Run, Sandbox};
+use crate::support::stops::Stops;
 
 /// Five packages of one or two files each, known to `home` from a server.
 fn served(sandbox: &Sandbox) -> (Publisher<'_>, HttpServer) {
@@ -193,6 +199,54 @@ fn what_lies_on_another_disk_is_copied_only_when_that_is_asked_for() {
     assert_eq!((code, report["files"][0]["deed"].as_str()), (Some(0), Some("copied")));
     sandbox.ok("home", &["--offline", "install", "qwen"]);
     sandbox.ok("home", &["verify"]);
+}
+
+/// A home on a drive of its own, with so much room, and four models of 5 MiB on another one.
+fn on_another_disk(sandbox: &Sandbox, capacity_bytes: u64) -> Option<FaultFs> {
+    let drive = FaultFs::new(Rules::Journalled, capacity_bytes)?;
+    let _served = served(sandbox);
+    drive.load(&sandbox.path("home"));
+    for seed in 0..4 {
+        sandbox.write(format!("models/{seed}.gguf"), model(seed));
+    }
+    Some(drive)
+}
+
+#[test]
+fn copies_for_which_there_is_no_room_are_told_before_the_first_byte() {
+    let sandbox = Sandbox::new();
+    let Some(drive) = on_another_disk(&sandbox, 18 << 20) else { return };
+    let scan = |more: &[&str]| {
+        let mut command = sandbox.command("home");
+        command.env("LOCALML_HOME", drive.path()).args(["adopt", "--scan", "models", "--copy"]).args(more);
+        Run::from(command.output().unwrap())
+    };
+    let plan = scan(&["--plan"]);
+    assert!(plan.code == Some(0) && plan.stdout.contains("NOT ENOUGH ROOM"), "{plan:?}");
+    let said = scan(&[]).failed_with(6);
+    assert!(said.contains("bytes free where") && said.contains("without `--copy`"), "{said}");
+    assert!(!drive.path().join("blobs").exists() && !drive.path().join("staging").exists());
+}
+
+#[test]
+fn copies_that_are_stopped_leave_no_half_and_what_is_whole_is_recorded() {
+    let sandbox = Sandbox::new();
+    let Some(drive) = on_another_disk(&sandbox, 64 << 20) else { return };
+    let home = Home::at(drive.path());
+    let folder = sandbox.path("models");
+    let place = ScanPlace { program: "-".to_owned(), folder, is_named: true };
+    let options = ScanOptions { places: vec![place], copies: true, is_plan: false };
+    // In the middle of the second of four.
+    let monitor = Stops::in_task("copying", 7 << 20);
+    let error = adopt_scan(&home, &options, &monitor).unwrap_err();
+    assert!(error.to_string().contains("stopped; what came in is kept"), "{error}");
+    assert!(monitor.notes().contains("`llama` 1.0.0 is whole and kept"), "{}", monitor.notes());
+    assert_eq!(fs::read_dir(home.staging()).unwrap().count(), 0, "no half is left");
+    let report = adopt_scan(&home, &options, &Silent).unwrap();
+    assert_eq!(report.files.len(), 3, "{report:?}");
+    let names: Vec<String> =
+        localml::ops::list(&home).unwrap().packages.iter().map(|package| package.name.to_string()).collect();
+    assert_eq!(names, ["gemma", "llama", "mistral", "phi"]);
 }
 
 #[test]

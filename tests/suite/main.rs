@@ -40,11 +40,13 @@ mod knowledge;
 mod large_catalog;
 mod lines;
 mod loose;
+mod loose_troubles;
 mod lost_stick;
 #[cfg(all(feature = "index", any(feature = "onnx", feature = "engine")))]
 mod meaning;
 mod newcomer;
 mod pace;
+mod plans;
 mod progress;
 mod publish;
 #[cfg(feature = "index")]

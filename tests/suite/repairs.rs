@@ -204,6 +204,11 @@ fn a_server_that_fails_leaves_the_damaged_file_and_what_came_is_kept() {
     assert!(said.contains("could not repair `book`"), "{said}");
     assert!(scene.blob().exists() && fs::read(scene.blob()).unwrap() != scene.map);
     scene.server().clear_faults();
+    let (_, plan) = scene.sandbox.json("site", &["repair", "--plan"]);
+    let expected = (Some(PIECE + 1000), Some(PIECE));
+    assert_eq!((plan["damaged_bytes"].as_u64(), plan["kept_bytes"].as_u64()), expected, "{plan}");
+    let said = scene.sandbox.ok("site", &["repair", "--plan"]);
+    assert!(said.contains("4.19 MB of the rest are here already, from an earlier try"), "{said}");
     let bytes_before = scene.server().bytes_sent();
     scene.sandbox.ok("site", &["repair"]);
     let sent_bytes = scene.server().bytes_sent() - bytes_before;

@@ -136,6 +136,10 @@ fn scan_text(report: &ScanReport) -> String {
         let left = size(report.left_bytes);
         text.push_str(&format!("{left} lie on another disk or cannot be linked; `--copy` copies them\n"));
     }
+    if report.is_plan && report.lacking_room_bytes > 0 {
+        let lacking = size(report.lacking_room_bytes);
+        text.push_str(&format!("NOT ENOUGH ROOM: the copies need {lacking} more than this disk has free\n"));
+    }
     text
 }
 

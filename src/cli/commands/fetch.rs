@@ -81,7 +81,11 @@ pub(super) fn text(report: &FetchReport) -> String {
         // Less after a resume or from a folder, more after a retry: what the data plan pays is said.
         text.push_str(&format!(" ({} over the network)", size(report.wire_bytes)));
     }
-    text.push_str(&format!(", {} were here already\n", size(report.saved_bytes)));
+    text.push_str(&format!(", {} were here already", size(report.saved_bytes)));
+    if report.kept_bytes > 0 {
+        text.push_str(&format!(" ({} of it from an earlier try)", size(report.kept_bytes)));
+    }
+    text.push('\n');
     text.push_str(&story(&report.line, report.missing_bytes, report.is_plan));
     for package in report.packages.iter().filter(|package| !package.fits) {
         text.push_str(&format!("will not fit: {} {}\n", package.name, package.version));

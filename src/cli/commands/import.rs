@@ -25,7 +25,8 @@ const ASK_AGAIN: &str =
 ///
 /// Needs no network. Only what a registry known here has signed is installed; what is whole is usable
 /// at once, and what is not is named. Ends with 4 when a package is damaged, with 8 when others
-/// were completed or a package in use turns out to be revoked, and with 7 when nobody known here vouches for the stick.
+/// were completed, some files could not be taken, or a package in use turns out to be revoked, and with 7 when nobody
+/// known here vouches for the stick.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  localml import /media/usb\n  localml import /media/usb localml-handbook\n  localml import /media/usb/downloads\n  localml import model.gguf.part"
@@ -91,7 +92,7 @@ fn package(text: &str) -> Result<PackageRef, Error> {
 fn loose(paths: Vec<PathBuf>, args: &Args, context: &Context) -> Result<Outcome, Error> {
     let report = import_loose(&context.home, &paths, args.accept_stale, &context.terminal)?;
     context.output.show(&report, loose_text);
-    Ok(match report.incomplete.is_empty() && report.refused.is_empty() {
+    Ok(match report.incomplete.is_empty() && report.refused.is_empty() && report.left.is_empty() {
         true => Outcome::Done,
         false => Outcome::Problems,
     })
@@ -118,6 +119,10 @@ fn loose_text(report: &LooseReport) -> String {
     }
     for refused in &report.refused {
         lines.push(format!("refused    {}: {}", refused.package, refused.reason));
+    }
+    lines.extend(report.left.iter().take(MAX_SHOWN).map(|left| format!("NOT TAKEN  {}", left.reason)));
+    if let Some(more) = report.left.len().checked_sub(MAX_SHOWN).filter(|&more| more > 0) {
+        lines.push(format!("NOT TAKEN  {more} more files; `--json` lists all"));
     }
     lines.extend(
         report

@@ -59,7 +59,11 @@ fn text(report: &RepairReport) -> String {
     }
     let (cost, saved) = (size(report.damaged_bytes), size(report.saved_bytes));
     if report.is_plan {
-        return text + &format!("would bring {cost}; {saved} of these files are right and stay");
+        let kept = match report.kept_bytes {
+            0 => String::new(),
+            kept_bytes => format!("; {} of the rest are here already, from an earlier try", size(kept_bytes)),
+        };
+        return text + &format!("would bring {cost}; {saved} of these files are right and stay{kept}");
     }
     let wire = size(report.wire_bytes);
     text.push_str(&format!("{wire} over the network; {saved} of these files were right and stayed"));

@@ -57,6 +57,12 @@ fn text(report: &UpgradeReport) -> String {
         let most = if fetch.is_upper_bound { "at most " } else { "" };
         let (cost, saved) = (size(fetch.missing_bytes), size(fetch.reused_bytes));
         text.push_str(&format!("would fetch {most}{cost}; {saved} more lie here in other files\n"));
+        if fetch.kept_bytes > 0 {
+            text.push_str(&format!(
+                "{} of it are here already, from an earlier try\n",
+                size(fetch.kept_bytes)
+            ));
+        }
     } else {
         let (wire, saved) = (size(fetch.wire_bytes), size(fetch.reused_bytes));
         text.push_str(&format!("{wire} over the network; {saved} were copied from files here\n"));

@@ -1,27 +1,29 @@
 //! From loose files to blobs: whole files by their digest, parts by the digests of pieces or by their names.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::digest::{Hasher, Sha256};
-use crate::disk::{DiskError, Staged, StagingFile};
+use crate::disk::{DiskError, read_at};
 use crate::home::Home;
-use crate::ops::error::Result;
+use crate::ops::copying::{Original, copy_in, stopped};
+use crate::ops::error::{Error, Result, While as _};
 use crate::package::{FileEntry, Piece, PieceList};
-use crate::progress::{Monitor, Unit};
+use crate::progress::{Monitor, Task, Unit};
 use crate::registry::VerifiedIndex;
 use crate::store::Store;
 use crate::transfer::{self, Client, Reusable, TransferError, Wanted, keep_prefix};
 
-use super::{LooseReport, TakenFile};
+use super::lacking::{Lacking, piece_list};
+use super::{LeftFile, LooseReport, TakenFile};
 
 /// The longest piece list that is taken, in bytes.
 const MAX_PIECE_LIST_BYTES: u64 = 16 * 1024 * 1024;
 
-/// How much is copied at a time, in bytes.
+/// How much is read at a time, in bytes.
 const BUFFER_BYTES: usize = 1024 * 1024;
 
 /// So many zeros in a row are room that was kept for bytes to come, in bytes: weights and texts have none.
@@ -62,14 +64,58 @@ pub(super) struct Intake<'a> {
     pub(super) report: &'a mut LooseReport,
     /// The digests of which something came.
     pub(super) touched: HashSet<Sha256>,
+    /// What is not here; looked for once, when the first file comes that is not whole.
+    pub(super) lacking: OnceCell<Lacking<'a>>,
 }
 
-impl Intake<'_> {
+impl<'a> Intake<'a> {
+    /// Takes piece lists, by which half downloads are known, and then the other files. One that cannot be taken
+    /// stops no other.
+    ///
+    /// # Errors
+    /// When the user stopped; when nothing at all was of use and a file could not be taken: then why.
+    pub(super) fn take_all(&mut self, (lists, files): (Vec<PathBuf>, Vec<PathBuf>)) -> Result<()> {
+        let mut first_failure = None;
+        for path in lists {
+            let outcome = self.take_piece_list(path.clone());
+            self.note_failure(path, outcome, &mut first_failure)?;
+        }
+        let files: Vec<(PathBuf, u64)> = files.into_iter().map(with_length).collect();
+        let compared = files.iter().map(|(_, size_bytes)| *size_bytes).filter(|it| self.is_known_length(*it));
+        let monitor = self.monitor;
+        let task = monitor.start("comparing digests", Some(compared.sum()), Unit::Bytes);
+        for (path, size_bytes) in files {
+            let deed = || format!("could not take `{}`", path.display());
+            let outcome = self.take_file(path.clone(), size_bytes, &*task).while_doing(deed);
+            self.note_failure(path, outcome, &mut first_failure)?;
+        }
+        match first_failure {
+            Some(error) if self.report.is_of_no_use() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes down that a file could not be taken; a user who stopped ends it all.
+    fn note_failure(&mut self, path: PathBuf, outcome: Result<()>, first: &mut Option<Error>) -> Result<()> {
+        if self.monitor.is_cancelled() {
+            return Err(stopped());
+        }
+        if let Err(error) = outcome {
+            self.report.left.push(LeftFile { path, reason: error.in_one_line() });
+            first.get_or_insert(error);
+        }
+        Ok(())
+    }
+
+    fn is_known_length(&self, size_bytes: u64) -> bool {
+        size_bytes > 0 && self.wanted.by_size.contains_key(&size_bytes)
+    }
+
     /// Takes a piece list that an index names.
     ///
     /// # Errors
     /// When the home cannot be written.
-    pub(super) fn take_piece_list(&mut self, path: PathBuf) -> Result<()> {
+    fn take_piece_list(&mut self, path: PathBuf) -> Result<()> {
         let bytes = match path.metadata() {
             Ok(metadata) if metadata.len() <= MAX_PIECE_LIST_BYTES => fs::read(&path).unwrap_or_default(),
             _ => Vec::new(),
@@ -92,16 +138,11 @@ impl Intake<'_> {
     ///
     /// # Errors
     /// When it cannot be read, or the home cannot be written.
-    pub(super) fn take_file(&mut self, path: PathBuf) -> Result<()> {
-        let size_bytes = path.metadata().map_or(0, |metadata| metadata.len());
-        if size_bytes == 0 {
-            self.report.strangers.push(path);
+    fn take_file(&mut self, path: PathBuf, size_bytes: u64, task: &dyn Task) -> Result<()> {
+        if self.is_known_length(size_bytes) && self.take_whole(&path, size_bytes, task)? {
             return Ok(());
         }
-        if self.wanted.by_size.contains_key(&size_bytes) && self.take_whole(&path, size_bytes)? {
-            return Ok(());
-        }
-        match self.beginning_of(&path, size_bytes) {
+        match self.beginning_of(&path, size_bytes).cloned() {
             Some(file) => self.take_part(path, size_bytes, file),
             None => {
                 self.report.strangers.push(path);
@@ -111,72 +152,41 @@ impl Intake<'_> {
     }
 
     /// Takes a file that is what an index promises; false when it is not.
-    fn take_whole(&mut self, path: &Path, size_bytes: u64) -> Result<bool> {
-        let digest = Sha256::of_file(path).map_err(|source| on(path, source))?;
+    fn take_whole(&mut self, path: &Path, size_bytes: u64, task: &dyn Task) -> Result<bool> {
+        let digest = digest_of(path, task, self.monitor)?;
         let Some(&file) = self.wanted.by_digest.get(&digest) else { return Ok(false) };
         if file.size_bytes != size_bytes {
             return Ok(false);
         }
-        self.touched.insert(digest);
         if self.store.blob_path(&digest, size_bytes).is_some() {
+            self.touched.insert(digest);
             self.report.known.push(path.to_owned());
             return Ok(true);
         }
-        let staged = self.copy(path, &digest, size_bytes)?;
+        let part = self.home.staging().join(format!("loose-{digest}.part"));
+        let staged = copy_in(self.home, Original { path, sha256: &digest, size_bytes }, &part, self.monitor)?;
         self.store.adopt(&staged, &digest)?;
+        self.touched.insert(digest);
         let (path, name, sha256) = (path.to_owned(), file.path.to_string(), digest);
         self.report.taken.push(TakenFile { path, name, sha256, size_bytes, kept_bytes: size_bytes });
         Ok(true)
     }
 
-    /// Copies a file into the home; what is copied is hashed again, for the original may change meanwhile.
-    fn copy(&self, path: &Path, digest: &Sha256, size_bytes: u64) -> Result<Staged> {
-        let staging = StagingFile::open(&self.home.staging().join(format!("loose-{digest}.part")))?;
-        staging.truncate(0)?;
-        let mut source = File::open(path).map_err(|source| on(path, source))?;
-        let task = self.monitor.start("taking in", Some(size_bytes), Unit::Bytes);
-        let (mut hasher, mut at) = (Hasher::new(), 0);
-        let mut buffer = vec![0; BUFFER_BYTES];
-        loop {
-            let count = source.read(&mut buffer).map_err(|source| on(path, source))?;
-            if count == 0 {
-                return Ok(staging.finish(hasher.finish(), at));
-            }
-            hasher.update(&buffer[..count]);
-            staging.write_at(&buffer[..count], at)?;
-            at += count as u64;
-            task.advance(count as u64);
-        }
-    }
-
     /// The file that this one holds a part of: by the digest of a piece where its pieces are known, else by its name.
-    fn beginning_of(&self, path: &Path, size_bytes: u64) -> Option<FileEntry> {
-        let larger = self.wanted.by_size.range(size_bytes..).flat_map(|(_, files)| files);
-        let lacking: Vec<&&FileEntry> =
-            larger.filter(|file| self.store.blob_path(&file.sha256, file.size_bytes).is_none()).collect();
-        let mut first_pieces: HashMap<u64, Option<Sha256>> = HashMap::new();
-        let has_first = |file: &&&&FileEntry| {
-            let Some(piece) = self.piece_list(file).and_then(|list| list.pieces().first().copied()) else {
-                return false;
-            };
-            let read = || piece_of(path, 0, piece.length);
-            *first_pieces.entry(piece.length).or_insert_with(read) == Some(piece.sha256)
-        };
-        let by_piece = lacking.iter().find(has_first);
-        let is_named = |file: &&&&FileEntry| is_partial(path) && is_called(path, file);
-        let mut by_name = lacking.iter().filter(is_named);
-        let named = by_name.next().filter(|_| by_name.next().is_none());
-        by_piece.or(named).map(|file| (**file).clone())
-    }
-
-    fn piece_list(&self, file: &FileEntry) -> Option<PieceList> {
-        let list = self.store.piece_list(&file.pieces?).ok().flatten();
-        list.filter(|list| list.size_bytes() == file.size_bytes)
+    fn beginning_of(&self, path: &Path, size_bytes: u64) -> Option<&'a FileEntry> {
+        if size_bytes == 0 {
+            return None;
+        }
+        let all = || self.wanted.by_size.values().flatten().copied();
+        let lacking = self.lacking.get_or_init(|| Lacking::among(all(), self.store));
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let by_name = || lacking.by_name(name, size_bytes).filter(|_| is_partial(path));
+        lacking.by_beginning(path, size_bytes).or_else(by_name)
     }
 
     /// Takes what is right of a file that is not whole.
     fn take_part(&mut self, path: PathBuf, size_bytes: u64, file: FileEntry) -> Result<()> {
-        let pieces = self.piece_list(&file);
+        let pieces = piece_list(self.store, &file);
         let wanted = Wanted {
             name: file.path.to_string(),
             digest: file.sha256,
@@ -231,10 +241,28 @@ fn on(path: &Path, source: std::io::Error) -> DiskError {
     DiskError::Io { path: path.to_owned(), source }
 }
 
-fn piece_of(path: &Path, offset: u64, length: u64) -> Option<Sha256> {
-    let mut bytes = vec![0; usize::try_from(length).ok()?];
-    File::open(path).ok()?.read_exact_at(&mut bytes, offset).ok()?;
-    Some(Sha256::of(&bytes))
+fn with_length(path: PathBuf) -> (PathBuf, u64) {
+    let size_bytes = path.metadata().map_or(0, |metadata| metadata.len());
+    (path, size_bytes)
+}
+
+/// Hashes a file to its end, or until the user stops.
+fn digest_of(path: &Path, task: &dyn Task, monitor: &dyn Monitor) -> Result<Sha256> {
+    let file = File::open(path).map_err(|source| on(path, source))?;
+    let (mut hasher, mut at) = (Hasher::new(), 0);
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        if monitor.is_cancelled() {
+            return Err(stopped());
+        }
+        let count = read_at(&file, &mut buffer, at).map_err(|source| on(path, source))?;
+        if count == 0 {
+            return Ok(hasher.finish());
+        }
+        hasher.update(&buffer[..count]);
+        at += count as u64;
+        task.advance(count as u64);
+    }
 }
 
 /// The pieces that the file may hold, each where it belongs.
@@ -248,18 +276,6 @@ fn is_partial(path: &Path) -> bool {
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     let has_control_file = fs::exists(format!("{}.aria2", path.display())).unwrap_or(false);
     PARTIAL_ENDINGS.iter().any(|partial| ending.eq_ignore_ascii_case(partial)) || has_control_file
-}
-
-/// True when a half download's name tells of a file: by its own name, that of an address, or its digest.
-fn is_called(path: &Path, file: &FileEntry) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let last = |text: &str| text.rsplit('/').next().unwrap_or_default().to_owned();
-    let addresses = file.sources.iter().map(|source| last(source.split('?').next().unwrap_or_default()));
-    let mut names = addresses.chain([last(file.path.as_str()), file.sha256.short()]);
-    names.any(|own| {
-        !own.is_empty() && (name == own || name.starts_with(&format!("{own}.")))
-            || own == file.sha256.short() && name.starts_with(&own)
-    })
 }
 
 /// How many bytes lie before the zeros that begin the first page of zeros, or end the page before it: download managers

@@ -5,7 +5,9 @@
 
 mod install;
 mod intake;
+mod lacking;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -44,6 +46,8 @@ pub struct LooseReport {
     pub known: Vec<PathBuf>,
     /// Files that no index known here speaks of; they are left alone.
     pub strangers: Vec<PathBuf>,
+    /// Files that could not be taken, because there is no room for them or they cannot be read.
+    pub left: Vec<LeftFile>,
     /// The packages that are newly usable.
     pub installed: Vec<PackageRef>,
     /// The packages that are not whole yet, and how many bytes they lack.
@@ -67,6 +71,15 @@ pub struct TakenFile {
     pub kept_bytes: u64,
 }
 
+/// A file that could not be taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeftFile {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Why, and what to do, in one line.
+    pub reason: String,
+}
+
 /// A package that is not whole yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LoosePackage {
@@ -79,7 +92,8 @@ pub struct LoosePackage {
 /// Takes what is of use of these files, and of those in these folders, and installs what becomes whole by it.
 ///
 /// # Errors
-/// `NotFound` when nothing is of use; when a path is not there, an index is too old to install from, or a disk fails.
+/// `NotFound` when nothing is of use; when a path is not there, an index is too old to install from, or it was stopped;
+/// when nothing could be taken: then why. What came by then is installed all the same, and told to the monitor.
 pub fn import_loose(
     home: &Home,
     paths: &[PathBuf],
@@ -87,9 +101,16 @@ pub fn import_loose(
     monitor: &dyn Monitor,
 ) -> Result<LooseReport> {
     let report = take(home, paths, accepts_stale, monitor)?;
-    match report.taken.is_empty() && report.known.is_empty() {
+    match report.is_of_no_use() {
         true => Err(nothing_of_use(paths)),
         false => Ok(report),
+    }
+}
+
+impl LooseReport {
+    /// True when no file was of use.
+    fn is_of_no_use(&self) -> bool {
+        self.taken.is_empty() && self.known.is_empty()
     }
 }
 
@@ -107,24 +128,22 @@ fn take(home: &Home, paths: &[PathBuf], accepts_stale: bool, monitor: &dyn Monit
     let _lock = site::lock(home)?;
     let (store, indexes) = (site::store(home), indexes::load(home)?);
     let mut report = LooseReport::default();
-    let (wanted, touched) = (Directory::of(&indexes), HashSet::new());
-    let mut intake = Intake { home, store: &store, wanted, monitor, report: &mut report, touched };
-    // Piece lists first: by them half downloads are known.
-    let (lists, others): (Vec<PathBuf>, Vec<PathBuf>) =
-        files.into_iter().partition(|path| is_piece_list(path));
-    for path in lists {
-        intake.take_piece_list(path)?;
-    }
-    for path in others {
-        if monitor.is_cancelled() {
-            return Err(Error::new(ErrorKind::Failed, "stopped; what came in is kept")
-                .with_hint("run the same command again; it takes the rest"));
-        }
-        intake.take_file(path)?;
-    }
+    let (wanted, touched, lacking) = (Directory::of(&indexes), HashSet::new(), OnceCell::new());
+    let mut intake = Intake { home, store: &store, wanted, monitor, report: &mut report, touched, lacking };
+    let outcome = intake.take_all(files.into_iter().partition(|path| is_piece_list(path)));
     let touched = intake.touched;
-    install(&store, &indexes, (&touched, accepts_stale), &mut report, monitor)?;
-    Ok(report)
+    // What became whole is used, however the rest ended.
+    let outcome = install(&store, &indexes, (&touched, accepts_stale), &mut report, monitor).and(outcome);
+    match outcome {
+        Ok(()) => Ok(report),
+        Err(error) => {
+            let said = error.in_one_line();
+            report.installed.iter().for_each(|package| monitor.note(&format!("installed {package}")));
+            let others = report.left.iter().filter(|left| left.reason != said);
+            others.for_each(|left| monitor.warn(&left.reason));
+            Err(error)
+        }
+    }
 }
 
 fn nothing_of_use(paths: &[PathBuf]) -> Error {

@@ -14,10 +14,9 @@ use crate::ops::addressee::{Addressee, fulfils};
 use crate::ops::choice::{Choice, Chosen, Terms, choose};
 use crate::ops::difference::{Share, has_all, has_newer, share_of};
 use crate::ops::error::{Error, Result};
-use crate::ops::fetch::staged_bytes;
 use crate::ops::fitting::Fitting;
 use crate::ops::holding::{is_whole, reference};
-use crate::ops::reuse::pieces_here;
+use crate::ops::reuse::{held_bytes, pieces_here};
 use crate::package::{FileEntry, Manifest, Name, PackageRef, Variant};
 use crate::progress::Silent;
 use crate::registry::{RegistryError, Resolved, VerifiedIndex, resolve};
@@ -223,7 +222,7 @@ impl<'a> Gathering<'a> {
         };
         let mut reusable = self.reusable_bytes.borrow_mut();
         let reusable_bytes = *reusable.entry(file.sha256).or_insert_with(reusable_bytes);
-        staged_bytes(self.home, file).max(reusable_bytes)
+        held_bytes(self.home, file).max(reusable_bytes)
     }
 
     /// The versions and builds that a wish comes to for a site; for this machine when there is none.

@@ -20,5 +20,6 @@ pub(crate) mod skipped;
 pub(crate) mod starter;
 pub(crate) mod stick;
 pub(crate) mod stick_set;
+pub(crate) mod stops;
 pub(crate) mod tarball;
 pub(crate) mod tiny_gguf;
