@@ -9,7 +9,7 @@
 //!   budget.json                  what a budget for the line has left
 //!   blobs/<sha256>               verified bytes, one plain file each
 //!   installed/<name>.json        one record a package, written last
-//!   fetched/<name>.json          one record a package whose bytes are here, but which is not installed
+//!   fetched/<name>@….json        one record a build whose bytes are here, but which is not installed
 //!   previous/<name>@<version>+<variant>-<content>.json   the record of the version before, for `rollback`;
 //!                                its blobs and its folder in packages/ stay too
 //!   packages/<name>/<version>+<variant>/…   the files of an installed package under their own names

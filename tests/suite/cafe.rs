@@ -376,7 +376,7 @@ fn the_couriers_list_and_a_kit_go_along_to_any_site() {
         assert_eq!((code, imported["installed"].as_array().unwrap().len()), (Some(0), 3), "{imported}");
         assert!(sandbox.ok::<&str>(site, &[]).contains("set up as village"));
     }
-    sandbox.ok("cafe", &["sync", "stick", "--drop", "village-kit", "note", "--plan"]);
+    sandbox.ok("cafe", &["sync", "stick", "--drop", "village-kit", "note"]);
     let said = sandbox.run("cafe", &["sync", "stick", "--drop", "village-kit"]).failed_with(3);
     assert!(said.contains("is not on this courier's list"), "{said}");
 }

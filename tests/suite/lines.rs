@@ -87,7 +87,7 @@ fn a_spent_budget_keeps_what_came_and_the_next_one_finishes() {
     let said = run(cafe.fetch(&["book", "model", "--budget", "3MB"])).failed_with(6);
     assert!(said.contains("the budget of 3000000 bytes is spent; 29"), "{said}");
     assert!(said.contains("bytes of `weights.bin` are kept"), "{said}");
-    assert!(said.contains("run the same command with `--new-budget`"), "{said}");
+    assert!(said.contains("the same command with `--new-budget`"), "{said}");
     assert!(cafe.server.wire_bytes() - before <= 3_000_000);
     // What was whole by then is here.
     assert!(cafe.sandbox.ok("home", &["list"]).contains("book"));
