@@ -39,7 +39,7 @@ fn bytes(report: &Value, field: &str) -> u64 {
 
 #[test]
 fn what_is_left_of_a_file_fits_a_budget_that_is_smaller_than_the_file() {
-    let Scene { sandbox, .. } = scene();
+    let Scene { sandbox, server: _server, .. } = scene();
     sandbox.run("home", &["fetch", "big", "--budget", "12MB"]).failed_with(6);
     let rest = ["fetch", "big", "--budget", "10MB", "--new-budget"];
     let (code, plan) = sandbox.json("home", &[&rest[..], &["--plan"]].concat());
