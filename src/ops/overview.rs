@@ -90,6 +90,7 @@ pub fn overview(home: &Home) -> Result<OverviewReport> {
         .filter(|package| package.is_damaged)
         .map(|package| package.name.clone())
         .collect();
+    damaged.sort();
     damaged.dedup();
     let revoked = packages.into_iter().filter_map(|package| package.revoked).collect();
     let mut report = OverviewReport {
