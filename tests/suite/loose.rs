@@ -178,6 +178,24 @@ fn the_beginning_of_a_file_without_a_piece_list_is_kept_and_its_digest_decides()
 }
 
 #[test]
+fn half_a_download_that_bears_the_name_of_the_whole_is_known_by_its_digest() {
+    let sandbox = Sandbox::new();
+    let server = served(&sandbox);
+    let digest = localml::digest::Sha256::of(&noise(1, 10 * MIB)).to_string();
+    // As `wget -i` leaves it: the last part of the address, and no ending.
+    sandbox.write(format!("downloads/{digest}"), noise(1, 7 * MIB));
+    let (code, report) = sandbox.json("site", &["--offline", "import", "downloads"]);
+    assert_eq!(
+        (code, report["taken"][0]["kept_bytes"].as_u64()),
+        (Some(8), Some(7 * MIB as u64)),
+        "{report}"
+    );
+    let before = server.bytes_sent();
+    sandbox.ok("site", &["install", "book"]);
+    assert!(server.bytes_sent() - before < 3 * MIB as u64 + 100_000);
+}
+
+#[test]
 fn only_what_a_trusted_list_names_comes_in() {
     let sandbox = Sandbox::new();
     let _server = served(&sandbox);

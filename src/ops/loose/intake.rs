@@ -180,7 +180,12 @@ impl<'a> Intake<'a> {
         let all = || self.wanted.by_size.values().flatten().copied();
         let lacking = self.lacking.get_or_init(|| Lacking::among(all(), self.store));
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let by_name = || lacking.by_name(name, size_bytes).filter(|_| is_partial(path));
+        // `wget` and `curl` give half a download the name of the whole: a digest in it says enough.
+        let by_name = || {
+            lacking
+                .by_name(name, size_bytes)
+                .filter(|file| is_partial(path) || begins_with(name, &file.sha256))
+        };
         lacking.by_beginning(path, size_bytes).or_else(by_name)
     }
 
@@ -270,6 +275,10 @@ fn reusable(list: &PieceList, path: &Path, size_bytes: u64) -> Vec<Reusable> {
     let lies_here = |piece: &&Piece| piece.offset + piece.length <= size_bytes;
     let pieces = list.pieces().iter().filter(lies_here);
     pieces.map(|piece| Reusable { piece: *piece, path: path.to_owned(), at: piece.offset }).collect()
+}
+
+fn begins_with(name: &str, digest: &Sha256) -> bool {
+    name.starts_with(&digest.short())
 }
 
 fn is_partial(path: &Path) -> bool {

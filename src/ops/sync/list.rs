@@ -83,7 +83,8 @@ pub fn sync_list(
             files.extend(piece_list(&errand.package, file, sources, &desk));
         }
     }
-    files.sort_by_key(|file| (file.is_piece_list, file.size_bytes));
+    // Piece lists first: by them half of what follows is known, piece by piece.
+    files.sort_by_key(|file| (!file.is_piece_list, file.size_bytes));
     let size_bytes = files.iter().filter_map(|file| file.size_bytes).sum();
     let report = SyncListReport { list: list.to_owned(), files, size_bytes, unmet: gathering.unmet };
     if !report.files.is_empty() {
