@@ -42,7 +42,7 @@ impl DamagedFile {
     /// Which bytes have to come again, in order.
     pub(super) fn damaged_ranges(&self) -> Vec<Range<u64>> {
         if self.is_missing {
-            return vec![0..self.size_bytes];
+            return std::iter::once(0..self.size_bytes).collect();
         }
         let within = |piece: &&DamagedPiece| piece.offset < self.size_bytes;
         let pieces = self.damaged_pieces.iter().filter(within);

@@ -238,6 +238,6 @@ mod tests {
         let pieces = here.iter().map(|it| (it.piece.offset, it.piece.length)).collect();
         assert_eq!(bytes_beside(&pieces, &[]), 25);
         assert_eq!(bytes_beside(&pieces, &[5..12, 31..40]), 5 + 8 + 1);
-        assert_eq!(bytes_beside(&pieces, &[0..100]), 0);
+        assert_eq!(bytes_beside(&pieces, std::slice::from_ref(&(0..100))), 0);
     }
 }
