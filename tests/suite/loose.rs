@@ -192,7 +192,8 @@ fn half_a_download_that_bears_the_name_of_the_whole_is_known_by_its_digest() {
     );
     let before = server.bytes_sent();
     sandbox.ok("site", &["install", "book"]);
-    assert!(server.bytes_sent() - before < 3 * MIB as u64 + 100_000);
+    // The piece list comes with it, and of a piece that is here in part nobody can tell whether it is right.
+    assert!(server.bytes_sent() - before < 7 * MIB as u64);
 }
 
 #[test]
