@@ -65,6 +65,7 @@ mod writer;
 mod judge;
 mod local;
 mod network;
+mod origins;
 mod outage;
 mod pace;
 mod rate;

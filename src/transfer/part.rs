@@ -1,6 +1,5 @@
 //! A part file and its journal: takes bytes in file order, compares what is there, verifies run by run.
 
-use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::error::{Mismatch, Result, TransferError};
 use super::gaps::Claims;
 use super::journal::{Journal, Record, read};
+use super::origins::Origins;
 use super::readback::check;
 use super::reply::{Chunk, Validator};
 use super::resume::{Run, prove, rewind, stopped};
@@ -40,10 +40,7 @@ pub(super) struct Part {
     unsynced_bytes: u64,
     /// In file order, without gap. One run where no pieces are known.
     runs: Vec<Run>,
-    /// Who sent bytes that are in the part file, and in which version.
-    origins: Vec<(String, Option<Validator>)>,
-    /// Who once sent a whole file with the wrong digest.
-    wrong: BTreeSet<String>,
+    origins: Origins,
     /// Pieces may be left to the digest of the whole, for now and at all.
     is_hurried: bool,
     may_hurry: bool,
@@ -83,9 +80,8 @@ impl Part {
             _ => vec![Run::new(0, size_bytes, digest)],
         };
         check(&file, &mut runs, &records, monitor)?;
-        let (origins, wrong) = origins_in(&records);
-        let journal =
-            Journal::create(&paths.journal, digest, size_bytes, &records_of(&runs, &origins, &wrong))?;
+        let origins = Origins::of(&records);
+        let journal = Journal::create(&paths.journal, digest, size_bytes, &origins.records_with(&runs))?;
         let writer = Writer::start(&file, journal, runs.len() > 1)?;
         let last_sync = Instant::now();
         let paths = paths.clone();
@@ -99,7 +95,6 @@ impl Part {
             unsynced_bytes: 0,
             runs,
             origins,
-            wrong,
             claims: Claims::default(),
             is_hurried: false,
             may_hurry: true,
@@ -185,28 +180,29 @@ impl Part {
 
     /// The version of the file that this address sent before.
     pub(super) fn validator_of(&self, address: &str) -> Option<&Validator> {
-        self.origins.iter().rev().find(|origin| origin.0 == address)?.1.as_ref()
+        self.origins.validator_of(address)
     }
 
     /// True when this address sent bytes that are in the part file.
     pub(super) fn has_bytes_from(&self, address: &str) -> bool {
-        self.origins.iter().any(|origin| origin.0 == address)
+        self.origins.has(address)
     }
 
     /// True when this address once sent a whole file with the wrong digest.
     pub(super) fn was_wrong(&self, address: &str) -> bool {
-        self.wrong.contains(address)
+        self.origins.was_wrong(address)
     }
 
     /// Writes down that bytes from `offset` on come from this address.
     pub(super) fn begin(&mut self, offset: u64, address: &str, validator: Option<&Validator>) -> Result<()> {
-        let origin = (address.to_owned(), validator.cloned());
-        if self.origins.last() == Some(&origin) {
-            return Ok(());
+        match self.origins.begin(address, validator) {
+            true => self.writer.note(Record::From {
+                offset,
+                address: address.to_owned(),
+                validator: validator.cloned(),
+            }),
+            false => Ok(()),
         }
-        self.origins.retain(|old| old.0 != address);
-        self.origins.push(origin.clone());
-        self.writer.note(Record::From { offset, address: origin.0, validator: origin.1 })
     }
 
     /// Takes bytes that stand at `position` in the file.
@@ -302,7 +298,7 @@ impl Part {
         rename(&self.paths.part, &self.paths.suspect)?;
         self.file = Arc::new(StagingFile::open(&self.paths.part)?);
         self.runs.iter_mut().for_each(Run::reset);
-        self.wrong.extend(self.origins.drain(..).map(|(address, _)| address));
+        self.origins.blame_all();
         self.rewrite_journal()
     }
 
@@ -413,7 +409,7 @@ impl Part {
     }
 
     fn rewrite_journal(&mut self) -> Result<()> {
-        let records = records_of(&self.runs, &self.origins, &self.wrong);
+        let records = self.origins.records_with(&self.runs);
         let journal = Journal::create(&self.paths.journal, self.digest, self.size_bytes, &records)?;
         self.writer = Writer::start(&self.file, journal, !self.is_one_run())?;
         Ok(())
@@ -459,42 +455,4 @@ fn next_mark(run: &Run) -> u64 {
         return run.length;
     }
     run.length.min((run.filled / MARK_BYTES + 1) * MARK_BYTES)
-}
-
-fn origins_in(records: &[Record]) -> (Vec<(String, Option<Validator>)>, BTreeSet<String>) {
-    let (mut origins, mut wrong) = (Vec::<(String, Option<Validator>)>::new(), BTreeSet::new());
-    for record in records {
-        match record {
-            Record::From { address, validator, .. } => {
-                origins.retain(|old| old.0 != *address);
-                origins.push((address.clone(), validator.clone()));
-            }
-            Record::Wrong { address } => {
-                wrong.insert(address.clone());
-            }
-            Record::Have { .. } => {}
-        }
-    }
-    (origins, wrong)
-}
-
-fn records_of(
-    runs: &[Run],
-    origins: &[(String, Option<Validator>)],
-    wrong: &BTreeSet<String>,
-) -> Vec<Record> {
-    let wrong = wrong.iter().map(|address| Record::Wrong { address: address.clone() });
-    let from = origins.iter().map(|(address, validator)| Record::From {
-        offset: 0,
-        address: address.clone(),
-        validator: validator.clone(),
-    });
-    let have = runs.iter().flat_map(|run| {
-        run.marks.iter().map(|(length, sha256)| Record::Have {
-            offset: run.offset,
-            length: *length,
-            sha256: *sha256,
-        })
-    });
-    wrong.chain(from).chain(have).collect()
 }
