@@ -103,6 +103,7 @@ pub(super) fn choose(
     store: &Store,
     terms: &Terms<'_>,
 ) -> Result<Chosen> {
+    refuse_two_of_one(wishes)?;
     let asked: HashSet<&Name> = wishes.iter().map(|wish| &wish.name).collect();
     let mut queue: Vec<(PackageRef, Option<Name>, Reason)> =
         wishes.iter().rev().map(|wish| (wish.clone(), None, Reason::Asked)).collect();
@@ -144,6 +145,15 @@ pub(super) fn choose(
     }
     choices.extend(kits.into_iter().rev());
     Ok(Chosen { choices, missing })
+}
+
+/// Two versions or builds of one package are two errands: none of them is left out without a word.
+fn refuse_two_of_one(wishes: &[PackageRef]) -> Result<()> {
+    let is_other = |one: &PackageRef, other: &PackageRef| one.name == other.name && one != other;
+    let first = wishes.iter().find_map(|one| Some((one, wishes.iter().find(|other| is_other(one, other))?)));
+    let Some((one, other)) = first else { return Ok(()) };
+    Err(Error::new(ErrorKind::Usage, format!("`{one}` and `{other}` cannot come by one command"))
+        .with_hint("give the command once for each of them"))
 }
 
 /// Why a package is among the chosen.

@@ -406,7 +406,11 @@ fn choose(store: &Store, packages: &[PackageRef], monitor: &dyn Monitor) -> Resu
         chosen.sort_by(|left, right| version(right).cmp(version(left)));
     }
     let mut seen = HashSet::new();
-    chosen.retain(|installed| seen.insert((installed.name().clone(), installed.variant.clone())));
+    chosen.retain(|installed| {
+        // Whoever names two versions means both.
+        let version = (!packages.is_empty()).then(|| version(installed).clone());
+        seen.insert((installed.name().clone(), installed.variant.clone(), version))
+    });
     chosen.sort_by_key(|installed| (installed.size_bytes(), installed.name().clone()));
     if chosen.is_empty() {
         return Err(Error::new(

@@ -156,7 +156,7 @@ pub(super) fn fetch_choices(
     let Chosen { choices, missing } = choose(packages, &indexes::load(home)?, &store, &terms)?;
     let choices = match order::is_limited(&options.line) {
         true => order::smallest_first(choices, |choice| left_bytes(home, &store, choice)),
-        false => choices,
+        false => order::required_first(choices),
     };
     let mut report = FetchReport { missing, ..report_of(&choices, &store, options.is_plan) };
     if options.is_plan {

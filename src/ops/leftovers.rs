@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::digest::Sha256;
 use crate::home::Home;
@@ -31,7 +32,7 @@ const IS_UNKNOWN: &str = "no list here names it: it may wait for the rest of a p
      `--older-than` is given";
 const WAS_PARTIAL: &str = "not complete; the next try begins anew";
 const IS_HERE: &str = "the whole file is here";
-const MAY_REPAIR: &str = "`localml repair` or `localml import` may go on with it; kept until `--partial` or `--older-than` is given";
+pub(super) const MAY_REPAIR: &str = "`localml repair` or `localml import` may go on with it; kept until `--partial` or `--older-than` is given";
 
 /// Looks through the store and the staging folders. Versions that are kept for a way back are not among it.
 ///
@@ -352,7 +353,13 @@ impl Judge<'_> {
     }
 }
 
-/// When a file was last written to, by the clock of that moment.
+/// When a file was last written to, by the clock of that moment; a blob, when it got its name, if that is later: what was
+/// taken over from another program may be older than its place here.
 fn written(path: &Path) -> Option<SystemTime> {
-    fs::symlink_metadata(path).ok()?.modified().ok()
+    let metadata = fs::symlink_metadata(path).ok()?;
+    let written = metadata.modified().ok()?;
+    let is_blob =
+        path.file_name().is_some_and(|name| name.to_str().is_some_and(|name| name.parse::<Sha256>().is_ok()));
+    let named = UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(metadata.ctime()).ok()?))?;
+    Some(if is_blob { written.max(named) } else { written })
 }

@@ -1,5 +1,7 @@
 //! The one place that builds a transfer client: what the line may cost, how fast it is, and where else to ask.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -46,6 +48,8 @@ pub struct LineOptions {
     /// How long a line that is down is waited for in the middle of a file; `None` is for a download that has nothing else to
     /// do.
     pub outage_patience: Option<Duration>,
+    /// Adds up what several commands spend, in bytes.
+    pub meter: Option<Arc<AtomicU64>>,
 }
 
 /// What the line cost, and what it may still cost.
@@ -88,6 +92,7 @@ pub(super) struct Line {
     home: Home,
     remembered: Option<f64>,
     limit_bytes_per_second: Option<u64>,
+    meter: Option<Arc<AtomicU64>>,
 }
 
 impl Line {
@@ -118,8 +123,8 @@ impl Line {
         };
         let home = home.clone();
         let remembered = read(&home).map(|line| line.bytes_per_second);
-        let limit_bytes_per_second = options.limit_bytes_per_second;
-        Ok(Self { client, deadline, home, remembered, limit_bytes_per_second })
+        let (limit_bytes_per_second, meter) = (options.limit_bytes_per_second, options.meter.clone());
+        Ok(Self { client, deadline, home, remembered, limit_bytes_per_second, meter })
     }
 
     /// What fetches.
@@ -162,6 +167,9 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
+        if let Some(meter) = &self.meter {
+            meter.fetch_add(self.spent_bytes(), Ordering::SeqCst);
+        }
         let Some(bytes_per_second) = self.client.bytes_per_second() else { return };
         // A line that was held back may be faster than that.
         let is_held_back =

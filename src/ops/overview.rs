@@ -14,6 +14,7 @@ use crate::progress::Silent;
 use super::error::Result;
 use super::gc::{GcKind, GcOptions, gc};
 use super::kit;
+use super::leftovers::MAY_REPAIR;
 use super::list::list;
 use super::profile::{self, SiteKit};
 use super::revoked::RevokedPackage;
@@ -128,7 +129,8 @@ fn waiting(home: &Home, damaged: &[Name]) -> Vec<Waiting> {
     let plan = GcOptions { is_plan: true, ..GcOptions::default() };
     let mut waiting: Vec<Waiting> = Vec::new();
     for item in gc(home, &plan, &Silent).map(|report| report.items).unwrap_or_default() {
-        let is_awaited = matches!(item.what, GcKind::Partial | GcKind::Blob) && !item.goes;
+        let is_awaited =
+            matches!(item.what, GcKind::Partial | GcKind::Blob) && !item.goes && item.reason != MAY_REPAIR;
         let Some(package) = item.package.filter(|_| is_awaited) else { continue };
         // Its half of a repair is no half of a package.
         if damaged.iter().any(|name| package.split('@').next() == Some(name.as_str())) {

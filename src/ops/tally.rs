@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::progress::{Cost, Monitor, Task, Unit};
+use crate::transfer::READING_LABEL;
 
 /// Passes the progress of files on, and adds them up.
 pub(super) struct Tally<'a> {
@@ -35,7 +36,12 @@ impl<'a> Tally<'a> {
 
 impl Monitor for Tally<'_> {
     fn start(&self, label: &str, total: Option<u64>, unit: Unit) -> Box<dyn Task + '_> {
-        Box::new(Counted { tally: self, task: self.monitor.start(label, total, unit) })
+        let task = self.monitor.start(label, total, unit);
+        match label {
+            // These bytes are counted when the file tells that it has them.
+            READING_LABEL => task,
+            _ => Box::new(Counted { tally: self, task }),
+        }
     }
 
     fn note(&self, text: &str) {
@@ -164,5 +170,18 @@ mod tests {
         let tally = Tally::begin(&ear, [10].into_iter(), 0, &spent);
         tally.start("a", Some(10), Unit::Bytes).advance(1);
         assert_eq!(*ear.heard.lock().expect("one thread"), ["start a Some(10)", "a spent 3 saved 0", "a +1"]);
+    }
+
+    #[test]
+    fn what_is_only_read_back_is_not_counted_twice() {
+        let ear = Ear::default();
+        let tally = Tally::begin(&ear, [100, 100].into_iter(), 0, &|| 0);
+        tally.start(READING_LABEL, Some(60), Unit::Bytes).advance(60);
+        tally.start("file", Some(100), Unit::Bytes).skip(60);
+        drop(tally);
+        let heard = ear.heard.lock().expect("one thread");
+        let in_all: Vec<&String> = heard.iter().filter(|text| text.contains("in all")).collect();
+        assert!(in_all.iter().all(|text| !text.contains("120")), "{in_all:?}");
+        assert!(in_all.iter().filter(|text| text.contains("60")).count() == 1, "{in_all:?}");
     }
 }

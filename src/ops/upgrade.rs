@@ -137,11 +137,12 @@ impl Reception for Upgrading<'_> {
     }
 
     fn wants(&mut self, choice: &Choice) -> bool {
-        // A kit that is recorded counts as up to date: it waits until all of it is here.
-        let members = &choice.manifest.package.members;
-        let lacked = members.iter().find(|member| self.left.iter().any(|left| left.name == member.name));
+        // What is recorded counts as up to date, and is never tried again: it waits until all that it needs is here.
+        let head = &choice.manifest.package;
+        let needed = head.requires.iter().chain(&head.members);
+        let lacked = needed.into_iter().find(|needed| self.left.iter().any(|left| left.name == needed.name));
         let reason = match lacked {
-            Some(member) => format!("its package `{}` did not come", member.name),
+            Some(needed) => format!("`{}`, which it needs, did not come", needed.name),
             None if self.num_line_failures >= MAX_LINE_FAILURES => {
                 "the network failed before its turn".to_owned()
             }

@@ -29,9 +29,9 @@ impl Store {
             && name.is_some_and(|name| name.parse::<Sha256>().is_ok())
     }
 
-    /// Takes away the names that mean the bytes which were set aside, or other wrong ones. Where the disk has no hard
-    /// links a name is a copy of its own: a right one stays, and its pieces need not come again. Names that other
-    /// programs have for the same bytes are theirs.
+    /// Takes away the names that mean the bytes which were set aside. Where the disk has no hard links a name is a copy of
+    /// its own, and perhaps all that is left: it stays, out of use as long as its blob is, and what is right of it need not
+    /// come again. Names that other programs have for the same bytes are theirs.
     pub(super) fn take_names(&self, digest: &Sha256) -> Result<()> {
         let aside = fs::symlink_metadata(self.set_aside_place(digest)).ok();
         for named in self.names_of(digest) {
@@ -39,7 +39,7 @@ impl Store {
             let is_aside = aside
                 .as_ref()
                 .is_some_and(|aside| aside.dev() == metadata.dev() && aside.ino() == metadata.ino());
-            if is_aside || Sha256::of_file(&named).ok() != Some(*digest) {
+            if is_aside {
                 disk::remove_file(&named)?;
                 named.parent().map_or(Ok(()), disk::sync_dir)?;
             }

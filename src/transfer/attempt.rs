@@ -222,7 +222,7 @@ impl Attempt<'_> {
         if let Verdict::Take { position } = verdict {
             return Ok(position);
         }
-        let is_page = looks_like_a_page(&stream.look(self.monitor, moved)?);
+        let is_page = looks_like_a_page(&stream.look(self, moved)?);
         if is_page && !is_page_name(name) {
             return Err(portal(ask, name));
         }
@@ -277,7 +277,10 @@ impl Attempt<'_> {
                 }
                 Next::Waiting => {
                     self.pay_ahead()?;
-                    lull.goes_on(self.monitor);
+                    // What the user holds back is no silence.
+                    if !self.network.is_some_and(Network::is_held_back) {
+                        lull.goes_on(self.monitor);
+                    }
                 }
                 Next::End => return Err(cut_short(source)),
                 Next::Failed(failure) => return Err(failure),
@@ -392,10 +395,10 @@ impl Stream {
     }
 
     /// The first bytes, as many as it takes to know a web page; they come again from `next`.
-    fn look(&mut self, monitor: &dyn Monitor, moved: &mut Moved) -> Result<Vec<u8>, Failure> {
+    fn look(&mut self, attempt: &Attempt<'_>, moved: &mut Moved) -> Result<Vec<u8>, Failure> {
         let mut seen = Vec::new();
         while seen.len() < SNIFF_BYTES {
-            if monitor.is_cancelled() {
+            if attempt.monitor.is_cancelled() {
                 return Err(Failure::stop(stopped()));
             }
             match self.receive(moved) {
@@ -403,7 +406,7 @@ impl Stream {
                     seen.extend_from_slice(&chunk.bytes);
                     self.first.push_back(chunk);
                 }
-                Next::Waiting => {}
+                Next::Waiting => attempt.pay_ahead()?,
                 // `next` says so again.
                 Next::End => break,
                 Next::Failed(failure) => return Err(failure),

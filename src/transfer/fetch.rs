@@ -10,6 +10,7 @@ use super::client::{DroppedSource, Fetched, Wanted};
 use super::crew::Crew;
 use super::doubts::Doubts;
 use super::error::{Result, TransferError};
+use super::held::held_ranges;
 use super::judge::{Failure, Remedy};
 use super::network::Network;
 use super::options::Options;
@@ -50,8 +51,12 @@ impl Errand<'_> {
         let keeper = Keeper::take(&paths, &wanted.name)?;
         let identity = (wanted.digest, wanted.size_bytes);
         // Reading back and finishing cost no line: only the user stops them.
-        let mut part = Part::open(&paths, identity, wanted.pieces.as_ref(), self.user)
-            .map_err(|error| error.about(&wanted.name, 0, wanted.size_bytes))?;
+        let mut part = Part::open(&paths, identity, wanted.pieces.as_ref(), self.user).map_err(|error| {
+            // Not read back yet, and still there.
+            let held = held_ranges(folder, wanted.digest, wanted.size_bytes);
+            let held_bytes = held.iter().map(|range| range.end - range.start).sum();
+            error.about(&wanted.name, held_bytes, wanted.size_bytes)
+        })?;
         let reused_bytes = part.kept_bytes();
 
         let task = self.watch.start(&wanted.name, Some(wanted.size_bytes), Unit::Bytes);
@@ -135,7 +140,7 @@ impl Errand<'_> {
             self.doubts.hear_of(&source.url, &failure, has_progressed);
             let now = Instant::now();
             let goes_on = sources.failed(failure.remedy, has_progressed, now, jitter())
-                || self.doubts.has_served(&source.url)
+                || sources.is_any(|url| self.doubts.has_served(url))
                     && outage.is_bearable(&failure.error)
                     && sources.begin_again(now);
             if !goes_on {

@@ -79,4 +79,5 @@ pub use mirror::{InvalidMirror, Mirror, folder_address};
 pub use options::Options;
 pub use prefix::keep_prefix;
 pub use purse::Purse;
+pub use readback::READING_LABEL;
 pub use reuse::Reusable;

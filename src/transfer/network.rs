@@ -72,6 +72,11 @@ impl Network {
         })
     }
 
+    /// True when the user has set a rate.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.bucket.is_some()
+    }
+
     /// What counts, and pays.
     pub(super) fn toll(&self) -> &Toll {
         &self.toll
@@ -202,7 +207,9 @@ impl Exchange {
         let mut response = match sent {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
-                if error.is_connect() {
+                // Nothing went out; a handshake that broke, or an answer before a redirect, did.
+                let is_first_hop = error.url() == Some(&asked);
+                if error.is_connect() && is_first_hop && asked.scheme() == "http" {
                     self.toll.take_back(asked_cost);
                 }
                 return Err(connection(&self.address, error));

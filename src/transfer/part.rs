@@ -397,7 +397,14 @@ impl Part {
     /// Takes the run at `index` out of what is sure, and of the hash of the whole.
     fn leave(&mut self, index: usize) -> Result<()> {
         self.num_sure = self.num_sure.min(index);
-        self.writer.leave(self.runs[index].offset)
+        let offset = self.runs[index].offset;
+        match self.lent.take() {
+            Some((hasher, count)) if count <= offset => self.writer.take_back(hasher, count)?,
+            // It has taken some of what is given up.
+            Some(_) => self.writer.take_back(Hasher::new(), 0)?,
+            None => {}
+        }
+        self.writer.leave(offset)
     }
 
     /// Writes down the digest of what a run has; of a whole one that came too fast to be hashed, what it should be.

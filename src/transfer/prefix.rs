@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::client::Wanted;
 use super::error::{Result, TransferError};
+use super::held::held_ranges;
 use super::part::{Part, Step};
 use super::reply::Chunk;
 use super::resume::stopped;
@@ -36,7 +37,13 @@ pub fn keep_prefix(
 ) -> Result<u64> {
     let paths = Paths::new(staging_dir, wanted.digest);
     let _keeper = Keeper::take(&paths, &wanted.name)?;
-    let mut part = Part::open(&paths, (wanted.digest, wanted.size_bytes), None, monitor)?;
+    let identity = (wanted.digest, wanted.size_bytes);
+    let mut part = Part::open(&paths, identity, None, monitor).map_err(|error| {
+        // Not read back yet, and still there.
+        let held = held_ranges(staging_dir, wanted.digest, wanted.size_bytes);
+        let held_bytes = held.iter().map(|range| range.end - range.start).sum();
+        error.if_stopped_about(&wanted.name, held_bytes, wanted.size_bytes)
+    })?;
     let task = monitor.start(&wanted.name, Some(length), Unit::Bytes);
     let taken = copy(&mut part, (file, length.min(wanted.size_bytes)), &|count| {
         task.advance(count);

@@ -13,8 +13,8 @@ use crate::digest::{Hasher, Sha256};
 use crate::disk::StagingFile;
 use crate::progress::{Monitor, Task, Unit};
 
-/// What the user sees while a large part file is read.
-const LABEL: &str = "reading what is here";
+/// What the user sees while a large part file is read: a task of its own, which brings nothing new.
+pub const READING_LABEL: &str = "reading what is here";
 
 /// More threads than this wait for the disk, and each has a buffer.
 const MAX_THREADS: usize = 16;
@@ -46,7 +46,7 @@ pub(super) fn check(
         return Ok(());
     }
     let total_bytes = work.iter().filter_map(|(_, marks)| Some(marks.last()?.0)).sum();
-    let task = monitor.start(LABEL, Some(total_bytes), Unit::Bytes);
+    let task = monitor.start(READING_LABEL, Some(total_bytes), Unit::Bytes);
     share_out(work, &|(run, marks)| check_run(file, run, &marks, (&*task, monitor)))
 }
 

@@ -150,6 +150,11 @@ impl Sources {
         true
     }
 
+    /// True when one that may still be asked is such.
+    pub(super) fn is_any(&self, is_such: impl Fn(&url::Url) -> bool) -> bool {
+        self.entries.iter().any(|source| !source.is_left && is_such(&source.url))
+    }
+
     /// After all patience: the same rounds again, not before the longest delay is over. False when nobody is left.
     pub(super) fn begin_again(&mut self, now: Instant) -> bool {
         self.failures_in_row = 0;

@@ -308,7 +308,11 @@ impl Whole {
     fn catch_up(&mut self, file: &StagingFile, end: u64, step_bytes: u64) -> Result<u64> {
         if self.offset < end {
             let until = end.min(self.offset + step_bytes);
-            hash(file, &mut self.hasher, self.offset, until, &Silent)?;
+            if let Err(error) = hash(file, &mut self.hasher, self.offset, until, &Silent) {
+                // It may have taken some of them: whoever asks again begins anew.
+                *self = Self::default();
+                return Err(error);
+            }
             self.offset = until;
         }
         Ok(self.offset)

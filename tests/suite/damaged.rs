@@ -104,7 +104,7 @@ fn an_older_version_that_is_damaged_loses_its_name_and_gets_it_back() {
 }
 
 #[test]
-fn where_names_are_copies_a_right_one_mends_the_blob_and_a_wrong_one_goes() {
+fn where_names_are_copies_they_stay_out_of_use_and_mend_the_blob() {
     let sandbox = Sandbox::new();
     let _publisher = site(&sandbox);
     let copies = names(&sandbox);
@@ -115,11 +115,32 @@ fn where_names_are_copies_a_right_one_mends_the_blob_and_a_wrong_one_goes() {
     }
     corrupt(&copies[1], &[0]);
     find_damage(&sandbox);
-    assert_eq!(names(&sandbox), copies[..1], "the right copy stays");
+    assert_eq!(names(&sandbox), copies, "what is right of them need not come again");
+    sandbox.run("site", &["path", "atlas"]).failed_with(4);
     // Nobody else has the map any more.
     fs::rename(sandbox.path("publisher"), sandbox.path("gone")).unwrap();
     sandbox.ok("site", &["--offline", "repair"]);
     assert_eq!(names(&sandbox).len(), 2);
+    for name in &copies {
+        assert_eq!(fs::read(name).unwrap(), map(), "the wrong copy was put right");
+    }
+    sandbox.ok("site", &["--offline", "verify"]);
+}
+
+#[test]
+fn a_name_that_is_all_that_is_left_of_a_file_is_not_removed() {
+    let sandbox = Sandbox::new();
+    let _publisher = site(&sandbox);
+    let kept = names(&sandbox)[0].clone();
+    for name in &names(&sandbox)[1..] {
+        fs::remove_file(name).unwrap();
+    }
+    fs::remove_file(crate::support::damage::largest_blob(&sandbox, "site")).unwrap();
+    sandbox.run("site", &["verify"]).failed_with(4);
+    assert_eq!(fs::read(&kept).unwrap(), map());
+    // It is of use: nobody else has the map any more.
+    fs::rename(sandbox.path("publisher"), sandbox.path("gone")).unwrap();
+    sandbox.ok("site", &["--offline", "repair"]);
     sandbox.ok("site", &["--offline", "verify"]);
 }
 

@@ -343,7 +343,7 @@ fn a_kit_waits_for_a_new_member_that_did_not_come() {
     let left: Vec<&str> =
         report["left"].as_array().unwrap().iter().map(|left| left["name"].as_str().unwrap()).collect();
     assert_eq!(left, ["delta", "village-kit"], "{report}");
-    assert_eq!(report["left"][1]["reason"], "its package `delta` did not come");
+    assert_eq!(report["left"][1]["reason"], "`delta`, which it needs, did not come");
     assert_eq!(listed(&sandbox, "home").0, ["1.1.0:plain!", "1.0.0:kit!"]);
     scene.server.clear_faults();
     sandbox.ok("home", &["upgrade"]);
@@ -370,4 +370,43 @@ fn money_that_ends_an_upgrade_is_told_with_what_was_upgraded_before() {
     assert_eq!(installed, ["1.1.0:plain!", "1.0.0:plain!", "1.0.0:plain!"], "{run:?}");
     assert!(run.stderr.contains("upgraded before that: `alpha`"), "{run:?}");
     run.failed_with(6);
+}
+
+#[test]
+fn a_newer_version_waits_for_what_it_requires() {
+    let sandbox = Sandbox::new();
+    let scene = Scene::new(&sandbox, &[]);
+    scene.publisher.add("alpha", "1.0.0", &[("map.bin", b"one")]);
+    scene.publisher.publish();
+    scene.publisher.introduce("home", &scene.server.url());
+    sandbox.ok("home", &["install", "alpha"]);
+    let base = noise(62, MIB);
+    scene.publisher.add("base", "1.0.0", &[("map.bin", &base)]);
+    let toml = "[package]\nname = \"alpha\"\nversion = \"2.0.0\"\nkind = \"knowledge\"\ntitle = \"T\"\nlicense = \"MIT\"\nrequires = [\"base\"]\n[[variant]]\nid = \"plain\"\n[[variant.file]]\npath = \"map.bin\"\nfrom = \"alpha/two.bin\"\n";
+    scene.publisher.add_manifest("alpha", "2.0.0", toml, &[("two.bin", b"two")]);
+    scene.publisher.publish();
+    sandbox.ok("home", &["update"]);
+    scene.server.set_fault(&format!("/blobs/{}", Sha256::of(&base)), Fault::Status(404));
+    let run = sandbox.run("home", &["upgrade"]);
+    assert!(run.code != Some(0), "{run:?}");
+    assert_eq!(listed(&sandbox, "home").0, ["1.0.0:plain!"], "it works without what it requires?");
+    scene.server.clear_faults();
+    sandbox.ok("home", &["upgrade"]);
+    assert_eq!(listed(&sandbox, "home").0, ["2.0.0:plain!", "1.0.0:plain!"]);
+}
+
+#[test]
+fn two_versions_of_one_package_are_two_errands() {
+    let sandbox = Sandbox::new();
+    let _scene = Scene::new(&sandbox, &["home"]);
+    let said = sandbox.run("home", &["fetch", "tool@1.0.0:four", "tool@1.1.0:four"]).failed_with(2);
+    assert!(said.contains("cannot come by one command"), "{said}");
+    for package in ["tool@1.0.0:four", "tool@1.1.0:four"] {
+        sandbox.ok("home", &["fetch", package]);
+    }
+    fs::create_dir(sandbox.path("stick")).unwrap();
+    let args = ["--offline", "export", "stick", "tool@1.0.0:four", "tool@1.1.0:four"];
+    let (code, report) = sandbox.json("home", &args);
+    let blobs = builds(10)[0].1.len() + builds(20)[0].1.len();
+    assert!(code == Some(0) && report["size_bytes"].as_u64().unwrap() > blobs as u64, "{report}");
 }

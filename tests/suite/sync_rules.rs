@@ -92,6 +92,12 @@ fn without_a_stick_it_says_what_it_spent() {
     let (code, report) = sandbox.json("cafe", &["sync"]);
     assert_eq!((code, &report["installed"][0]), (Some(0), &Value::from("note")), "{report}");
     assert!(report["line"]["spent_bytes"].as_u64().unwrap() > 500_000, "{report}");
+    // What was paid for what did not come whole counts as well.
+    publisher.add("note", "1.2.0", &[("note.txt", &noise(5, 6 << 20))]);
+    publisher.publish();
+    let (code, report) = sandbox.json("cafe", &["sync", "--budget", "3MB"]);
+    assert_eq!((code, &report["left"][0]["name"]), (Some(6), &Value::from("note")), "{report}");
+    assert!(report["line"]["spent_bytes"].as_u64().unwrap() > 2_000_000, "{report}");
 }
 
 #[test]
@@ -99,7 +105,7 @@ fn a_wish_that_nobody_can_meet_says_how_to_get_rid_of_it() {
     let sandbox = Sandbox::new();
     let _scene = scene(&sandbox);
     let run = sandbox.run("cafe", &["sync", "stick", "--keep", "nosuch"]);
-    assert!(run.stdout.contains("`localml sync --drop nosuch`"), "{run:?}");
+    assert!(run.stdout.contains("`localml sync STICK --drop nosuch`"), "{run:?}");
     // As it says; the stick has to be named here because it is no real one.
     sandbox.run("cafe", &["sync", "stick", "note", "--drop", "nosuch"]);
     let run = sandbox.run("cafe", &["sync", "stick", "note"]);

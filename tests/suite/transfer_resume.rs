@@ -351,6 +351,19 @@ fn a_line_that_is_down_for_longer_than_a_few_tries_is_waited_for() {
 }
 
 #[test]
+fn another_source_that_is_dead_takes_nothing_from_the_patience_with_the_first() {
+    let cafe = Cafe::with(Options { outage_patience: Duration::from_secs(60), ..hurried() });
+    let mut wanted = cafe.serve("model.gguf", 8 * MIB);
+    wanted.sources.push("http://127.0.0.1:1/model.gguf".parse().unwrap());
+    cafe.server.queue_fault("model.gguf", Fault::CutAfter(3 * MIB as u64));
+    for _ in 0..12 {
+        cafe.server.queue_fault("model.gguf", Fault::CutAfter(0));
+    }
+    cafe.fetch_well(&wanted);
+    assert!(cafe.server.requests() > 12);
+}
+
+#[test]
 fn a_server_that_was_never_there_is_not_waited_for() {
     let cafe = Cafe::with(Options { outage_patience: Duration::from_secs(3600), ..hurried() });
     let wanted = cafe.serve("model.gguf", 5000);

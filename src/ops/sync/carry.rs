@@ -32,7 +32,7 @@ const SMALL_BYTES: u64 = 1024 * 1024;
 const SHORT_FETCH_BYTES: u64 = 1024 * 1024;
 
 /// How many packages in a row may fail because of the line, before it counts as down.
-const MAX_LINE_FAILURES: usize = 2;
+pub(super) const MAX_LINE_FAILURES: usize = 2;
 
 /// One trip, under way.
 pub(super) struct Trip<'a> {

@@ -146,7 +146,9 @@ impl<'a> Gathering<'a> {
         let before = self.unmet.len();
         self.try_wish(wish, Reason::Named, site);
         for unmet in self.unmet[before..].iter_mut().filter(|unmet| unmet.package == *wish) {
-            unmet.hint = Some(format!("`localml sync --drop {wish}` takes it off your list"));
+            let drop = format!("`localml sync STICK --drop {wish}` takes it off your list");
+            unmet.hint =
+                Some(unmet.hint.take().map_or_else(|| drop.clone(), |hint| format!("{hint}; {drop}")));
         }
     }
 

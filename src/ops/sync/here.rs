@@ -1,6 +1,9 @@
 //! `sync` without a stick, at a site that is online now and then: refresh the lists, then bring what is installed to
 //! its newest version, what costs least first.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde::Serialize;
 
 use crate::error::ErrorKind;
@@ -14,8 +17,9 @@ use crate::ops::upgrade::{NotUpgraded, upgrade};
 use crate::package::{Name, PackageRef};
 use crate::progress::Monitor;
 
+use super::carry::MAX_LINE_FAILURES;
 use super::errand::told;
-use super::{SyncOptions, refresh};
+use super::{OUTAGE_PATIENCE, SyncOptions, refresh};
 
 /// What was brought up to date here, or would be.
 #[derive(Debug, Serialize)]
@@ -43,7 +47,10 @@ pub struct SyncHereReport {
 /// # Errors
 /// When a record here is damaged or the budget cannot be read. What stops single packages is in the report.
 pub(super) fn sync_here(home: &Home, options: &SyncOptions, monitor: &dyn Monitor) -> Result<SyncHereReport> {
-    let (line, registries, mut spent_bytes) = begin(home, options, monitor)?;
+    let (line, registries, spent_bytes) = begin(home, options, monitor)?;
+    let meter = Arc::new(AtomicU64::new(spent_bytes));
+    let (meter_here, outage_patience) = (Some(Arc::clone(&meter)), Some(OUTAGE_PATIENCE));
+    let line = LineOptions { meter: meter_here, outage_patience, ..line };
     let fetch = |line: &LineOptions, is_plan: bool| FetchOptions {
         is_plan,
         line: line.clone(),
@@ -62,16 +69,25 @@ pub(super) fn sync_here(home: &Home, options: &SyncOptions, monitor: &dyn Monito
         is_plan: options.is_plan,
     };
     report.upgrades.sort_by_key(|upgrade| upgrade.missing_bytes);
+    let mut num_line_failures = 0;
     for newer in report.upgrades.iter().filter(|_| !options.is_plan) {
+        if num_line_failures >= MAX_LINE_FAILURES {
+            let (name, reason) = (newer.name.clone(), "the network failed before its turn".to_owned());
+            let hint = Some("the same command tries again".to_owned());
+            report.left.push(NotUpgraded { name, reason, hint, is_limit: false });
+            continue;
+        }
         let package = PackageRef { registry: None, name: newer.name.clone(), version: None, variant: None };
         match upgrade(home, &[package], &fetch(&line, false), monitor) {
             Ok(done) => {
-                spent_bytes += done.fetch.line.spent_bytes;
+                num_line_failures = 0;
                 report.installed.extend(done.installed);
                 report.left.extend(done.left);
                 report.next.extend(done.next);
             }
             Err(error) => {
+                let is_network = error.kind() == ErrorKind::Network;
+                num_line_failures = if is_network { num_line_failures + 1 } else { 0 };
                 let is_limit = error.kind() == ErrorKind::NoRoom || monitor.is_cancelled();
                 let (name, reason, hint) = (newer.name.clone(), told(&error), error.hint());
                 report.left.push(NotUpgraded { name, reason, hint, is_limit });
@@ -80,6 +96,7 @@ pub(super) fn sync_here(home: &Home, options: &SyncOptions, monitor: &dyn Monito
     }
     report.next.sort();
     report.next.dedup();
+    let spent_bytes = meter.load(Ordering::SeqCst);
     report.line = LineReport { spent_bytes, ..look(home, &line)? };
     Ok(report)
 }

@@ -22,6 +22,7 @@ mod plan;
 mod report;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -55,6 +56,9 @@ pub use here::SyncHereReport;
 pub use list::{ListedFile, SyncListReport, sync_list};
 pub use plan::Shortage;
 pub use report::{BroughtPackage, End, State, SyncReport, SyncedPackage, SyncedSite};
+
+/// How long a package waits for a line that is down: others wait for their turn, and the stick for what is here.
+const OUTAGE_PATIENCE: Duration = Duration::from_secs(120);
 
 /// What to take along, and within which limits.
 #[derive(Debug, Clone, Default)]
@@ -144,7 +148,8 @@ fn sync_stick(
         let line = look(home, &options.line)?;
         return Trip::new((&desk, stick), gathering, monitor).plan(line, facts);
     }
-    let line = Line::open(home, &options.line)?;
+    let line =
+        Line::open(home, &LineOptions { outage_patience: Some(OUTAGE_PATIENCE), ..options.line.clone() })?;
     let registries = refresh(home, options, &line, monitor);
     let mut desk = Desk::open(home, Some(stick), options, list, monitor)?;
     desk.has_news = registries.as_ref().is_some_and(brings_news);
