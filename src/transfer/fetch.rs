@@ -10,7 +10,7 @@ use super::client::{DroppedSource, Fetched, Wanted};
 use super::crew::Crew;
 use super::doubts::Doubts;
 use super::error::{Result, TransferError};
-use super::held::held_ranges;
+use super::held::held_bytes;
 use super::judge::{Failure, Remedy};
 use super::network::Network;
 use super::options::Options;
@@ -53,8 +53,7 @@ impl Errand<'_> {
         // Reading back and finishing cost no line: only the user stops them.
         let mut part = Part::open(&paths, identity, wanted.pieces.as_ref(), self.user).map_err(|error| {
             // Not read back yet, and still there.
-            let held = held_ranges(folder, wanted.digest, wanted.size_bytes);
-            let held_bytes = held.iter().map(|range| range.end - range.start).sum();
+            let held_bytes = held_bytes(folder, wanted.digest, wanted.size_bytes);
             error.about(&wanted.name, held_bytes, wanted.size_bytes)
         })?;
         let reused_bytes = part.kept_bytes();

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::client::Wanted;
 use super::error::{Result, TransferError};
-use super::held::held_ranges;
+use super::held::held_bytes;
 use super::part::{Part, Step};
 use super::reply::Chunk;
 use super::resume::stopped;
@@ -40,8 +40,7 @@ pub fn keep_prefix(
     let identity = (wanted.digest, wanted.size_bytes);
     let mut part = Part::open(&paths, identity, None, monitor).map_err(|error| {
         // Not read back yet, and still there.
-        let held = held_ranges(staging_dir, wanted.digest, wanted.size_bytes);
-        let held_bytes = held.iter().map(|range| range.end - range.start).sum();
+        let held_bytes = held_bytes(staging_dir, wanted.digest, wanted.size_bytes);
         error.if_stopped_about(&wanted.name, held_bytes, wanted.size_bytes)
     })?;
     let task = monitor.start(&wanted.name, Some(length), Unit::Bytes);

@@ -20,7 +20,7 @@ fn lost_bytes(with_pieces: bool, cut_after_bytes: u64, ignores_sync: bool) -> Op
     let cafe = Cafe::new();
     let in_pieces = cafe.serve_in_pieces("model.gguf", 40 * MIB);
     let wanted = if with_pieces { in_pieces } else { Wanted { pieces: None, ..in_pieces } };
-    cafe.server.set_fault("model.gguf", Fault::Throttle(30 * MIB as u64));
+    cafe.server.set_fault("model.gguf", Fault::Throttle(15 * MIB as u64));
     disk.arm(Faults { bytes_left: Some(cut_after_bytes), ignores_sync, ..Faults::default() });
     let TransferError::Fetch { kept_bytes, .. } =
         cafe.client.fetch(&wanted, &disk.path().join("staging"), &Silent).unwrap_err()
