@@ -24,6 +24,9 @@ const LEAST_BYTES: u64 = 1024 * 1024;
 /// Heads and TLS take about a byte in so many.
 const HEADS_SHARE: u64 = 500;
 
+/// How many packages in a row may fail because of the line, before it counts as down and no further one is tried.
+pub(super) const MAX_LINE_FAILURES: usize = 2;
+
 /// What the line may cost, and where else to ask.
 #[derive(Debug, Clone, Default)]
 pub struct LineOptions {

@@ -13,7 +13,7 @@ use crate::home::Home;
 use crate::package::{FileEntry, Name, Piece, PieceList};
 use crate::progress::{Monitor, Unit};
 use crate::store::Store;
-use crate::transfer::{Client, Reusable, held_ranges};
+use crate::transfer::{self, Client, Reusable, held_ranges};
 
 use super::choice::Choice;
 use super::error::Result;
@@ -140,7 +140,7 @@ pub(super) fn note(package: &mut FetchedPackage, here: Here) {
 
 /// How much of a file an earlier try has brought, in bytes.
 pub(super) fn held_bytes(home: &Home, file: &FileEntry) -> u64 {
-    held_ranges(&home.staging(), file.sha256, file.size_bytes).iter().map(length).sum()
+    transfer::held_bytes(&home.staging(), file.sha256, file.size_bytes)
 }
 
 /// A GGUF's header; `None` where the file is none.

@@ -281,7 +281,8 @@ fn has_same_bytes(left: &Installed, right: &Installed) -> bool {
         && digests(left.files()) == digests(right.files())
 }
 
-fn digests(files: &[FileEntry]) -> BTreeSet<Sha256> {
+/// The digests of some files, whatever these are called.
+pub(super) fn digests(files: &[FileEntry]) -> BTreeSet<Sha256> {
     files.iter().map(|file| file.sha256).collect()
 }
 

@@ -17,6 +17,7 @@ use super::fetch::{FetchOptions, FetchReport, Reception, fetch_choices, report_o
 use super::indexes;
 use super::install::Installing;
 use super::kit::SetUp;
+use super::line::MAX_LINE_FAILURES;
 use super::outdated::{BlockedUpgrade, Candidate, NewerVersion, candidates, choices_of, newer_versions};
 use super::path::find_installed;
 use super::revoked::publisher;
@@ -53,6 +54,17 @@ pub struct NotUpgraded {
     pub hint: Option<String>,
     /// True when money, time or room ended.
     pub is_limit: bool,
+}
+
+/// Why a package was not tried after others had failed.
+pub(super) const LINE_IS_DOWN: &str = "the network failed before its turn";
+
+impl NotUpgraded {
+    /// A package whose turn did not come.
+    pub(super) fn untried(name: &Name, reason: String) -> Self {
+        let hint = Some("the same command tries again".to_owned());
+        Self { name: name.clone(), reason, hint, is_limit: false }
+    }
 }
 
 /// Upgrades the named packages, or every installed one. One whose newer version does not come stops no other.
@@ -94,9 +106,6 @@ pub fn upgrade(
     Ok(UpgradeReport { fetch, upgrades, installed, left, blocked, kits, next })
 }
 
-/// After so many failures of the network in a row, no further package is tried.
-const MAX_LINE_FAILURES: usize = 2;
-
 /// Takes what comes into use, and goes on past what does not come.
 struct Upgrading<'a> {
     installing: Installing<'a>,
@@ -111,10 +120,6 @@ impl<'a> Upgrading<'a> {
     fn new(home: &'a Home, monitor: &'a dyn Monitor) -> Self {
         let installing = Installing::new(home, monitor);
         Self { installing, left: Vec::new(), cause: None, num_line_failures: 0, monitor }
-    }
-
-    fn leave(&mut self, name: &Name, reason: String, hint: Option<String>) {
-        self.left.push(NotUpgraded { name: name.clone(), reason, hint, is_limit: false });
     }
 
     /// Tells what became of the packages before the one that ended the run.
@@ -143,13 +148,10 @@ impl Reception for Upgrading<'_> {
         let lacked = needed.into_iter().find(|needed| self.left.iter().any(|left| left.name == needed.name));
         let reason = match lacked {
             Some(needed) => format!("`{}`, which it needs, did not come", needed.name),
-            None if self.num_line_failures >= MAX_LINE_FAILURES => {
-                "the network failed before its turn".to_owned()
-            }
+            None if self.num_line_failures >= MAX_LINE_FAILURES => LINE_IS_DOWN.to_owned(),
             None => return true,
         };
-        let hint = "the same command tries again".to_owned();
-        self.leave(choice.name(), reason, Some(hint));
+        self.left.push(NotUpgraded::untried(choice.name(), reason));
         false
     }
 
@@ -159,7 +161,8 @@ impl Reception for Upgrading<'_> {
         }
         let is_network = error.kind() == ErrorKind::Network;
         self.num_line_failures = if is_network { self.num_line_failures + 1 } else { 0 };
-        self.leave(choice.name(), error.with_causes(), error.hint());
+        let (name, reason, hint) = (choice.name().clone(), error.with_causes(), error.hint());
+        self.left.push(NotUpgraded { name, reason, hint, is_limit: false });
         self.cause.get_or_insert(error);
         Ok(())
     }

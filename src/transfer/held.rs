@@ -39,7 +39,7 @@ pub fn held_ranges(staging_dir: &Path, digest: Sha256, size_bytes: u64) -> Vec<R
 }
 
 /// How many bytes these are.
-pub(super) fn held_bytes(staging_dir: &Path, digest: Sha256, size_bytes: u64) -> u64 {
+pub fn held_bytes(staging_dir: &Path, digest: Sha256, size_bytes: u64) -> u64 {
     held_ranges(staging_dir, digest, size_bytes).iter().map(|range| range.end - range.start).sum()
 }
 

@@ -74,7 +74,7 @@ mod reply;
 
 pub use client::{Client, DroppedSource, Fetched, Wanted};
 pub use error::{Mismatch, Result, TransferError};
-pub use held::held_ranges;
+pub use held::{held_bytes, held_ranges};
 pub use mirror::{InvalidMirror, Mirror, folder_address};
 pub use options::Options;
 pub use prefix::keep_prefix;

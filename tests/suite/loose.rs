@@ -156,14 +156,9 @@ fn half_a_download_is_used_up_to_its_last_right_piece_and_a_fetch_goes_on_there(
     sandbox.ok("site", &["verify", "book"]);
 }
 
-#[test]
-fn the_beginning_of_a_file_without_a_piece_list_is_kept_and_its_digest_decides() {
-    let sandbox = Sandbox::new();
-    let server = served(&sandbox);
-    let digest = localml::digest::Sha256::of(&noise(1, 10 * MIB)).to_string();
-    let pieces = sandbox.path("publisher/ngo/registry/pieces");
-    let _ = fs::remove_dir_all(&pieces);
-    sandbox.write(format!("downloads/{digest}.part"), noise(1, 7 * MIB));
+/// Imports the 7 of 10 MiB that lie in `downloads`, which must all be kept, and installs the package; returns what the
+/// server sent for it, in bytes.
+fn take_half_and_fetch_the_rest(sandbox: &Sandbox, server: &HttpServer) -> u64 {
     let (code, report) = sandbox.json("site", &["--offline", "import", "downloads"]);
     assert_eq!(
         (code, report["taken"][0]["kept_bytes"].as_u64()),
@@ -172,7 +167,18 @@ fn the_beginning_of_a_file_without_a_piece_list_is_kept_and_its_digest_decides()
     );
     let before = server.bytes_sent();
     sandbox.ok("site", &["install", "book"]);
-    let sent = server.bytes_sent() - before;
+    server.bytes_sent() - before
+}
+
+#[test]
+fn the_beginning_of_a_file_without_a_piece_list_is_kept_and_its_digest_decides() {
+    let sandbox = Sandbox::new();
+    let server = served(&sandbox);
+    let digest = localml::digest::Sha256::of(&noise(1, 10 * MIB)).to_string();
+    let pieces = sandbox.path("publisher/ngo/registry/pieces");
+    let _ = fs::remove_dir_all(&pieces);
+    sandbox.write(format!("downloads/{digest}.part"), noise(1, 7 * MIB));
+    let sent = take_half_and_fetch_the_rest(&sandbox, &server);
     assert!(sent < 3 * MIB as u64 + 100_000, "{sent} bytes came of the 3 MiB that were missing");
     sandbox.ok("site", &["verify", "book"]);
 }
@@ -184,16 +190,9 @@ fn half_a_download_that_bears_the_name_of_the_whole_is_known_by_its_digest() {
     let digest = localml::digest::Sha256::of(&noise(1, 10 * MIB)).to_string();
     // As `wget -i` leaves it: the last part of the address, and no ending.
     sandbox.write(format!("downloads/{digest}"), noise(1, 7 * MIB));
-    let (code, report) = sandbox.json("site", &["--offline", "import", "downloads"]);
-    assert_eq!(
-        (code, report["taken"][0]["kept_bytes"].as_u64()),
-        (Some(8), Some(7 * MIB as u64)),
-        "{report}"
-    );
-    let before = server.bytes_sent();
-    sandbox.ok("site", &["install", "book"]);
+    let sent = take_half_and_fetch_the_rest(&sandbox, &server);
     // The piece list comes with it, and of a piece that is here in part nobody can tell whether it is right.
-    assert!(server.bytes_sent() - before < 7 * MIB as u64);
+    assert!(sent < 7 * MIB as u64, "{sent} bytes");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::ops::error::Result;
 use crate::ops::holding::reference;
 use crate::ops::indexes;
 use crate::ops::revoked;
-use crate::ops::sift::RefusedPackage;
+use crate::ops::sift::{RefusedPackage, digests};
 use crate::ops::site;
 use crate::package::{FileEntry, PackageRef};
 use crate::progress::Monitor;
@@ -133,7 +133,6 @@ fn rival_of(indexes: &[VerifiedIndex], candidate: &Installed) -> Option<String> 
 
 /// True when the index has the name, and never for these bytes.
 fn means_another(index: &VerifiedIndex, candidate: &Installed) -> bool {
-    let digests = |files: &[FileEntry]| files.iter().map(|file| file.sha256).collect::<BTreeSet<_>>();
     let versions = index.versions_of(candidate.name());
     let variants = versions.iter().flat_map(|manifest| &manifest.variants);
     let mut same = variants.filter(|variant| digests(&variant.files) == digests(candidate.files()));

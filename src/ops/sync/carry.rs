@@ -10,14 +10,14 @@ use crate::ops::addressee::fulfils;
 use crate::ops::error::{Error, Result};
 use crate::ops::export::{ExportOptions, ExportReport, export_some};
 use crate::ops::fetch::{SPARE_BYTES, bring};
-use crate::ops::line::{Line, LineReport};
+use crate::ops::line::{Line, LineReport, MAX_LINE_FAILURES};
 use crate::ops::pace::{self, Pace, StickFacts};
 use crate::ops::site;
 use crate::package::PackageRef;
 use crate::progress::{Monitor, Until, has_come};
 
 use super::Desk;
-use super::errand::{Errand, Gathering, keep, told};
+use super::errand::{Errand, Gathering, keep};
 use super::outline::Outline;
 use super::plan::{Cost, Limits, Load, Shortage, Step, draw, first_fitting, stick_seconds};
 use super::report::{End, State, SyncReport};
@@ -30,9 +30,6 @@ const SMALL_BYTES: u64 = 1024 * 1024;
 
 /// What is fetched in a moment: packages that are ready need not be written before it, in bytes.
 const SHORT_FETCH_BYTES: u64 = 1024 * 1024;
-
-/// How many packages in a row may fail because of the line, before it counts as down.
-pub(super) const MAX_LINE_FAILURES: usize = 2;
 
 /// One trip, under way.
 pub(super) struct Trip<'a> {
@@ -249,7 +246,7 @@ impl<'a> Trip<'a> {
         self.num_line_failures = if is_network { self.num_line_failures + 1 } else { 0 };
         let package = &self.gathering.errands[member].package;
         self.monitor.warn(&format!("`{package}` did not come: {}", error.in_one_line()));
-        let failed = State::Failed { message: told(&error), hint: error.hint(), is_network };
+        let failed = State::Failed { message: error.with_causes(), hint: error.hint(), is_network };
         self.states[member] = Some(failed.clone());
         if let Some(&root) = step.members.last() {
             self.states[root] = Some(failed);

@@ -134,7 +134,7 @@ impl<'a> Gathering<'a> {
     pub(super) fn try_wish(&mut self, wish: &PackageRef, reason: Reason, site: Option<&Addressee>) {
         if let Err(error) = self.wish(wish, reason, site) {
             let (package, site) = (wish.clone(), site.map(|site| site.site.clone()));
-            let unmet = UnmetWish { package, site, reason: told(&error), hint: error.hint() };
+            let unmet = UnmetWish { package, site, reason: error.with_causes(), hint: error.hint() };
             if !self.unmet.contains(&unmet) {
                 self.unmet.push(unmet);
             }
@@ -438,9 +438,4 @@ impl<'a> Gathering<'a> {
 /// When it is not here whole, or the home cannot be written.
 pub(super) fn keep(store: &Store, choice: &Choice) -> Result<()> {
     Ok(store.keep(&choice.to_installed())?)
-}
-
-pub(super) fn told(error: &Error) -> String {
-    let causes = error.causes();
-    causes.iter().fold(error.to_string(), |said, cause| format!("{said}: {cause}"))
 }

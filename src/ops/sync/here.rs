@@ -10,15 +10,13 @@ use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::ops::error::Result;
 use crate::ops::fetch::FetchOptions;
-use crate::ops::line::{Line, LineOptions, LineReport, look};
+use crate::ops::line::{Line, LineOptions, LineReport, MAX_LINE_FAILURES, look};
 use crate::ops::outdated::{BlockedUpgrade, NewerVersion};
 use crate::ops::update::UpdateReport;
-use crate::ops::upgrade::{NotUpgraded, upgrade};
+use crate::ops::upgrade::{LINE_IS_DOWN, NotUpgraded, upgrade};
 use crate::package::{Name, PackageRef};
 use crate::progress::Monitor;
 
-use super::carry::MAX_LINE_FAILURES;
-use super::errand::told;
 use super::{OUTAGE_PATIENCE, SyncOptions, refresh};
 
 /// What was brought up to date here, or would be.
@@ -47,10 +45,12 @@ pub struct SyncHereReport {
 /// # Errors
 /// When a record here is damaged or the budget cannot be read. What stops single packages is in the report.
 pub(super) fn sync_here(home: &Home, options: &SyncOptions, monitor: &dyn Monitor) -> Result<SyncHereReport> {
-    let (line, registries, spent_bytes) = begin(home, options, monitor)?;
-    let meter = Arc::new(AtomicU64::new(spent_bytes));
-    let (meter_here, outage_patience) = (Some(Arc::clone(&meter)), Some(OUTAGE_PATIENCE));
-    let line = LineOptions { meter: meter_here, outage_patience, ..line };
+    // Every line of this run is counted, also one that is closed by an error.
+    let meter = Arc::new(AtomicU64::new(0));
+    let line = LineOptions { meter: Some(Arc::clone(&meter)), ..options.line.clone() };
+    let registries = begin(home, (options, &line), monitor)?;
+    let outage_patience = Some(OUTAGE_PATIENCE);
+    let line = LineOptions { is_new_budget: options.is_plan && line.is_new_budget, outage_patience, ..line };
     let fetch = |line: &LineOptions, is_plan: bool| FetchOptions {
         is_plan,
         line: line.clone(),
@@ -72,9 +72,7 @@ pub(super) fn sync_here(home: &Home, options: &SyncOptions, monitor: &dyn Monito
     let mut num_line_failures = 0;
     for newer in report.upgrades.iter().filter(|_| !options.is_plan) {
         if num_line_failures >= MAX_LINE_FAILURES {
-            let (name, reason) = (newer.name.clone(), "the network failed before its turn".to_owned());
-            let hint = Some("the same command tries again".to_owned());
-            report.left.push(NotUpgraded { name, reason, hint, is_limit: false });
+            report.left.push(NotUpgraded::untried(&newer.name, LINE_IS_DOWN.to_owned()));
             continue;
         }
         let package = PackageRef { registry: None, name: newer.name.clone(), version: None, variant: None };
@@ -89,7 +87,7 @@ pub(super) fn sync_here(home: &Home, options: &SyncOptions, monitor: &dyn Monito
                 let is_network = error.kind() == ErrorKind::Network;
                 num_line_failures = if is_network { num_line_failures + 1 } else { 0 };
                 let is_limit = error.kind() == ErrorKind::NoRoom || monitor.is_cancelled();
-                let (name, reason, hint) = (newer.name.clone(), told(&error), error.hint());
+                let (name, reason, hint) = (newer.name.clone(), error.with_causes(), error.hint());
                 report.left.push(NotUpgraded { name, reason, hint, is_limit });
             }
         }
@@ -101,18 +99,14 @@ pub(super) fn sync_here(home: &Home, options: &SyncOptions, monitor: &dyn Monito
     Ok(report)
 }
 
-/// Begins the budget and refreshes the lists, and says what that cost; the rest of the command goes on with the same money
-/// and time.
+/// Begins the budget and refreshes the lists; a plan does neither.
 fn begin(
     home: &Home,
-    options: &SyncOptions,
+    (options, line): (&SyncOptions, &LineOptions),
     monitor: &dyn Monitor,
-) -> Result<(LineOptions, Option<UpdateReport>, u64)> {
+) -> Result<Option<UpdateReport>> {
     if options.is_plan {
-        return Ok((options.line.clone(), None, 0));
+        return Ok(None);
     }
-    let line = Line::open(home, &options.line)?;
-    let registries = refresh(home, options, &line, monitor);
-    let rest = LineOptions { is_new_budget: false, ..options.line.clone() };
-    Ok((rest, registries, line.spent_bytes()))
+    Ok(refresh(home, options, &Line::open(home, line)?, monitor))
 }
