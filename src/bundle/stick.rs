@@ -259,9 +259,10 @@ impl Stick {
         letter::highest_number(self, site)
     }
 
-    /// True when a record exists and does not promise this file: an export may have died writing it.
+    /// True when no record promises this file: an export may have died writing it, the first one of a stick too.
+    /// A record that cannot be read may have promised everything.
     pub(super) fn may_be_torn(&self, path: &str) -> bool {
-        self.record().is_some_and(|record| record.file(path).is_none())
+        self.record().map_or(self.slots.are_absent(), |record| record.file(path).is_none())
     }
 
     /// The bundles' ids: those of the record in its order, then the others.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use crate::support::fault_fs::copy_tree;
 use crate::support::noise::noise;
 use crate::support::publisher::Publisher;
 use crate::support::sandbox::Sandbox;
@@ -283,6 +284,31 @@ fn trust_files_of_an_export_that_died_are_passed_over_and_then_cleaned_away() {
     }
     sandbox.ok("cafe", &["export", "stick", "note"]);
     assert_eq!(trust_sets(&sandbox).len(), 1, "the rest of dead exports is gone");
+}
+
+#[test]
+fn the_first_export_of_a_stick_may_die_in_its_trust_files_too() {
+    let sandbox = Sandbox::new();
+    let _publisher = stick(&sandbox);
+    let [set] = &trust_sets(&sandbox)[..] else { panic!("one set") };
+    let whole = fs::read(set).unwrap();
+    for length in [0, 100, 512, whole.len() / 2, whole.len() - 1] {
+        for slot in ["STICK.A", "STICK.B"] {
+            let _ = fs::remove_file(sandbox.path("stick/LOCALML").join(slot));
+        }
+        fs::write(set, &whole[..length]).unwrap();
+        let _ = fs::remove_dir_all(sandbox.path("visit"));
+        copy_tree(&sandbox.path("site"), &sandbox.path("visit"));
+        let (code, report) = sandbox.json("visit", &["--offline", "import", "stick"]);
+        assert_eq!((code, names(&report["installed"]).len()), (Some(0), 2), "{length}: {report}");
+        assert!(report.to_string().contains("the rest of an export that was cut off"), "{length}: {report}");
+        let (code, report) = sandbox.json("stranger", &["--offline", "import", "stick"]);
+        assert_eq!((code, names(&report["installed"]).len()), (Some(7), 0), "{length}: {report}");
+        sandbox.ok("cafe", &["--offline", "export", "stick", "--volume-size", "5MiB"]);
+        assert_eq!(fs::read(set).unwrap(), whole, "{length}");
+    }
+    let (code, report) = sandbox.json("site", &["--offline", "import", "stick"]);
+    assert_eq!((code, names(&report["installed"]).len()), (Some(0), 2), "{report}");
 }
 
 #[test]
