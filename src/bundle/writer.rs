@@ -69,26 +69,29 @@ pub fn write(folder: &Path, mut plan: Plan, monitor: &dyn Monitor) -> Result<Wri
             // Another share of the same bundle: its files are written over, so the record must let them go.
             stick = withdraw(folder, &stick, &mut plan)?;
         }
-        let written = write_bundle(&stick, &mut plan, monitor);
+        let written = write_checked_volumes(&stick, &mut plan, monitor);
         if matches!(written, Err(BundleError::BlobDamaged { .. })) && !is_promised {
             disk::remove_dir_all(&stick.root().join(BUNDLES).join(plan.id().as_str()))?;
         }
         written?;
     }
     write_small_files(&stick, &plan)?;
+    if !plan.is_committed {
+        // Last, for it is what makes a bundle of the volumes: by then whoever finds it can judge it.
+        write_description(&stick, &mut plan)?;
+    }
     record::commit(stick.root(), stick.slots(), &plan.record)?;
     remove_torn_trust(&Stick::open(folder)?)?;
     let (bundle, generation) = (plan.id().clone(), plan.record.generation);
     Ok(Written { bundle, is_new: true, bytes_written, generation, description: Box::new(plan.description) })
 }
 
-/// Writes all of the bundle that goes to this stick, except for the commit.
-fn write_bundle(stick: &Stick, plan: &mut Plan, monitor: &dyn Monitor) -> Result<()> {
+/// Writes the volumes that go to this stick, and reads them back.
+fn write_checked_volumes(stick: &Stick, plan: &mut Plan, monitor: &dyn Monitor) -> Result<()> {
     // A blob that is damaged here is found before the long writing.
     hash_the_others(plan, monitor)?;
     write_volumes(stick, plan, monitor)?;
-    read_back(stick, plan, monitor)?;
-    write_description(stick, plan)
+    read_back(stick, plan, monitor)
 }
 
 /// True when the record lists files of this bundle.

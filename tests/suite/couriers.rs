@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use localml::digest::Sha256;
+
 use crate::support::publisher::Publisher;
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::stick::{files_in, flip};
@@ -107,7 +109,7 @@ fn a_statement_that_was_changed_or_damaged_is_refused_by_name() {
     flip(&set, in_signature);
     let said = import(&sandbox, "stick", &["--courier", &full]).failed_with(7);
     assert!(said.contains("TRUST/"), "{said}");
-    // A forger who writes the records anew changes the signature, or what it is about.
+    // A forger who takes the records away changes the signature, or what it is about, and names the file for it.
     for slot in ["STICK.A", "STICK.B"] {
         let _ = fs::remove_file(sandbox.path(format!("stick/LOCALML/{slot}")));
     }
@@ -115,7 +117,9 @@ fn a_statement_that_was_changed_or_damaged_is_refused_by_name() {
     for (at, byte) in [(in_signature, digit(in_signature)), (find("leaflet@0.0.0"), b'm')] {
         let mut forged = whole.clone();
         forged[at] = byte;
-        fs::write(&set, forged).unwrap();
+        let id = Sha256::of(&forged).to_string()[..8].to_uppercase();
+        fs::remove_dir_all(sandbox.path("stick/LOCALML/TRUST")).unwrap();
+        sandbox.write(format!("stick/LOCALML/TRUST/{id}.TAR"), &forged);
         let run = import(&sandbox, "stick", &[]);
         assert_eq!(run.code, Some(7), "{run:?}");
         assert!(
@@ -126,7 +130,8 @@ fn a_statement_that_was_changed_or_damaged_is_refused_by_name() {
         assert!(said.contains("its signature does not hold"), "{said}");
     }
     assert!(sandbox.ok("site", &["list"]).contains("nothing is installed"));
-    fs::write(&set, whole).unwrap();
+    fs::remove_dir_all(sandbox.path("stick/LOCALML/TRUST")).unwrap();
+    sandbox.write(format!("stick/LOCALML/TRUST/{}", set.file_name().unwrap().to_str().unwrap()), &whole);
     assert_eq!(import(&sandbox, "stick", &["--courier", &full]).code, Some(0));
 }
 

@@ -34,6 +34,30 @@ fn an_export_cut_off_anywhere_leaves_the_old_bundle_or_the_new_one_whole() {
     }
 }
 
+#[test]
+fn a_first_export_cut_off_anywhere_is_nothing_yet_and_is_then_completed() {
+    let scene = Scene::new(LARGE_BYTES);
+    let Some(stick) = scene.stick("asked") else { return };
+    let (run, num_operations, _) = stick.count(|| scene.export(&stick.path()));
+    assert_eq!(run.code, Some(0), "{run:?}");
+    for seed in 0..rounds(40, 400) {
+        let Some(mut stick) = scene.stick("asked") else { return };
+        // Every other time in the last steps, where the small files are written.
+        let left = Dice::new(seed).below(num_operations);
+        let left = if seed % 2 == 0 { left } else { num_operations - left.min(60) };
+        stick.arm(pulled_out_after(left));
+        let is_promised = scene.export(&stick.path()).code == Some(0);
+        stick.replug(Survival::Seed(seed));
+        let held = keep(scene.check_first(&stick.path()), seed);
+        assert!(!is_promised || held.len() == 3, "with seed {seed}: it was said to be safe to remove");
+        let again = scene.export(&stick.path());
+        assert_eq!(again.code, Some(0), "with seed {seed}: {again:?}");
+        stick.replug(Survival::Nothing);
+        keep(scene.check_stick(&stick.path(), 1), seed);
+        keep(scene.check_brings_all(&stick.path(), "after-first"), seed);
+    }
+}
+
 /// Exports, pulls the stick out in the very moment of "safe to remove", and looks whether it was.
 fn pull_out_when_told(scene: &Scene, seed: u64, ignores_sync: bool) -> Option<Checked> {
     let mut stick = scene.stick("first")?;

@@ -73,6 +73,41 @@ fn an_import_that_is_killed_leaves_each_package_as_it_was_or_as_it_should_be() {
 }
 
 #[test]
+fn a_first_export_that_is_killed_is_nothing_yet_and_is_then_completed() {
+    let scene = Scene::new(5 << 20);
+    let stick = scene.sandbox.path("killed-stick");
+    let command = || {
+        let mut command = scene.sandbox.command("cafe");
+        command.args(["--offline", "export", stick.to_str().unwrap(), "--volume-size", "5MiB"]);
+        command
+    };
+    let fresh = || {
+        let _ = std::fs::remove_dir_all(&stick);
+        copy_tree(&scene.sandbox.path("asked"), &stick);
+    };
+    fresh();
+    let mut killer = Killer::new(3, command());
+    let mut round = 0;
+    while killer.num_kills < rounds(30, 300) {
+        fresh();
+        for _ in 0..=killer.dice.below(3) {
+            killer.kill(command());
+            // The receipt goes to a copy: nothing has arrived.
+            let visit = scene.sandbox.path("visit");
+            let _ = std::fs::remove_dir_all(&visit);
+            copy_tree(&stick, &visit);
+            keep(scene.check_first(&visit), round);
+        }
+        let again = scene.export(&stick);
+        assert_eq!(again.code, Some(0), "in round {round}: {again:?}");
+        keep(scene.check_stick(&stick, 1), round);
+        keep(scene.check_brings_all(&stick, "after-kills"), round);
+        round += 1;
+        say("first exports", killer.num_kills, round);
+    }
+}
+
+#[test]
 fn an_export_that_is_killed_leaves_the_old_bundle_or_the_new_one_whole() {
     let scene = Scene::new(5 << 20);
     let stick = scene.sandbox.path("killed-stick");

@@ -44,6 +44,8 @@ impl Scene {
             fs::create_dir(sandbox.path(stick)).unwrap();
             sandbox.ok("cafe", &["--offline", "export", stick, "--volume-size", "5MiB"]);
         }
+        fs::create_dir(sandbox.path("asked")).unwrap();
+        sandbox.ok("site", &["request", "asked", "note"]);
         let page = |seed| noise(seed, 150_000);
         publisher.add("note", "2.0.0", &[("note.txt", b"a newer note")]);
         publisher.add("atlas", "1.0.0", &[("a.bin", &page(2)), ("b.bin", &page(3)), ("c.bin", &page(4))]);
@@ -83,7 +85,7 @@ impl Scene {
         home
     }
 
-    /// A stick with the first export on it, or with both; `None` where nothing can be mounted.
+    /// A stick with the first export on it, with both, or only `asked` for; `None` where nothing can be mounted.
     pub(crate) fn stick(&self, with: &str) -> Option<FaultFs> {
         let stick = FaultFs::stick()?;
         stick.load(&self.sandbox.path(with));
@@ -111,6 +113,16 @@ impl Scene {
         let whole = [("atlas", "1.0.0"), ("book", "1.0.0"), ("note", "2.0.0")];
         let expected: Held = whole.map(|(name, version)| (name.to_owned(), version.to_owned())).into();
         if held == expected { Ok(()) } else { Err(format!("installed is only {held:?}")) }
+    }
+
+    /// Imports from a stick whose first export may have been cut off: it ends well, or brings nothing yet.
+    pub(crate) fn check_first(&self, stick: &Path) -> Result<Held, String> {
+        let home = self.fresh_site("first-export");
+        let run = self.import(&home, stick);
+        match run.code {
+            Some(0 | 3) => self.check_site(&home),
+            _ => Err(format!("the import from a stick that was begun: {run:?}")),
+        }
     }
 
     /// Imports from the stick into a fresh site, which must then have everything.
