@@ -5,13 +5,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::client::{DroppedSource, Wanted};
 use super::error::{TransferError, shown};
-use super::judge::{Failure, Remedy, SNIFF_BYTES, Verdict, is_page_name, judge, looks_like_a_page, portal};
+use super::judge::{
+    Failure, Remedy, SNIFF_BYTES, Verdict, is_page_name, judge, looks_like_a_page, portal, refuse_another,
+};
 use super::local;
 use super::lull::Lull;
 use super::network::{Network, out_of_budget};
 use super::pace::Pace;
 use super::part::{Part, Step};
-use super::reply::{Ask, Body, Chunk, Head, Next, Reply};
+use super::reply::{Ask, Body, Chunk, Expected, Head, Next, Reply};
 use super::resume::stopped;
 use super::sources::{Source, Sources};
 use crate::package::MAX_PIECE_BYTES;
@@ -151,7 +153,8 @@ impl Attempt<'_> {
     }
 
     fn ask_for(&self, source: &Source, (start, end): (u64, u64)) -> Ask {
-        let whole = Ask::whole(source.url.clone());
+        let expected = Expected { name: self.wanted.name.clone(), digest: self.wanted.digest };
+        let whole = Ask { expected: Some(expected), ..Ask::whole(source.url.clone()) };
         let part = self.part();
         if !part.is_one_run() && source.has_ranges {
             // Also from the first byte on: whoever sends a range stops where another connection took over. Pieces prove
@@ -220,6 +223,7 @@ impl Attempt<'_> {
         let name = &self.wanted.name;
         let verdict = judge(head, ask, name, self.wanted.size_bytes)?;
         if let Verdict::Take { position } = verdict {
+            refuse_another(head.announced, ask)?;
             return Ok(position);
         }
         let is_page = looks_like_a_page(&stream.look(self, moved)?);
@@ -233,7 +237,7 @@ impl Attempt<'_> {
                 expected_bytes: self.wanted.size_bytes,
                 actual_bytes,
             })),
-            _ => Ok(0),
+            _ => refuse_another(head.announced, ask).map(|()| 0),
         }
     }
 

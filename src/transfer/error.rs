@@ -172,6 +172,16 @@ pub enum TransferError {
         /// What the server says.
         actual_bytes: u64,
     },
+    /// The server itself says, before the first byte, that it has another file by now.
+    #[error("`{address}` now has another `{name}`: it announces sha256 {}, the package says {}", mismatch.actual.short(), mismatch.expected.short())]
+    Replaced {
+        /// The file.
+        name: String,
+        /// Who was asked.
+        address: String,
+        /// The digests.
+        mismatch: Box<Mismatch>,
+    },
     /// The answer to a request for a part of the file makes no sense.
     #[error("`{address}` answers a request for a part of the file with another part")]
     BadRange {
@@ -324,6 +334,7 @@ impl Explain for TransferError {
             | Self::Encoded { .. } => ErrorKind::Network,
             Self::WrongLength { .. }
             | Self::Changed { .. }
+            | Self::Replaced { .. }
             | Self::TooLarge { .. }
             | Self::WrongPiece { .. }
             | Self::WrongPieceList { .. }
@@ -372,7 +383,7 @@ impl Explain for TransferError {
                 "check this PC's clock, and whether a browser on this network asks you to sign in"
             }
             Self::Status { .. } | Self::Connection { .. } | Self::Silence { .. } | Self::Slow { .. } => AGAIN,
-            Self::WrongLength { .. } | Self::Changed { .. } => {
+            Self::WrongLength { .. } | Self::Changed { .. } | Self::Replaced { .. } => {
                 "the file at the source was replaced; try `localml update`, or another source"
             }
             Self::BadRange { .. } | Self::Encoded { .. } => {

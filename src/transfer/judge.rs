@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::error::{TransferError, shown};
+use super::error::{Mismatch, TransferError, shown};
 use super::reply::{Ask, Head};
+use crate::digest::Sha256;
 
 /// How many bytes of a body are enough to know a web page.
 pub(super) const SNIFF_BYTES: usize = 512;
@@ -83,6 +84,18 @@ pub(super) fn judge(head: &Head, ask: &Ask, name: &str, size_bytes: u64) -> Resu
         Some(actual_bytes) => Ok(Verdict::WrongLength { actual_bytes }),
         None => Ok(Verdict::LookFirst),
     }
+}
+
+/// Refuses a file whose server, or the hub that sends us there, says beforehand that it is another one: its bytes need not
+/// be paid for.
+pub(super) fn refuse_another(announced: Option<Sha256>, ask: &Ask) -> Result<(), Failure> {
+    let (Some(actual), Some(expected)) = (announced, &ask.expected) else { return Ok(()) };
+    if actual == expected.digest {
+        return Ok(());
+    }
+    let mismatch = Box::new(Mismatch { expected: expected.digest, actual });
+    let (name, address) = (expected.name.clone(), shown(&ask.url));
+    Err(Failure::leave(TransferError::Replaced { name, address, mismatch }))
 }
 
 /// Refuses every status but 200 and 206.

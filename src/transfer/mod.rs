@@ -62,6 +62,9 @@ mod staging;
 mod syncer;
 mod writer;
 
+mod clients;
+mod exchange;
+mod heads;
 mod judge;
 mod local;
 mod network;
@@ -70,6 +73,7 @@ mod outage;
 mod pace;
 mod rate;
 mod readback;
+mod redirect;
 mod reply;
 
 pub use client::{Client, DroppedSource, Fetched, Wanted};

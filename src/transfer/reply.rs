@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 use super::error::TransferError;
 use super::judge::Failure;
 use super::local::LocalBody;
+use crate::digest::Sha256;
 
 /// How often a waiting caller looks whether the user wants to stop.
 const TICK: Duration = Duration::from_millis(100);
@@ -26,12 +27,23 @@ pub(super) struct Ask {
     pub(super) end: Option<u64>,
     /// What the file was like when the bytes before `start` came from this source.
     pub(super) validator: Option<Validator>,
+    /// Which file it should be, where that is known.
+    pub(super) expected: Option<Expected>,
+}
+
+/// The file that is wanted.
+#[derive(Debug, Clone)]
+pub(super) struct Expected {
+    /// What to call it in errors.
+    pub(super) name: String,
+    /// What it must hash to.
+    pub(super) digest: Sha256,
 }
 
 impl Ask {
     /// The whole file, from its first byte.
     pub(super) fn whole(url: url::Url) -> Self {
-        Self { url, start: 0, end: None, validator: None }
+        Self { url, start: 0, end: None, validator: None, expected: None }
     }
 
     /// True when the whole file is meant, so that no range need be asked for.
@@ -73,6 +85,8 @@ pub(super) struct Head {
     pub(super) encoding: Option<String>,
     /// A strong ETag, else the date.
     pub(super) validator: Option<Validator>,
+    /// The sha256 that the server, or the hub that sent us there, gives for the whole file.
+    pub(super) announced: Option<Sha256>,
     /// How long the server asks to be left alone.
     pub(super) retry_after: Option<Duration>,
 }

@@ -59,6 +59,7 @@ mod revocation;
 mod rotation;
 mod runtime;
 mod samples;
+mod secure_lines;
 mod set_samples;
 mod sets;
 mod sites;

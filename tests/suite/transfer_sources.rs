@@ -48,6 +48,20 @@ fn a_neighbour_that_has_the_blob_spares_the_line() {
 }
 
 #[test]
+fn a_server_that_announces_another_file_is_left_for_one_that_does_not() {
+    let cafe = Cafe::new();
+    let mut wanted = cafe.serve("model.gguf", 8 * MIB);
+    let right = "repr-digest: md5=:bm90IGl0:, sha-256=:".to_owned();
+    cafe.sandbox.write("served/old.gguf", noise(8 * MIB, 1));
+    cafe.server.set_header("old.gguf", format!("{right}ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:"));
+    wanted.sources.insert(0, cafe.url("old.gguf"));
+    let fetched = cafe.fetch_well(&wanted);
+    assert_eq!(fetched.wire_bytes, 8 * MIB as u64);
+    assert_eq!(fetched.dropped.len(), 1);
+    assert!(fetched.dropped[0].reason.contains("announces sha256 ba7816bf"), "{:?}", fetched.dropped);
+}
+
+#[test]
 fn a_folder_of_blobs_is_a_neighbour_even_offline() {
     let cafe = Cafe::new();
     let wanted = cafe.serve("model.gguf", 50_000);

@@ -87,6 +87,7 @@ struct Shared {
     log: Mutex<Vec<Request>>,
     faults: Mutex<HashMap<String, Fault>>,
     next_faults: Mutex<HashMap<String, VecDeque<Fault>>>,
+    headers: Mutex<HashMap<String, String>>,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -114,6 +115,16 @@ impl HttpServer {
     /// Misbehaves at one later request for `path`; several calls queue up, and come before `set_fault`.
     pub(crate) fn queue_fault(&self, path: &str, fault: Fault) {
         self.shared.next_faults.lock().unwrap().entry(key(path)).or_default().push_back(fault);
+    }
+
+    /// Sends this header too (`Name: value`) with every answer for `path`.
+    pub(crate) fn set_header(&self, path: &str, header: String) {
+        self.shared.headers.lock().unwrap().insert(key(path), header);
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Behaves well again for every path.
@@ -194,6 +205,7 @@ fn converse(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     while let Some((method, path, headers)) = read_request(&mut reader, shared)? {
         let asked = Asked { method, path, headers };
         let mut answer = decide(&asked, shared);
+        answer.headers.extend(shared.headers.lock().unwrap().get(&asked.path).cloned());
         shared.log.lock().unwrap().push(Request {
             method: asked.method.clone(),
             path: asked.path.clone(),

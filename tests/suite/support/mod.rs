@@ -23,3 +23,4 @@ pub(crate) mod stick_set;
 pub(crate) mod stops;
 pub(crate) mod tarball;
 pub(crate) mod tiny_gguf;
+pub(crate) mod tls_front;
