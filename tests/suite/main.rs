@@ -8,6 +8,7 @@
 
 mod support;
 
+mod adding;
 mod adopting;
 #[cfg(all(feature = "engine", feature = "index"))]
 mod ask;
