@@ -18,6 +18,7 @@ mod catalog;
 mod clocks;
 mod command_line;
 mod couriers;
+mod cut_sticks;
 mod damaged;
 #[cfg(feature = "onnx")]
 mod embedding;
