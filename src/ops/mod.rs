@@ -24,6 +24,7 @@ mod intake;
 mod kit;
 mod kit_import;
 mod leftovers;
+mod letter_marks;
 mod letters;
 mod line;
 mod mending;

@@ -17,6 +17,7 @@ mod cafe_kills;
 mod catalog;
 mod clocks;
 mod command_line;
+mod copied_homes;
 mod couriers;
 mod cut_sticks;
 mod damaged;
