@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cli::context::Context;
+use crate::cli::counted::counted;
 use crate::cli::report::Outcome;
 use crate::cli::terminal::size;
 use crate::error::ErrorKind;
@@ -137,8 +138,9 @@ fn info_text(report: &StickReport) -> String {
         lines.extend(bundle.packages.iter().map(|package| format!("  {package}")));
     }
     if report.num_requests + report.num_receipts > 0 {
-        let (requests, receipts) = (report.num_requests, report.num_receipts);
-        lines.push(format!("{requests} requests and {receipts} receipts; `localml sites` reads them"));
+        let (requests, receipts) =
+            (counted(report.num_requests, "request"), counted(report.num_receipts, "receipt"));
+        lines.push(format!("{requests} and {receipts}; `localml sites` reads them"));
     }
     lines.extend(report.refused.iter().cloned());
     if report.bundles.is_empty() {
@@ -154,7 +156,11 @@ fn verify_text(report: &StickVerifyReport) -> String {
     lines.extend(report.remarks.iter().map(ToString::to_string));
     let all_bytes = report.files.iter().map(|file| file.size_bytes).sum();
     lines.push(match lines.is_empty() {
-        true => format!("{} in {} files read back, all as written", size(all_bytes), report.files.len()),
+        true => format!(
+            "{} in {} read back, all as written",
+            size(all_bytes),
+            counted(report.files.len(), "file")
+        ),
         false => "export to the stick again, or use another one".to_owned(),
     });
     lines.extend(report.runtimes.iter().map(runtime));
