@@ -16,6 +16,7 @@ mod cafe_kills;
 mod catalog;
 mod clocks;
 mod command_line;
+mod costs;
 mod couriers;
 mod damaged;
 #[cfg(feature = "onnx")]
