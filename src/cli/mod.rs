@@ -3,6 +3,7 @@
 mod caches;
 mod commands;
 mod context;
+mod counted;
 mod line;
 mod meter;
 mod output;

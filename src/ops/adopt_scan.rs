@@ -14,7 +14,7 @@ use crate::digest::Sha256;
 use crate::disk::{self, Identity, Sharing, Staged};
 use crate::error::ErrorKind;
 use crate::home::Home;
-use crate::package::{FileEntry, Name, RelativePath, VariantId, Version};
+use crate::package::{FileEntry, Name, PackageRef, RelativePath, VariantId, Version};
 use crate::progress::{Monitor, Unit};
 use crate::registry::VerifiedIndex;
 use crate::store::{HashedFile, Installed, Store, Watch, hash_files};
@@ -25,6 +25,7 @@ use super::copying::{Original, changed, check_room, copy_in, lacking_room_bytes,
 use super::error::{Error, Result};
 use super::folder::Folder;
 use super::indexes;
+use super::revoked::publisher;
 use super::site;
 
 /// Where to look, and what may be done.
@@ -113,6 +114,8 @@ pub enum Deed {
 /// A package of which something was found.
 #[derive(Debug, Clone, Serialize)]
 pub struct ScannedPackage {
+    /// The registry that has it.
+    pub registry: Option<Name>,
     /// Its name.
     pub name: Name,
     /// Its version.
@@ -123,6 +126,18 @@ pub struct ScannedPackage {
     pub is_whole: bool,
     /// The bytes that it still lacks.
     pub missing_bytes: u64,
+}
+
+impl ScannedPackage {
+    /// What to type for exactly this version and build.
+    pub fn reference(&self) -> PackageRef {
+        PackageRef {
+            registry: self.registry.clone(),
+            name: self.name.clone(),
+            version: Some(self.version.clone()),
+            variant: Some(self.variant.clone()),
+        }
+    }
 }
 
 /// Looks through folders, and takes what packages known here consist of.
@@ -386,6 +401,7 @@ fn packages(
                     store.keep(&Installed::new(manifest, variant, origin(index), site::now()))?;
                 }
                 packages.push(ScannedPackage {
+                    registry: publisher(&origin(index)),
                     name: head.name.clone(),
                     version: head.version.clone(),
                     variant: variant.id.clone(),

@@ -1,5 +1,6 @@
 //! `fetch`: bring packages' bytes into the store, verified, and nothing more.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -21,6 +22,7 @@ use super::kit::MissingMember;
 use super::line::{self, Line, LineOptions, LineReport};
 use super::nearby;
 use super::order;
+use super::pricing;
 use super::reuse::{self, Here};
 use super::site;
 use super::tally::Tally;
@@ -153,25 +155,18 @@ pub(super) fn fetch_choices(
     let _lock = if options.is_plan { None } else { Some(line::lock_in_turn(home, &options.line, monitor)?) };
     let fitting = Fitting::here(options.ignores_fit);
     let terms = Terms { fitting, accepts_stale: options.accepts_stale, monitor };
-    let Chosen { choices, missing } = choose(packages, &indexes::load(home)?, &store, &terms)?;
-    let choices = match order::is_limited(&options.line) {
-        true => order::smallest_first(choices, |choice| left_bytes(home, &store, choice)),
-        false => order::required_first(choices),
-    };
-    let mut report = FetchReport { missing, ..report_of(&choices, &store, options.is_plan) };
+    let chosen = choose(packages, &indexes::load(home)?, &store, &terms)?;
     if options.is_plan {
-        let asking = reuse::line_for_plan(home, &options.line)?;
-        let client = asking.as_ref().map(Line::client);
-        reuse::plan(&mut report, &choices, (home, &store), client, monitor)?;
-        report.line = line::look(home, &options.line)?;
-        mark_what_fits(&mut report);
-        return Ok(report);
+        return plan((home, &store), chosen, options, monitor);
     }
+    let line = Line::open(home, &with_folders(options))?;
+    let choices = in_order((home, &store), chosen.choices, (&options.line, Some(&line)), monitor)?;
+    let mut report = FetchReport { missing: chosen.missing, ..report_of(&choices, &store, false) };
     check_room(home, &choices, &store)?;
     nearby::take_from_sticks(home, &store, &choices, &options.from, monitor)?;
-    let line = Line::open(home, &with_folders(options))?;
     let spent = || line.spent_bytes();
-    let tally = Tally::begin(monitor, missing_lengths(&choices, &store), report.saved_bytes, &spent);
+    let files = pricing::foresee(home, &store, missing_files(&choices, &store), monitor)?;
+    let tally = Tally::begin(monitor, files, report.saved_bytes, &spent);
     let desk = Desk { home, store: &store, client: line.client(), monitor, tally: &tally };
     let packages = report.packages.iter_mut();
     let mut whole = Vec::new();
@@ -202,17 +197,52 @@ pub(super) fn fetch_choices(
     Ok(report)
 }
 
+/// Says what it would cost.
+fn plan(
+    (home, store): (&Home, &Store),
+    chosen: Chosen,
+    options: &FetchOptions,
+    monitor: &dyn Monitor,
+) -> Result<FetchReport> {
+    let line = reuse::line_for_plan(home, &options.line)?;
+    let choices = in_order((home, store), chosen.choices, (&options.line, line.as_ref()), monitor)?;
+    let mut report = FetchReport { missing: chosen.missing, ..report_of(&choices, store, true) };
+    reuse::plan(&mut report, &choices, (home, store), line.as_ref().map(Line::client), monitor)?;
+    report.line = line::look(home, &options.line)?;
+    mark_what_fits(&mut report);
+    Ok(report)
+}
+
+/// What is required first; where money or time may end before all is here, what costs least, too.
+fn in_order(
+    (home, store): (&Home, &Store),
+    choices: Vec<Choice>,
+    (options, line): (&LineOptions, Option<&Line>),
+    monitor: &dyn Monitor,
+) -> Result<Vec<Choice>> {
+    if !order::is_limited(options) {
+        return Ok(order::required_first(choices));
+    }
+    if let Some(line) = line {
+        pricing::ask(store, &choices, line.client(), monitor)?;
+    }
+    let build = |choice: &Choice| {
+        let (version, variant) = (choice.manifest.package.version.clone(), choice.variant.id.clone());
+        (choice.name().clone(), version, variant)
+    };
+    let mut costs: HashMap<(Name, Version, VariantId), u64> = HashMap::new();
+    for choice in &choices {
+        costs.insert(build(choice), pricing::left_bytes(home, store, choice, monitor)?);
+    }
+    Ok(order::smallest_first(choices, |choice| costs.get(&build(choice)).copied().unwrap_or_default()))
+}
+
 /// Where something ends the work, says what it was good for.
 fn tell_what_came(whole: &[&Name], monitor: &dyn Monitor) {
     if !whole.is_empty() {
         let names: Vec<String> = whole.iter().map(|name| format!("`{name}`")).collect();
         monitor.note(&format!("whole by then, and kept: {}", names.join(", ")));
     }
-}
-
-/// What of a package has still to come, in bytes.
-fn left_bytes(home: &Home, store: &Store, choice: &Choice) -> u64 {
-    choice.missing(store).iter().map(|(file, _)| file.size_bytes - reuse::held_bytes(home, file)).sum()
 }
 
 /// Brings what is missing of one choice into the store, over a line that is open. The caller holds the home's
@@ -228,7 +258,8 @@ pub(super) fn bring(
     monitor: &dyn Monitor,
 ) -> Result<()> {
     let spent = || line.spent_bytes();
-    let tally = Tally::begin(monitor, missing_lengths(std::slice::from_ref(choice), store), 0, &spent);
+    let files = missing_files(std::slice::from_ref(choice), store);
+    let tally = Tally::begin(monitor, pricing::foresee(home, store, files, monitor)?, 0, &spent);
     let desk = Desk { home, store, client: line.client(), monitor, tally: &tally };
     fetch_files(&desk, choice, &mut |_| ())
 }
@@ -247,11 +278,6 @@ fn with_folders(options: &FetchOptions) -> LineOptions {
     let mut line = options.line.clone();
     line.peers.splice(0..0, nearby::blob_folders(&options.from));
     line
-}
-
-/// The lengths of the files that are missing.
-fn missing_lengths<'a>(choices: &'a [Choice], store: &'a Store) -> impl Iterator<Item = u64> + 'a {
-    missing_files(choices, store).map(|file| file.size_bytes)
 }
 
 /// In a plan: which packages the budget and the time will do for, in the order in which they would be fetched.

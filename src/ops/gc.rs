@@ -17,6 +17,7 @@ use crate::progress::{Monitor, Unit};
 use crate::registry::Calendar;
 use crate::store::{Installed, Store};
 
+use super::bytes_here::bytes_here;
 use super::checkup::{Place, place_of};
 use super::error::{Error, Result};
 use super::indexes;
@@ -58,6 +59,8 @@ pub struct GcItem {
     pub path: PathBuf,
     /// The room that it alone takes on the disk; what other files share is not counted.
     pub size_bytes: u64,
+    /// The bytes of what lies there, however much of their room other files share.
+    pub here_bytes: u64,
     /// How long ago it was last written to; not known where this machine's clock was wrong, then or now.
     pub age_seconds: Option<u64>,
     /// The package that it belongs to, where that is known.
@@ -144,6 +147,7 @@ fn older_versions(
         leftovers.push((store.fetched_path(&older), Leftover { item, paths, record: Some(older) }));
     }
     for (place, left) in &mut leftovers {
+        left.item.here_bytes = left.paths.iter().map(|path| bytes_here(path, |_| None)).sum();
         left.item.path = place.strip_prefix(home.root()).map_or_else(|_| place.clone(), Path::to_owned);
     }
     Ok(leftovers.into_iter().map(|(_, left)| left).collect())
@@ -181,6 +185,7 @@ fn older_version(
         what: GcKind::Previous,
         path: PathBuf::new(),
         size_bytes: 0,
+        here_bytes: 0,
         age_seconds: recorded.and_then(|recorded| calendar.age_seconds(recorded)),
         package: Some(format!("{}@{}:{variant}", head.name, head.version)),
         reason: if options.drops_previous { goes } else { kept },

@@ -12,6 +12,7 @@ use crate::package::{FileEntry, Variant};
 use crate::registry::Calendar;
 use crate::store::{Installed, Store, Unneeded, UnneededKind, is_left_over};
 
+use super::bytes_here::bytes_here;
 use super::error::Result;
 use super::gc::{GcItem, GcKind, GcOptions};
 use super::indexes;
@@ -233,6 +234,8 @@ impl Judge<'_> {
             UnneededKind::PieceList(_) => {
                 self.leftover(GcKind::PieceList, paths, None, ("no package has a file of these pieces", true))
             }
+            // What waits for its other files is where a newer version takes its pieces from.
+            UnneededKind::Cut(digest) if self.waits(&digest) => return None,
             UnneededKind::Cut(digest) => {
                 self.leftover(GcKind::PieceList, paths, Some(&digest), ("no package needs the file", true))
             }
@@ -275,13 +278,14 @@ impl Judge<'_> {
     fn unless_here(&self, what: GcKind, paths: Vec<PathBuf>, digest: &Sha256) -> Leftover {
         let is_in_sticks = paths.iter().any(|path| path.starts_with(self.home.stick_staging()));
         match self.is_here(digest) {
-            false => self.waiting(what, paths, digest),
-            // A damaged file that `repair` is at work on lies in its place, as long as a right one, until the end.
-            true if is_in_sticks && self.is_in_use(digest) => {
+            // The half of a damaged file that `repair` is at work on; the damaged one lies aside, or, where nobody knows of
+            // the damage, in its place and as long as a right one.
+            _ if is_in_sticks && self.is_in_use(digest) => {
                 let mut left = self.waiting_paths(what, paths, MAY_REPAIR);
                 left.item.package = self.package(digest);
                 left
             }
+            false => self.waiting(what, paths, digest),
             true => self.leftover(what, paths, Some(digest), (IS_HERE, true)),
         }
     }
@@ -319,10 +323,12 @@ impl Judge<'_> {
         (reason, goes): (&'static str, bool),
     ) -> Leftover {
         let first = paths.first().cloned().unwrap_or_default();
+        let size_of = |digest: &Sha256| self.known.packages.get(digest).map(|named| named.file.size_bytes);
         let item = GcItem {
             what,
             path: first.strip_prefix(self.home.root()).map_or_else(|_| first.clone(), Path::to_owned),
             size_bytes: 0,
+            here_bytes: paths.iter().map(|path| bytes_here(path, size_of)).sum(),
             age_seconds: self.age_seconds(&paths),
             package: digest.and_then(|digest| self.package(digest)),
             reason,
@@ -345,6 +351,12 @@ impl Judge<'_> {
     /// True when a record here needs it.
     fn is_in_use(&self, digest: &Sha256) -> bool {
         self.known.packages.get(digest).is_some_and(|named| named.is_in_use)
+    }
+
+    /// True for a whole file of a package whose other files have not come yet, as long as it stays.
+    fn waits(&self, digest: &Sha256) -> bool {
+        let is_wanted = self.known.packages.get(digest).is_some_and(|named| named.is_wanted);
+        is_wanted && self.is_here(digest) && !self.options.takes_partial
     }
 
     fn is_here(&self, digest: &Sha256) -> bool {

@@ -10,7 +10,7 @@ use crate::digest::Sha256;
 use crate::disk::{self, Staged, StagingFile};
 use crate::error::ErrorKind;
 use crate::home::Home;
-use crate::package::{FileEntry, Manifest, PieceList};
+use crate::package::{FileEntry, Manifest, Name, PieceList};
 use crate::progress::{Monitor, Unit};
 use crate::registry::VerifiedIndex;
 use crate::store::{Origin, Store};
@@ -25,7 +25,7 @@ use super::intake;
 use super::line::Line;
 use super::repair::WantedBlob;
 use super::reuse;
-use super::tally::Tally;
+use super::tally::{Foreseen, Tally};
 
 /// What became of the wanted blobs.
 #[derive(Default)]
@@ -87,9 +87,9 @@ impl<'a> Bench<'a> {
         }
         let indexes = indexes::load(self.home)?;
         let left = wanted.values().filter(|blob| !mended.outcomes.contains_key(&blob.file.sha256));
-        let lengths: Vec<u64> = left.map(|blob| blob.file.size_bytes).collect();
+        let files = left.map(foresee).collect();
         let spent = || self.line.spent_bytes();
-        let tally = Tally::begin(self.monitor, lengths.into_iter(), 0, &spent);
+        let tally = Tally::begin(self.monitor, files, 0, &spent);
         for (digest, blob) in wanted {
             if mended.outcomes.contains_key(digest) {
                 continue;
@@ -101,12 +101,29 @@ impl<'a> Bench<'a> {
                     self.switch(&fetched.staged)?;
                     Ok(fetched.source)
                 }
-                Err(error) if self.monitor.is_cancelled() => return Err(error),
+                Err(error) if self.monitor.is_cancelled() => {
+                    self.tell_what_is_whole(wanted, &mended);
+                    return Err(error);
+                }
                 Err(error) => Err(Failure::of(&error)),
             };
             mended.outcomes.insert(*digest, outcome);
         }
         Ok(mended)
+    }
+
+    /// Where the user ends the work, says what it was good for.
+    fn tell_what_is_whole(&self, wanted: &BTreeMap<Sha256, WantedBlob<'_>>, mended: &Mended) {
+        let is_whole = |digest: &Sha256| matches!(mended.outcomes.get(digest), Some(Ok(_)));
+        let mut packages: BTreeMap<&Name, bool> = BTreeMap::new();
+        for (digest, blob) in wanted {
+            *packages.entry(blob.package.name()).or_insert(true) &= is_whole(digest);
+        }
+        let whole: Vec<String> =
+            packages.iter().filter(|(_, is_whole)| **is_whole).map(|(name, _)| format!("`{name}`")).collect();
+        if !whole.is_empty() {
+            self.monitor.note(&format!("repaired by then: {}", whole.join(", ")));
+        }
     }
 
     /// Fills gaps with the pieces that a stick's volumes hold.
@@ -208,7 +225,7 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Puts the whole blob in the place of the damaged one, which goes last.
+    /// Puts the whole blob into use; the damaged one, which lies aside, goes last.
     fn switch(&self, staged: &Staged) -> Result<()> {
         self.store.set_aside(&staged.digest)?;
         self.store.adopt(staged, &staged.digest)?;
@@ -216,8 +233,17 @@ impl<'a> Bench<'a> {
     }
 }
 
+/// How much of a damaged blob is here.
+fn foresee(blob: &WantedBlob<'_>) -> Foreseen {
+    let WantedBlob { file, damage, at_hand, .. } = blob;
+    let missing_bytes = damage.damaged_bytes().saturating_sub(at_hand.bytes());
+    let here_bytes = file.size_bytes.saturating_sub(missing_bytes);
+    Foreseen { name: file.path.to_string(), size_bytes: file.size_bytes, here_bytes }
+}
+
 fn stopped() -> Error {
-    Error::new(ErrorKind::Failed, "stopped; the damaged files are as they were")
+    Error::new(ErrorKind::Failed, "stopped; what was found damaged is out of use, and what came is kept")
+        .with_hint("`localml repair` goes on there")
 }
 
 fn fits(list: &PieceList, file: &FileEntry) -> bool {

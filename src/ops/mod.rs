@@ -1,9 +1,11 @@
 //! One file per thing a user can do: options in, report out. Rooms meet only here; nothing prints.
 
 mod addressee;
+mod at_hand;
 #[cfg(feature = "index")]
 mod bench;
 mod berths;
+mod bytes_here;
 mod carried;
 mod checkup;
 mod choice;
@@ -32,6 +34,7 @@ mod mirrors;
 mod nearby;
 mod outgoing;
 mod pace;
+mod pricing;
 mod profile;
 mod receipt;
 mod removable;

@@ -59,6 +59,8 @@ pub struct NewerVersion {
     pub reused_bytes: u64,
     /// True when it may cost less than `missing_bytes`: `localml upgrade --plan` asks the registry.
     pub is_upper_bound: bool,
+    /// False in a plan when budget or time will not do for it, after those before it.
+    pub fits: bool,
 }
 
 /// A newer version that cannot be had here.
@@ -167,6 +169,7 @@ pub(super) fn newer_versions(
             missing_bytes: package.missing_bytes,
             reused_bytes: package.reused_bytes,
             is_upper_bound: package.is_upper_bound,
+            fits: package.fits,
         })
     };
     candidates.iter().filter_map(newer).collect()

@@ -58,7 +58,7 @@ pub struct OverviewReport {
 pub struct Waiting {
     /// The package, as name@version:variant.
     pub package: String,
-    /// The room that it takes here, in bytes.
+    /// How much of it is here, in bytes.
     pub here_bytes: u64,
     /// True when nothing of it is missing.
     pub is_whole: bool,
@@ -140,15 +140,17 @@ fn waiting(home: &Home, damaged: &[Name]) -> Vec<Waiting> {
         let is_whole = item.what == GcKind::Blob;
         match waiting.iter_mut().find(|waiting| waiting.package == package) {
             Some(known) => {
-                known.here_bytes += item.size_bytes;
+                known.here_bytes += item.here_bytes;
                 known.is_whole &= is_whole;
                 known.is_from_stick &= is_from_stick;
             }
             None => {
-                waiting.push(Waiting { package, here_bytes: item.size_bytes, is_whole, is_from_stick });
+                waiting.push(Waiting { package, here_bytes: item.here_bytes, is_whole, is_from_stick });
             }
         }
     }
+    // Of a try that brought nothing there is nothing to go on with.
+    waiting.retain(|waiting| waiting.is_whole || waiting.here_bytes > 0);
     waiting
 }
 

@@ -1,17 +1,16 @@
 //! `repair`: bring the damaged pieces of what is here, and nothing else, from wherever they can be had.
 //!
-//! The right pieces of a damaged blob are copied into the staging of sticks, as if that much of it had just come by a
-//! stick; sticks, folders and the network then fill the gaps, each with its own checks, and the whole blob is switched
-//! in at the end. Until then the damaged one lies where it was. What could not be had yet stays in that staging: a
-//! later repair goes on there, `request` asks for the gaps alone, and `import` fills them.
+//! A damaged blob is taken out of use first, so that nobody reads it, however the repair ends. Its right pieces are
+//! copied into the staging of sticks, as if that much of it had just come by a stick; sticks, folders and the network
+//! then fill the gaps, each with its own checks, and the whole blob is switched in at the end. Until then the damaged
+//! one lies aside. What could not be had yet stays in that staging: a later repair goes on there, `request` asks for
+//! the gaps alone, and `import` fills them.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::bundle;
 use crate::digest::Sha256;
 use crate::disk;
 use crate::error::ErrorKind;
@@ -19,14 +18,13 @@ use crate::home::Home;
 use crate::package::{FileEntry, Name, PackageRef, VariantId, Version};
 use crate::progress::Monitor;
 use crate::store::{Installed, Store};
-use crate::transfer::held_ranges;
 
+use super::at_hand::AtHand;
 use super::checkup::{Checkup, DamagedFile, Place, check_up, meant, place_of};
 use super::error::{Error, Result, While as _};
 use super::fetch::SPARE_BYTES;
 use super::line::{self, Line, LineOptions};
 use super::mending::{Bench, Mended};
-use super::reuse::overlap;
 use super::site;
 
 /// What to repair, and from where.
@@ -49,10 +47,12 @@ pub struct RepairReport {
     pub packages: Vec<RepairedPackage>,
     /// How many packages had none.
     pub num_whole: usize,
-    /// The bytes that had to come again, beside those that an earlier try has brought.
+    /// The bytes that had to come again, beside those that an earlier try has brought and those that lie here.
     pub damaged_bytes: u64,
     /// The bytes that an earlier try has brought.
     pub kept_bytes: u64,
+    /// The damaged bytes that other files here hold.
+    pub reused_bytes: u64,
     /// The bytes that came over the network.
     pub wire_bytes: u64,
     /// The bytes of the damaged files that did not have to come again.
@@ -111,17 +111,24 @@ pub fn repair(home: &Home, options: &RepairOptions, monitor: &dyn Monitor) -> Re
         return Err(Error::new(ErrorKind::Failed, "stopped before the end; nothing was changed"));
     }
     let mut report = report_of(&meant, &checkup, options.is_plan);
-    report.kept_bytes = kept_bytes(home, &wanted(&meant, &checkup), monitor)?;
-    report.damaged_bytes = report.damaged_bytes.saturating_sub(report.kept_bytes);
+    let mut wanted = wanted(&meant, &checkup);
+    for blob in wanted.values_mut() {
+        blob.at_hand = AtHand::of((home, &store), blob, monitor)?;
+        report.kept_bytes += blob.at_hand.kept_bytes;
+        report.reused_bytes += blob.at_hand.reused_bytes;
+        report.damaged_bytes = report.damaged_bytes.saturating_sub(blob.at_hand.bytes());
+    }
     if options.is_plan {
         return Ok(report);
     }
-    take_back_into_use(&store, &meant, &checkup)?;
-    let wanted = wanted(&meant, &checkup);
+    sort_out(&store, &meant, &checkup)?;
     if !wanted.is_empty() {
         check_room(home, &wanted)?;
         let line = Line::open(home, &options.line)?;
-        let mended = Bench::new(home, &store, &line, monitor).mend(&wanted, &options.from)?;
+        let mended = Bench::new(home, &store, &line, monitor).mend(&wanted, &options.from);
+        // Those that are whole by now are whole however it ended.
+        put_in_place(&store, &meant)?;
+        let mended = mended?;
         report.wire_bytes = mended.wire_bytes;
         tell(&mut report, &meant, &mended)?;
     }
@@ -134,16 +141,23 @@ pub(super) struct WantedBlob<'a> {
     pub(super) file: &'a FileEntry,
     pub(super) package: &'a Installed,
     pub(super) damage: DamagedFile,
+    /// What of the damage is here, as far as somebody has looked.
+    pub(super) at_hand: AtHand,
 }
 
 /// Each damaged or missing blob once.
-fn wanted<'a>(meant: &'a [Installed], checkup: &Checkup) -> BTreeMap<Sha256, WantedBlob<'a>> {
+pub(super) fn wanted<'a>(meant: &'a [Installed], checkup: &Checkup) -> BTreeMap<Sha256, WantedBlob<'a>> {
     let mut wanted = BTreeMap::new();
     for package in meant {
         for damage in checkup.damaged_files(package) {
             let file = package.files().iter().find(|file| file.sha256 == damage.sha256);
             if let Some(file) = file {
-                wanted.entry(damage.sha256).or_insert(WantedBlob { file, package, damage });
+                wanted.entry(damage.sha256).or_insert(WantedBlob {
+                    file,
+                    package,
+                    damage,
+                    at_hand: AtHand::default(),
+                });
             }
         }
     }
@@ -174,33 +188,28 @@ fn report_of(meant: &[Installed], checkup: &Checkup, is_plan: bool) -> RepairRep
         }
     }
     let num_whole = meant.len() - packages.len();
-    RepairReport { packages, num_whole, damaged_bytes, kept_bytes: 0, wire_bytes: 0, saved_bytes, is_plan }
-}
-
-/// What of the damage an earlier try has mended already: in the half that it left, piece by piece, or, where nobody
-/// knows the pieces, by its journal.
-fn kept_bytes(home: &Home, wanted: &BTreeMap<Sha256, WantedBlob<'_>>, monitor: &dyn Monitor) -> Result<u64> {
-    let staging = home.stick_staging();
-    let mut kept_bytes = 0;
-    for (digest, WantedBlob { damage, .. }) in wanted {
-        let damaged = damage.damaged_ranges();
-        let within = |runs: &[Range<u64>]| damaged.iter().map(|run| overlap(run, runs)).sum::<u64>();
-        kept_bytes += match bundle::half_blob(&staging, *digest, monitor)? {
-            Some(half) => {
-                let gaps: Vec<Range<u64>> =
-                    half.missing.iter().map(|gap| gap.offset..gap.offset + gap.length).collect();
-                damage.damaged_bytes().saturating_sub(within(&gaps))
-            }
-            None => within(&held_ranges(&staging, *digest, damage.size_bytes)),
-        };
+    RepairReport {
+        packages,
+        num_whole,
+        damaged_bytes,
+        kept_bytes: 0,
+        reused_bytes: 0,
+        wire_bytes: 0,
+        saved_bytes,
+        is_plan,
     }
-    Ok(kept_bytes)
 }
 
-/// What was set aside and is whole all the same: a cable or a memory that failed for a moment.
-fn take_back_into_use(store: &Store, meant: &[Installed], checkup: &Checkup) -> Result<()> {
-    for blob in meant.iter().flat_map(|package| checkup.wrongly_aside(package)) {
-        store.put_back(&blob)?;
+/// Takes what is damaged out of use, and back into use what was set aside and is whole all the same: a cable or a
+/// memory that failed for a moment.
+fn sort_out(store: &Store, meant: &[Installed], checkup: &Checkup) -> Result<()> {
+    for package in meant {
+        for damage in checkup.damaged_files(package) {
+            store.set_aside(&damage.sha256)?;
+        }
+        for blob in checkup.wrongly_aside(package) {
+            store.put_back(&blob)?;
+        }
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ use super::choice::Choice;
 use super::error::Result;
 use super::fetch::{FetchReport, FetchedPackage, piece_list};
 use super::line::{Line, LineOptions};
+use super::pricing::is_some_here;
 
 /// How many files are remembered for one piece: where the first is damaged, the next may not be.
 const MAX_PLACES: usize = 3;
@@ -89,8 +90,7 @@ pub(super) fn plan(
 ) -> Result<()> {
     let mut counted: HashSet<Sha256> = HashSet::new();
     for (choice, package) in choices.iter().zip(&mut report.packages) {
-        let is_older_here =
-            store.find(choice.name())?.is_some() || !store.fetched_of(choice.name())?.is_empty();
+        let is_older_here = is_some_here(store, choice)?;
         let client = client.filter(|_| is_older_here);
         for (file, sources) in choice.missing(store) {
             let held = held_ranges(&home.staging(), file.sha256, file.size_bytes);
@@ -159,7 +159,7 @@ pub(super) fn gguf_header(path: &Path) -> std::result::Result<Option<Header>, St
 
 /// The pieces of the wanted file that need not come, by where they begin, with their lengths. A blob in use counts for what
 /// it is called; what lies aside is hashed, because some of it is wrong. Stopped, it counts what it has found by then.
-fn right_pieces(store: &Store, here: &[Reusable], monitor: &dyn Monitor) -> HashMap<u64, u64> {
+pub(super) fn right_pieces(store: &Store, here: &[Reusable], monitor: &dyn Monitor) -> HashMap<u64, u64> {
     let (in_use, doubtful): (Vec<&Reusable>, Vec<&Reusable>) =
         here.iter().partition(|it| store.is_in_use(&it.path));
     let mut right: HashMap<u64, u64> = in_use.iter().map(|it| (it.piece.offset, it.piece.length)).collect();
@@ -177,7 +177,7 @@ fn right_pieces(store: &Store, here: &[Reusable], monitor: &dyn Monitor) -> Hash
 }
 
 /// True when the bytes there are those of the piece.
-fn is_right(it: &Reusable) -> bool {
+pub(super) fn is_right(it: &Reusable) -> bool {
     let mut bytes = vec![0; usize::try_from(it.piece.length).unwrap_or_default()];
     let Ok(file) = disk::open_plain(&it.path) else { return false };
     let read = disk::read_at(&file, &mut bytes, it.at);
@@ -185,7 +185,7 @@ fn is_right(it: &Reusable) -> bool {
 }
 
 /// The bytes of these pieces beside those that are held already.
-fn bytes_beside(pieces: &HashMap<u64, u64>, held: &[Range<u64>]) -> u64 {
+pub(super) fn bytes_beside(pieces: &HashMap<u64, u64>, held: &[Range<u64>]) -> u64 {
     let beside = |(&offset, &bytes): (&u64, &u64)| bytes - overlap(&(offset..offset + bytes), held);
     pieces.iter().map(beside).sum()
 }

@@ -7,8 +7,10 @@ use crate::package::{Name, PackageRef, Version};
 use crate::progress::Monitor;
 use crate::store::{Installed, Store};
 
+use super::at_hand::AtHand;
 use super::checkup::{Checkup, DamagedFile, Place, check_up, meant, place_of};
 use super::error::Result;
+use super::repair::wanted;
 use super::site;
 
 /// What hashing again has shown.
@@ -18,6 +20,8 @@ pub struct VerifyReport {
     pub packages: Vec<VerifiedPackage>,
     /// How many bytes were to be hashed; what several packages share counts once.
     pub size_bytes: u64,
+    /// The damaged bytes that `repair` would have to bring: what lies here in other files is not among them.
+    pub missing_bytes: u64,
     /// False when it was stopped before the end.
     pub is_complete: bool,
 }
@@ -41,12 +45,6 @@ impl VerifyReport {
     /// True when every package is whole.
     pub fn is_whole(&self) -> bool {
         self.packages.iter().all(|package| package.is_whole)
-    }
-
-    /// How many bytes `repair` would have to bring.
-    pub fn damaged_bytes(&self) -> u64 {
-        let files = self.packages.iter().flat_map(|package| &package.damaged_files);
-        files.map(DamagedFile::damaged_bytes).sum()
     }
 }
 
@@ -73,7 +71,25 @@ pub fn verify(home: &Home, packages: &[PackageRef], monitor: &dyn Monitor) -> Re
             damaged_files,
         });
     }
-    Ok(VerifyReport { packages, size_bytes: checkup.size_bytes, is_complete: checkup.is_complete })
+    let Checkup { size_bytes, is_complete, .. } = checkup;
+    let missing_bytes =
+        if is_complete { missing_bytes((home, &store), &meant, &checkup, monitor)? } else { 0 };
+    Ok(VerifyReport { packages, size_bytes, missing_bytes, is_complete })
+}
+
+/// What `repair` would have to bring of the damage.
+fn missing_bytes(
+    (home, store): (&Home, &Store),
+    meant: &[Installed],
+    checkup: &Checkup,
+    monitor: &dyn Monitor,
+) -> Result<u64> {
+    let mut missing_bytes = 0;
+    for blob in wanted(meant, checkup).values() {
+        let at_hand = AtHand::of((home, store), blob, monitor)?;
+        missing_bytes += blob.damage.damaged_bytes().saturating_sub(at_hand.bytes());
+    }
+    Ok(missing_bytes)
 }
 
 /// Takes damaged blobs out of use, so that `repair`, `install` and `import` bring them again; takes back into use

@@ -29,8 +29,8 @@ pub struct CutBlob {
 }
 
 impl Store {
-    /// Every blob here whose pieces are known: of what is installed, fetched, or kept for a way back. Blobs that
-    /// were set aside as damaged come last, most of their pieces are sound, with the copies that packages have of
+    /// Every blob here whose pieces are known: of what is installed, fetched, or kept for a way back, and what no record
+    /// speaks of yet, since a package waits for its other files. Blobs that were set aside as damaged come last, most of their pieces are sound, with the copies that packages have of
     /// them where the disk has no hard links.
     ///
     /// # Errors
@@ -52,9 +52,38 @@ impl Store {
                 }
             }
         }
+        sound.extend(self.unrecorded_cuts(&seen));
         set_aside.retain(|blob| blob.path.is_file());
         sound.extend(set_aside);
         Ok(sound)
+    }
+
+    /// True when a blob lies here that no record speaks of, and whose pieces are known.
+    ///
+    /// # Errors
+    /// As `cut_blobs`.
+    pub fn has_unrecorded_cuts(&self) -> Result<bool> {
+        let recorded =
+            self.all_records()?.iter().flat_map(Installed::files).map(|file| file.sha256).collect();
+        Ok(!self.unrecorded_cuts(&recorded).is_empty())
+    }
+
+    /// The blobs in use whose pieces were found out here, beside those of records.
+    fn unrecorded_cuts(&self, recorded: &HashSet<Sha256>) -> Vec<CutBlob> {
+        let mut cuts = Vec::new();
+        for entry in fs::read_dir(&self.folders.pieces).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let digest = name.to_str().and_then(|name| name.strip_suffix(".cut")?.parse::<Sha256>().ok());
+            let Some(digest) = digest.filter(|digest| !recorded.contains(digest)) else { continue };
+            let pieces = fs::read_to_string(entry.path()).ok().and_then(|text| PieceList::parse(&text).ok());
+            let Some(pieces) = pieces else { continue };
+            if let Some(path) = self.blob_path(&digest, pieces.size_bytes()) {
+                cuts.push(CutBlob { path, pieces });
+            }
+        }
+        // The order of a folder is anybody's guess.
+        cuts.sort_by(|left, right| left.path.cmp(&right.path));
+        cuts
     }
 
     /// The blobs of a package here, in any version, whose pieces nobody has told.

@@ -162,7 +162,7 @@ fn a_name_that_is_a_digest_is_verified_all_the_same() {
     damaged[1 << 20] ^= 1;
     sandbox.write(format!("models/sha256-{}", Sha256::of(&model(0))), damaged);
     let said = sandbox.ok("home", &["adopt", "--scan", "models"]);
-    assert!(said.contains("1 files in models") && said.contains("no file in it belongs"), "{said}");
+    assert!(said.contains("1 file in models") && said.contains("no file in it belongs"), "{said}");
 }
 
 #[test]

@@ -331,6 +331,11 @@ fn a_full_stick_takes_what_fits_and_says_what_does_not() {
     let said = sandbox.run("cafe", &["sync", "stick"]);
     assert!(said.stdout.contains("on the stick already: ngo/atlas@1.0.0:plain"), "{said:?}");
     assert!(said.stdout.contains("does not fit: it needs 9.57 MB on the stick"), "{said:?}");
+    assert!(
+        said.stdout.contains("are left for it") && said.stdout.contains("take another stick"),
+        "{said:?}"
+    );
+    assert!(!said.stdout.contains("another day"), "this stick never takes it: {said:?}");
     drop(small);
 }
 

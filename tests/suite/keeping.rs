@@ -200,7 +200,8 @@ fn gc_keeps_what_a_repair_that_was_stopped_has_paid_for() {
     assert_ne!(sandbox.run("home", &["repair", "book"]).code, Some(0));
     scene.server.clear_faults();
     let part = sandbox.path(format!("home/staging/stick/{digest}.part"));
-    assert!(part.is_file() && blob.metadata().unwrap().len() == map.len() as u64);
+    let aside = blob.with_extension("damaged");
+    assert!(part.is_file() && aside.metadata().unwrap().len() == map.len() as u64);
 
     let (_, gc) = sandbox.json("home", &["gc", "--yes"]);
     let item = &gc["items"][0];

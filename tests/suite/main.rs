@@ -18,6 +18,7 @@ mod catalog;
 mod clocks;
 mod command_line;
 mod copied_homes;
+mod costs;
 mod couriers;
 mod cut_sticks;
 mod damaged;

@@ -173,7 +173,8 @@ fn without_a_source_the_way_out_is_told_and_a_request_asks_for_the_pieces_alone(
     let said = scene.sandbox.run("site", &["--offline", "repair", "book"]).failed_with(5);
     assert!(said.contains("could not repair `book`") && said.contains("--from DIR"), "{said}");
     assert!(said.contains("localml request DIR"), "{said}");
-    assert!(fs::read(scene.blob()).unwrap() == damaged, "the damaged file stays as it was");
+    let aside = scene.blob().with_extension("damaged");
+    assert!(fs::read(aside).unwrap() == damaged, "the damaged file stays as it was, out of use");
     scene.sandbox.run("site", &["verify"]).failed_with(4);
     fs::create_dir(scene.sandbox.path("stick")).unwrap();
     let (_, request) = scene.sandbox.json("site", &["request", "stick"]);
@@ -202,7 +203,7 @@ fn a_server_that_fails_leaves_the_damaged_file_and_what_came_is_kept() {
     scene.server().queue_fault(&path, Fault::CutAfter(PIECE + (PIECE / 2)));
     let said = scene.sandbox.run("site", &["repair"]).failed_with(3);
     assert!(said.contains("could not repair `book`"), "{said}");
-    assert!(scene.blob().exists() && fs::read(scene.blob()).unwrap() != scene.map);
+    assert!(fs::read(scene.blob().with_extension("damaged")).unwrap() != scene.map);
     scene.server().clear_faults();
     let (_, plan) = scene.sandbox.json("site", &["repair", "--plan"]);
     let expected = (Some(PIECE + 1000), Some(PIECE));
@@ -213,6 +214,19 @@ fn a_server_that_fails_leaves_the_damaged_file_and_what_came_is_kept() {
     scene.sandbox.ok("site", &["repair"]);
     let sent_bytes = scene.server().bytes_sent() - bytes_before;
     assert!(sent_bytes <= PIECE + 1000 + BESIDE, "the first piece is not paid for twice: {sent_bytes}");
+    scene.check_whole();
+}
+
+#[test]
+fn what_was_found_damaged_is_out_of_use_however_the_repair_ends() {
+    let scene = Scene::new();
+    scene.damage();
+    let said = scene.sandbox.run("site", &["repair", "--budget", "1MB"]).failed_with(6);
+    assert!(said.contains("could not repair `book`"), "{said}");
+    assert!(scene.sandbox.ok("site", &["list"]).contains("DAMAGED"));
+    assert_ne!(scene.sandbox.run("site", &["path", "book", "map.bin"]).code, Some(0));
+    assert!(scene.sandbox.ok("site", &[""; 0]).contains("DAMAGED   book"));
+    scene.sandbox.ok("site", &["repair"]);
     scene.check_whole();
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::caches;
 use crate::cli::context::Context;
+use crate::cli::counted::counted;
 use crate::cli::report::Outcome;
 use crate::cli::table::table;
 use crate::cli::terminal::size;
@@ -105,7 +106,11 @@ fn scan_text(report: &ScanReport) -> String {
     let mut text = String::new();
     for place in &report.places {
         let program = if place.program == "-" { String::new() } else { format!("{}: ", place.program) };
-        text.push_str(&format!("{program}{} files in {}\n", place.num_files, place.folder.display()));
+        text.push_str(&format!(
+            "{program}{} in {}\n",
+            counted(place.num_files, "file"),
+            place.folder.display()
+        ));
     }
     if report.places.is_empty() {
         text.push_str("no folder of Ollama, LM Studio, GPT4All, Hugging Face or llama.cpp is here\n");
@@ -117,13 +122,14 @@ fn scan_text(report: &ScanReport) -> String {
     text.push_str(&table(&["", "SIZE", "PACKAGE", "FILE", "WHERE"], &rows));
     for package in &report.packages {
         let (name, version, variant) = (&package.name, &package.version, &package.variant);
+        let exactly = package.reference();
         let state = match (package.is_whole, report.is_plan) {
             (true, true) => "would be whole".to_owned(),
             (true, false) => {
-                format!("is whole; `localml --offline install {name}:{variant}` makes it usable")
+                format!("is whole; `localml --offline install {exactly}` makes it usable")
             }
             (false, _) => format!(
-                "lacks {}; `localml install {name}:{variant}` fetches only that",
+                "lacks {}; `localml install {exactly}` fetches only that",
                 size(package.missing_bytes)
             ),
         };

@@ -60,13 +60,26 @@ fn text(report: &GcReport, args: &Args) -> String {
         (_, true) => {
             text.push_str("nothing to remove: everything here is needed, or kept until it is asked for\n")
         }
-        (true, false) => text.push_str(&format!("`{} --yes` would free {freed}\n", as_typed(args))),
-        (false, false) => text.push_str(&format!("freed {freed}\n")),
+        (true, false) => {
+            text.push_str(&format!("`{} --yes` would free {freed}{}\n", as_typed(args), shared(&goes)))
+        }
+        (false, false) => text.push_str(&format!("freed {freed}{}\n", shared(&goes))),
     }
     if !kept.is_empty() {
-        text.push_str(&format!("{} are kept until they are asked for\n", size(report.kept_bytes)));
+        let kept_bytes = kept.iter().map(|item| item.here_bytes).sum();
+        text.push_str(&format!("{} are kept until they are asked for\n", size(kept_bytes)));
     }
     text
+}
+
+/// What goes and frees nothing: other programs' files, or other packages, have the same room.
+fn shared(goes: &[&GcItem]) -> String {
+    let shared = goes.iter().map(|item| item.here_bytes.saturating_sub(item.size_bytes)).sum::<u64>();
+    match shared {
+        // A last block that is not full is no news.
+        0..4096 => String::new(),
+        _ => format!("; {} more share their room with other files", size(shared)),
+    }
 }
 
 /// The command with what was asked for, so that it removes what was shown.
@@ -86,7 +99,7 @@ fn as_typed(args: &Args) -> String {
 
 fn listed(heading: &str, items: &[&GcItem]) -> String {
     let rows: Vec<Vec<String>> = items.iter().map(|item| row(item)).collect();
-    table(&[heading, "SIZE", "AGE", "PACKAGE", "WHY", "WHERE"], &rows)
+    table(&[heading, "SIZE", "FREES", "AGE", "PACKAGE", "WHY", "WHERE"], &rows)
 }
 
 fn row(item: &GcItem) -> Vec<String> {
@@ -103,6 +116,7 @@ fn row(item: &GcItem) -> Vec<String> {
     let age = item.age_seconds.map_or_else(|| "?".to_owned(), |seconds| span(Duration::from_secs(seconds)));
     vec![
         what.to_owned(),
+        size(item.here_bytes),
         size(item.size_bytes),
         age,
         item.package.clone().unwrap_or_else(|| "-".to_owned()),

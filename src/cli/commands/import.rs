@@ -114,8 +114,7 @@ fn loose_text(report: &LooseReport) -> String {
     lines.extend(report.installed.iter().map(|package| format!("installed  {package}")));
     for package in &report.incomplete {
         let (package, missing) = (&package.package, size(package.missing_bytes));
-        lines
-            .push(format!("INCOMPLETE {package}: {missing} are missing; `localml install {}`", package.name));
+        lines.push(format!("INCOMPLETE {package}: {missing} are missing; `localml install {package}`"));
     }
     for refused in &report.refused {
         lines.push(format!("refused    {}: {}", refused.package, refused.reason));

@@ -1,6 +1,7 @@
 //! `localml list`.
 
 use crate::cli::context::Context;
+use crate::cli::counted::counted;
 use crate::cli::report::Outcome;
 use crate::cli::table::table;
 use crate::cli::terminal::size;
@@ -32,7 +33,7 @@ fn text(report: &ListReport) -> String {
             .to_owned();
     }
     let rows: Vec<Vec<String>> = report.packages.iter().map(row).collect();
-    let total = format!("{} in {} packages", size(report.size_bytes), report.packages.len());
+    let total = format!("{} in {}", size(report.size_bytes), counted(report.packages.len(), "package"));
     let mut text = table(&["PACKAGE", "VERSION", "VARIANT", "KIND", "SIZE", "LICENCE", ""], &rows) + &total;
     for package in report.packages.iter().filter(|package| package.is_damaged) {
         text.push_str(&format!("\n`{0}` is damaged and out of use; `localml repair {0}`", package.name));

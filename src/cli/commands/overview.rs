@@ -1,9 +1,11 @@
 //! Bare `localml`: what this PC has, and which command comes next.
 
 use crate::cli::context::Context;
+use crate::cli::counted::counted;
 use crate::cli::report::Outcome;
+use crate::cli::table::columns;
 use crate::cli::terminal::size;
-use crate::ops::{Error, OverviewReport, overview};
+use crate::ops::{Error, NextCommand, OverviewReport, overview};
 
 pub(super) fn run(context: &Context) -> Result<Outcome, Error> {
     context.output.show(&overview(&context.home)?, text);
@@ -12,19 +14,18 @@ pub(super) fn run(context: &Context) -> Result<Outcome, Error> {
 
 fn text(report: &OverviewReport) -> String {
     let mut text = format!(
-        "this PC   {} of memory, {} free on the disk\nhome      {}\npackages  {} chat models, {} embedders, {} others\ndocuments {} collections\n",
+        "this PC   {} of memory, {} free on the disk\nhome      {}\npackages  {}, {}, {}\ndocuments {}\n",
         size(report.ram_bytes),
         size(report.free_bytes),
         report.home.display(),
-        report.num_chat_models,
-        report.num_embedders,
-        report.num_other_packages,
-        report.num_collections
+        counted(report.num_chat_models, "chat model"),
+        counted(report.num_embedders, "embedder"),
+        counted(report.num_other_packages, "other"),
+        counted(report.num_collections, "collection")
     );
     if report.num_fetched_packages > 0 {
-        let (num_packages, bytes) = (report.num_fetched_packages, size(report.fetched_bytes));
-        let packages = if num_packages == 1 { "package" } else { "packages" };
-        text.push_str(&format!("to carry  {num_packages} {packages} fetched and not installed, {bytes}\n"));
+        let (packages, bytes) = (counted(report.num_fetched_packages, "package"), size(report.fetched_bytes));
+        text.push_str(&format!("to carry  {packages} fetched and not installed, {bytes}\n"));
     }
     for waiting in &report.waiting {
         let how = match waiting.is_whole {
@@ -50,9 +51,8 @@ fn text(report: &OverviewReport) -> String {
         ));
     }
     text.push_str("\nnext:\n");
-    for next in &report.next {
-        text.push_str(&format!("  {:26} {}\n", next.command, next.purpose));
-    }
+    let row = |next: &NextCommand| vec![format!("  {}", next.command), next.purpose.clone()];
+    text.push_str(&columns(&report.next.iter().map(row).collect::<Vec<_>>()));
     text.push_str("`localml --help` lists every command\n");
     text
 }

@@ -47,7 +47,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
 
 fn text(report: &RepairReport) -> String {
     if report.packages.is_empty() {
-        return format!("nothing is damaged; {} packages are whole", report.num_whole);
+        return match report.num_whole {
+            1 => "nothing is damaged; 1 package is whole".to_owned(),
+            num_whole => format!("nothing is damaged; {num_whole} packages are whole"),
+        };
     }
     let mut text = String::new();
     for package in &report.packages {
@@ -63,7 +66,12 @@ fn text(report: &RepairReport) -> String {
             0 => String::new(),
             kept_bytes => format!("; {} of the rest are here already, from an earlier try", size(kept_bytes)),
         };
-        return text + &format!("would bring {cost}; {saved} of these files are right and stay{kept}");
+        let reused = match report.reused_bytes {
+            0 => String::new(),
+            reused_bytes => format!("; {} of the rest lie here in other files", size(reused_bytes)),
+        };
+        return text
+            + &format!("would bring {cost}; {saved} of these files are right and stay{kept}{reused}");
     }
     let wire = size(report.wire_bytes);
     text.push_str(&format!("{wire} over the network; {saved} of these files were right and stayed"));

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cli::context::Context;
+use crate::cli::counted::counted;
 use crate::cli::report::Outcome;
 use crate::cli::terminal::size;
 use crate::error::ErrorKind;
@@ -159,7 +160,11 @@ fn verify_text(report: &StickVerifyReport) -> String {
             let letters = letters_in_words(report.num_requests, report.num_receipts);
             format!("nothing was exported to it yet; {letters}")
         }
-        true => format!("{} in {} files read back, all as written", size(all_bytes), report.files.len()),
+        true => format!(
+            "{} in {} read back, all as written",
+            size(all_bytes),
+            counted(report.files.len(), "file")
+        ),
         false => "export to the stick again, or use another one".to_owned(),
     });
     lines.extend(report.runtimes.iter().map(runtime));

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::cli::context::Context;
-use crate::cli::line::LineArgs;
+use crate::cli::counted::counted;
+use crate::cli::line::{LineArgs, story};
 use crate::cli::report::Outcome;
 use crate::cli::table::table;
 use crate::cli::terminal::size;
@@ -121,9 +122,9 @@ fn list_text(report: &SyncListReport) -> String {
     text + &match report.files.is_empty() {
         true => "nothing is missing; no list was written\n".to_owned(),
         false => format!(
-            "{} in {} files stand in `{list}`; bring what came of them back with `localml import FOLDER`\n",
+            "{} in {} stand in `{list}`; bring what came of them back with `localml import FOLDER`\n",
             size(report.size_bytes),
-            report.files.len()
+            counted(report.files.len(), "file")
         ),
     }
 }
@@ -142,11 +143,21 @@ fn here_text(report: &SyncHereReport) -> String {
         let is_done = report.installed.contains(&newer.name);
         let verb = if is_done { "upgraded" } else { "newer" };
         let (name, from, to) = (&newer.name, &newer.installed, &newer.newest);
-        text.push_str(&format!("{verb}  {name} {from} to {to}, {}\n", size(newer.missing_bytes)));
+        let most = if newer.is_upper_bound && !is_done { "at most " } else { "" };
+        let cost = size(newer.missing_bytes);
+        text.push_str(&format!("{verb}  {name} {from} to {to}, {most}{cost}\n"));
     }
     text.extend(report.left.iter().map(stays));
     if report.upgrades.is_empty() {
         text.push_str("everything that is installed is the newest known\n");
+    }
+    if report.is_plan && !report.upgrades.is_empty() {
+        let most = if report.is_upper_bound { "at most " } else { "" };
+        text.push_str(&format!("would fetch {most}{}\n", size(report.missing_bytes)));
+        text.push_str(&story(&report.line, report.missing_bytes, true));
+        for newer in report.upgrades.iter().filter(|newer| !newer.fits) {
+            text.push_str(&format!("will not fit: {} {}\n", newer.name, newer.newest));
+        }
     }
     if !report.is_plan {
         let left =
@@ -246,7 +257,7 @@ fn short(shortage: &Shortage) -> String {
             format!("it takes {}, and the time has {} left", time(*needed_seconds), time(*left_seconds))
         }
         Shortage::Stick { needed_bytes, free_bytes } => {
-            format!("it needs {} on the stick, {} are free", size(*needed_bytes), size(*free_bytes))
+            format!("it needs {} on the stick, {} are left for it", size(*needed_bytes), size(*free_bytes))
         }
         Shortage::Disk { needed_bytes, free_bytes } => {
             format!("it needs {} on this PC, {} are free", size(*needed_bytes), size(*free_bytes))
@@ -284,12 +295,24 @@ fn end(report: &SyncReport) -> String {
     let speeds = speeds(report);
     if report.is_plan {
         let (fetch, stick) = (size(report.fetch_bytes), size(report.stick_bytes));
-        return format!("would fetch {fetch} and write {stick} to the stick{total}{speeds}\n");
+        return format!("would fetch {fetch} and write {stick} to the stick{total}{speeds}\n")
+            + &full_stick(report);
     }
     let spent = size(report.line.spent_bytes);
     let left = report.line.budget_left_bytes.map(|left| format!(", {} of the budget are left", size(left)));
     let left = left.unwrap_or_default();
     let stick = size(report.stick_bytes);
+    format!(
+        "{spent} came over the line{left}; {stick} went onto the stick and were read back{speeds}{}\n{}\
+         `{}` is safe to remove\n",
+        rest(report),
+        full_stick(report),
+        report.stick.display()
+    )
+}
+
+/// How what is left comes along.
+fn rest(report: &SyncReport) -> &'static str {
     let is_money = |state: &State| match state {
         State::LeftOut(Shortage::Budget { .. }) => true,
         State::Begun { missing_bytes } => {
@@ -297,19 +320,30 @@ fn end(report: &SyncReport) -> String {
         }
         _ => false,
     };
-    let why = match report.end {
+    let is_done = |state: &State| matches!(state, State::Written | State::LeftOut(Shortage::Stick { .. }));
+    match report.end {
         End::Done => "",
         End::Limits if report.packages.iter().any(|package| is_money(&package.state)) => {
             "; what is left of the budget does not pay for the rest: the same command with `--new-budget` goes on with \
              it, another day too"
         }
+        // For those that this stick has no room for, another day changes nothing.
+        End::Limits if report.packages.iter().all(|package| is_done(&package.state)) => "",
         End::Limits => "; the same command goes on with the rest, another day too",
         End::Stopped => "; stopped: the same command goes on from here",
-    };
+    }
+}
+
+/// What to do where packages are larger than the room on the stick.
+fn full_stick(report: &SyncReport) -> String {
+    let is_stick = |state: &State| matches!(state, State::LeftOut(Shortage::Stick { .. }));
+    if !report.packages.iter().any(|package| is_stick(&package.state)) {
+        return String::new();
+    }
+    let stick = report.stick.display();
     format!(
-        "{spent} came over the line{left}; {stick} went onto the stick and were read back{speeds}{why}\n\
-         `{}` is safe to remove\n",
-        report.stick.display()
+        "what does not fit on this stick: take another stick, or make room (`localml stick clean {stick} --plan`), then \
+         the same command\n"
     )
 }
 

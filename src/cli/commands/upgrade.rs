@@ -1,7 +1,7 @@
 //! `localml upgrade`.
 
 use crate::cli::context::Context;
-use crate::cli::line::LineArgs;
+use crate::cli::line::{LineArgs, story};
 use crate::cli::report::Outcome;
 use crate::cli::table::table;
 use crate::cli::terminal::size;
@@ -62,6 +62,10 @@ fn text(report: &UpgradeReport) -> String {
                 "{} of it are here already, from an earlier try\n",
                 size(fetch.kept_bytes)
             ));
+        }
+        text.push_str(&story(&fetch.line, fetch.missing_bytes, true));
+        for package in fetch.packages.iter().filter(|package| !package.fits) {
+            text.push_str(&format!("will not fit: {} {}\n", package.name, package.version));
         }
     } else {
         let (wire, saved) = (size(fetch.wire_bytes), size(fetch.reused_bytes));

@@ -51,10 +51,11 @@ fn text(report: &VerifyReport) -> String {
     } else if report.is_whole() {
         text.push_str(&format!("{} hashed, all as published\n", size(report.size_bytes)));
     } else {
-        let cost = size(report.damaged_bytes());
-        text.push_str(&format!(
-            "nothing was removed; `localml repair` brings what is damaged ({cost}), from the net, a stick or a folder\n"
-        ));
+        let from = match report.missing_bytes {
+            0 => "from what lies here".to_owned(),
+            bytes => format!("({}), from the net, a stick or a folder", size(bytes)),
+        };
+        text.push_str(&format!("nothing was removed; `localml repair` brings what is damaged {from}\n"));
     }
     text
 }

@@ -18,6 +18,7 @@ use crate::store::Store;
 use crate::transfer::{self, Client, Reusable, TransferError, Wanted, keep_prefix};
 
 use super::lacking::{Lacking, piece_list};
+use super::present::is_beginning_of_one_here;
 use super::{LeftFile, LooseReport, TakenFile};
 
 /// The longest piece list that is taken, in bytes.
@@ -144,11 +145,24 @@ impl<'a> Intake<'a> {
         }
         match self.beginning_of(&path, size_bytes).cloned() {
             Some(file) => self.take_part(path, size_bytes, file),
+            None if self.is_half_of_what_is_here(&path, size_bytes) => {
+                self.report.known.push(path);
+                Ok(())
+            }
             None => {
                 self.report.strangers.push(path);
                 Ok(())
             }
         }
+    }
+
+    /// True for the beginning of a file that has come whole since, or before. A few bytes say nothing, unless the name
+    /// says that more was to come.
+    fn is_half_of_what_is_here(&self, path: &Path, size_bytes: u64) -> bool {
+        let length = bytes_before_zeros(path, size_bytes);
+        let files = self.wanted.by_size.range(size_bytes..).flat_map(|(_, files)| files).copied();
+        (length >= PAGE_BYTES || is_partial(path))
+            && is_beginning_of_one_here((path, length, size_bytes), files, self.store, self.monitor)
     }
 
     /// Takes a file that is what an index promises; false when it is not.

@@ -6,6 +6,7 @@
 mod install;
 mod intake;
 mod lacking;
+mod present;
 
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashSet};

@@ -45,6 +45,8 @@ pub(super) struct Trip<'a> {
     pub(super) bundles: Vec<BundleId>,
     written_bytes: u64,
     num_line_failures: usize,
+    /// How many errands the stick has room for.
+    num_expected: usize,
 }
 
 impl<'a> Trip<'a> {
@@ -74,6 +76,7 @@ impl<'a> Trip<'a> {
             bundles,
             written_bytes: 0,
             num_line_failures: 0,
+            num_expected: 0,
         }
     }
 
@@ -105,7 +108,10 @@ impl<'a> Trip<'a> {
     /// When the stick or the home fails. What is on the stick by then is whole.
     pub(super) fn travel(mut self, line: &Line, facts: StickFacts) -> Result<SyncReport> {
         let (loads, limits) = (self.loads(), self.limits(&line.report())?);
-        let outline = Outline::new(&draw(&loads, &limits), &loads, &limits);
+        let steps = draw(&loads, &limits);
+        let fitting = steps.iter().filter(|step| !matches!(step.shortage, Some(Shortage::Stick { .. })));
+        self.num_expected = fitting.map(|step| step.members.len()).sum();
+        let outline = Outline::new(&steps, &loads, &limits);
         while let Some(step) = self.next(line)? {
             self.make_way_for(&step)?;
             let end = self.last_moment(line, step.cost.stick_bytes)?;
@@ -322,7 +328,7 @@ impl<'a> Trip<'a> {
         self.monitor.note(&format!(
             "on the stick and read back: {} ({num_written} of {})",
             names.join(", "),
-            self.states.len()
+            self.num_expected.max(num_written)
         ));
     }
 

@@ -10,12 +10,15 @@ use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::ops::error::Result;
 use crate::ops::fetch::FetchOptions;
+use crate::ops::indexes;
 use crate::ops::line::{Line, LineOptions, LineReport, MAX_LINE_FAILURES, look};
-use crate::ops::outdated::{BlockedUpgrade, NewerVersion};
+use crate::ops::outdated::{BlockedUpgrade, NewerVersion, candidates, choices_of};
+use crate::ops::pricing;
+use crate::ops::site;
 use crate::ops::update::UpdateReport;
 use crate::ops::upgrade::{LINE_IS_DOWN, NotUpgraded, upgrade};
 use crate::package::{Name, PackageRef};
-use crate::progress::Monitor;
+use crate::progress::{Monitor, Silent};
 
 use super::{OUTAGE_PATIENCE, SyncOptions, refresh};
 
@@ -26,6 +29,10 @@ pub struct SyncHereReport {
     pub registries: Option<UpdateReport>,
     /// The newer versions, what costs least first.
     pub upgrades: Vec<NewerVersion>,
+    /// What all of them cost, after reuse, with what they require, in bytes.
+    pub missing_bytes: u64,
+    /// True when it may cost less.
+    pub is_upper_bound: bool,
     /// The packages that are newly in use, with what they require.
     pub installed: Vec<Name>,
     /// Those that stay as they are, and why.
@@ -61,6 +68,8 @@ pub(super) fn sync_here(home: &Home, options: &SyncOptions, monitor: &dyn Monito
     let mut report = SyncHereReport {
         registries,
         upgrades: plan.upgrades,
+        missing_bytes: plan.fetch.missing_bytes,
+        is_upper_bound: plan.fetch.is_upper_bound,
         installed: Vec::new(),
         left: Vec::new(),
         blocked: plan.blocked,
@@ -108,5 +117,17 @@ fn begin(
     if options.is_plan {
         return Ok(None);
     }
-    Ok(refresh(home, options, &Line::open(home, line)?, monitor))
+    let line = Line::open(home, line)?;
+    let registries = refresh(home, options, &line, monitor);
+    if !options.line.is_offline {
+        ask_for_prices(home, &line, monitor)?;
+    }
+    Ok(registries)
+}
+
+/// What costs least comes first: that is known only by the piece lists of the newer versions.
+fn ask_for_prices(home: &Home, line: &Line, monitor: &dyn Monitor) -> Result<()> {
+    let (store, indexes) = (site::store(home), indexes::load(home)?);
+    let (choices, _) = choices_of(&candidates(&store, &indexes)?, &indexes, &store, &Silent);
+    pricing::ask(&store, &choices, line.client(), monitor)
 }
