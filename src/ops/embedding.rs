@@ -131,6 +131,7 @@ fn covers(languages: &[String], counts: &BTreeMap<String, u64>) -> bool {
 #[cfg(any(feature = "onnx", feature = "engine"))]
 fn used_embedders(home: &Home) -> Vec<String> {
     let collections = super::index::collection_names(home)
+        .unwrap_or_default()
         .into_iter()
         .filter_map(|name| Collection::open(&super::index::folder_of(home, &name)).ok());
     collections.filter_map(|collection| collection.embedder().map(str::to_owned)).collect()

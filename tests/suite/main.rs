@@ -32,6 +32,8 @@ mod fuzzing;
 mod garbage;
 mod hostile;
 mod house_plan;
+#[cfg(feature = "index")]
+mod index_access;
 mod keeping;
 mod kills;
 mod kits;
