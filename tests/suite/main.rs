@@ -18,6 +18,7 @@ mod clocks;
 mod command_line;
 mod couriers;
 mod damaged;
+mod damaged_records;
 #[cfg(feature = "onnx")]
 mod embedding;
 #[cfg(feature = "engine")]
