@@ -90,6 +90,11 @@ pub fn half_blob(staging: &Path, digest: Sha256, monitor: &dyn Monitor) -> Resul
     look_at(staging, (digest, &list), &*task, monitor).map(Some)
 }
 
+/// The piece list by which a half was checked, where one lies beside it.
+pub fn half_list(staging: &Path, digest: &Sha256) -> Option<PieceList> {
+    part_path(staging, digest).is_file().then(|| read_list(&list_path(staging, digest)))?
+}
+
 fn look_at(
     staging: &Path,
     (sha256, list): (Sha256, &PieceList),

@@ -56,7 +56,9 @@ pub use clean::remove;
 pub use codec::is_text_name;
 pub use description::{BlobEntry, Description, Item, ItemFile, PieceEntry, Run, VolumeEntry};
 pub use error::{BundleError, Result};
-pub use half::{Gap, HalfBlob, forget as forget_half, half_blob, half_blobs, remember as remember_half};
+pub use half::{
+    Gap, HalfBlob, forget as forget_half, half_blob, half_blobs, half_list, remember as remember_half,
+};
 pub use id::{BundleId, InvalidId, SiteId};
 pub use layout::{CLUSTER_BYTES, DEFAULT_VOLUME_BYTES, MAX_VOLUME_BYTES};
 pub use letter::{Holding, Letterhead, RegistryState};

@@ -101,7 +101,7 @@ impl Context {
     /// When an installed record is damaged.
     #[cfg(feature = "index")]
     pub(crate) fn embedders(&self) -> Result<Embedders, Error> {
-        Embedders::installed(&self.home, &self.embedder_options())
+        Embedders::installed(&self.home, &self.embedder_options(), &self.terminal)
     }
 }
 

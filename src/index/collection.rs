@@ -66,8 +66,7 @@ impl Collection {
     fn open_once(folder: &Path) -> Result<Self> {
         let roots = read_roots(folder)?;
         let name = roots.name.clone();
-        let head =
-            Head::read(folder, &name)?.ok_or_else(|| damage(&name, HEAD_FILE, "it is missing".into()))?;
+        let head = Head::read(folder, &name)?.ok_or_else(|| without_head(folder, &name))?;
         if head.segments.iter().map(|segment| segment.seal.size_bytes).sum::<u64>() <= MAX_CHECKED_BYTES {
             head.segments.iter().try_for_each(|segment| segment.seal.check(folder, &name))?;
         }
@@ -212,6 +211,15 @@ fn contained<T>(collections: &[&Collection], search: impl FnOnce() -> Result<T>)
         let name = collections.first().map(|collection| collection.name()).unwrap_or_default();
         Err(damage(name, WORDS_FOLDER, "reading it failed".into()))
     })
+}
+
+/// A head is written after the first list of files, and only then the list counts: where there is none, nothing was lost.
+fn without_head(folder: &Path, name: &str) -> IndexError {
+    let mut entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    match entries.any(|entry| entry.file_name().to_string_lossy().starts_with("files-")) {
+        true => damage(name, HEAD_FILE, "it is missing".into()),
+        false => IndexError::Unfinished { name: name.to_owned() },
+    }
 }
 
 pub(super) fn read_roots(folder: &Path) -> Result<Roots> {

@@ -16,6 +16,12 @@ pub enum IndexError {
         /// Its name.
         name: String,
     },
+    /// Its first indexing was cut off: nothing of it can be searched yet.
+    #[error("the collection `{name}` is not finished: its indexing was cut off")]
+    Unfinished {
+        /// Its name.
+        name: String,
+    },
     /// A file of the index is not what the head says, or not what its format says.
     #[error("the index of `{collection}` is damaged: `{file}`: {reason}")]
     Damaged {
@@ -72,7 +78,8 @@ impl Explain for IndexError {
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Damaged { .. } => ErrorKind::Damaged,
             Self::Disk(error) => error.kind(),
-            Self::Newer { .. }
+            Self::Unfinished { .. }
+            | Self::Newer { .. }
             | Self::Dimensions { .. }
             | Self::Words(_)
             | Self::Graph(_)
@@ -83,6 +90,7 @@ impl Explain for IndexError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NotFound { .. } => Some("see `localml index list`".into()),
+            Self::Unfinished { name } => Some(format!("`localml index refresh {name}` goes on with it")),
             // Nothing else says which folders the collection was made of.
             Self::Damaged { collection, file, .. } if file == ROOTS_FILE => Some(format!(
                 "run `localml index remove {collection}`, then `localml index add` with its folders again"
@@ -93,6 +101,9 @@ impl Explain for IndexError {
             Self::Newer { .. } => Some("use the localml that wrote it, or a newer one".into()),
             Self::Dimensions { .. } => Some("the vectors come from another embedder".into()),
             Self::Disk(error) => error.hint(),
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                Some("check who owns it, or use another `--home`".into())
+            }
             Self::Words(_) | Self::Graph(_) | Self::Io { .. } => None,
         }
     }

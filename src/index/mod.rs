@@ -23,6 +23,7 @@ mod head;
 
 mod analyser;
 mod passages;
+mod readable;
 mod vectors;
 mod words;
 

@@ -7,12 +7,14 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use tantivy::collector::TopDocs;
+use tantivy::directory::MmapDirectory;
 use tantivy::query::{Bm25StatisticsProvider, BooleanQuery, BoostQuery, Occur, Query, TermQuery};
 use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::tokenizer::{PreTokenizedString, Token};
 use tantivy::{Index, IndexWriter, Searcher, TantivyDocument, Term};
 
 use super::error::Result;
+use super::readable::ReadableDirectory;
 
 /// What tantivy may hold before it writes a segment, in bytes; 15 MB is its least.
 const WRITER_BYTES: usize = 32_000_000;
@@ -53,7 +55,8 @@ impl WordIndex {
 
     /// Opens the index in a folder.
     pub(super) fn open(folder: &Path) -> Result<Self> {
-        Self::with(Index::open_in_dir(folder)?)
+        let opened = MmapDirectory::open(folder).map_err(tantivy::TantivyError::from)?;
+        Self::with(Index::open(ReadableDirectory(opened))?)
     }
 
     fn with(index: Index) -> Result<Self> {

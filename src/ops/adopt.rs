@@ -161,8 +161,9 @@ fn check_other(file: &mut File, options: &AdoptOptions) -> Result<Option<Header>
 }
 
 fn check_name_and_room(home: &Home, store: &Store, options: &AdoptOptions, size_bytes: u64) -> Result<()> {
-    if let Some(installed) = store.find(&options.name)?
-        && !options.is_replacing
+    // What is replaced need not be readable.
+    if !options.is_replacing
+        && let Some(installed) = store.find(&options.name)?
     {
         let version = &installed.manifest.package.version;
         let message = format!("`{}` is already installed (version {version})", options.name);

@@ -12,7 +12,7 @@ use crate::package::{FileEntry, PackageRef, PieceList};
 use crate::progress::{Monitor, Unit};
 use crate::store::{BlobHealth, DamagedPiece, Installed, Store, Verdict, Watch};
 
-use super::error::Result;
+use super::error::{Error, Result};
 use super::path::held_all;
 use super::reuse::gguf_header;
 
@@ -59,12 +59,14 @@ pub(super) struct Checkup {
     pub(super) is_complete: bool,
 }
 
-/// The packages that are meant: when none is named, all that are here, older versions that are kept among them.
+/// The packages that are meant: when none is named, all that are here, older versions that are kept among them; an
+/// older one whose record is damaged is named and passed over.
 ///
 /// # Errors
 /// When one is not here, or a record is damaged.
-pub(super) fn meant(store: &Store, packages: &[PackageRef]) -> Result<Vec<Installed>> {
+pub(super) fn meant(store: &Store, packages: &[PackageRef], monitor: &dyn Monitor) -> Result<Vec<Installed>> {
     if packages.is_empty() {
+        warn_of_lost_ways_back(store, monitor);
         return Ok([store.installed()?, store.fetched()?, store.previous()?].concat());
     }
     let mut meant: Vec<Installed> = Vec::new();
@@ -76,6 +78,13 @@ pub(super) fn meant(store: &Store, packages: &[PackageRef]) -> Result<Vec<Instal
         }
     }
     Ok(meant)
+}
+
+/// Names the versions before whose records are damaged: nothing else is the worse for it.
+pub(super) fn warn_of_lost_ways_back(store: &Store, monitor: &dyn Monitor) {
+    for (_, damage) in store.damaged_previous() {
+        monitor.warn(&Error::from(damage).in_one_line());
+    }
 }
 
 /// What the names of its files are for.

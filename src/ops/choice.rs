@@ -168,7 +168,7 @@ enum Reason {
 /// True when a later version from the same publisher is installed: what a kit pins must not take it back.
 fn has_newer(resolved: &registry::Resolved<'_>, store: &Store) -> Result<bool> {
     let head = &resolved.manifest.package;
-    let Some(installed) = store.find(&head.name)? else { return Ok(false) };
+    let Some(installed) = store.find_readable(&head.name)? else { return Ok(false) };
     let is_later = installed.manifest.package.version > head.version;
     Ok(is_later && installed.origin == origin(resolved.index) && store.has_installed(&installed)?)
 }
@@ -209,7 +209,7 @@ fn kit_choice(resolved: &registry::Resolved<'_>, store: &Store) -> Result<Choice
 
 /// The build that is installed already stays the choice, so that asking twice costs nothing.
 fn installed_variant<'a>(manifest: &'a Manifest, store: &Store) -> Result<Option<&'a Variant>> {
-    let installed = store.find(&manifest.package.name)?;
+    let installed = store.find_readable(&manifest.package.name)?;
     Ok(installed.and_then(|installed| manifest.variant(&installed.variant)))
 }
 

@@ -14,8 +14,9 @@ use crate::home::Home;
 use crate::package::Kind;
 use crate::store::{Installed, Store};
 
-use super::error::Result;
+use super::error::{Error, Result};
 use super::fitting::{Fitting, gib};
+use super::identity::Identity;
 use super::kit;
 use super::path::mending;
 use super::profile;
@@ -87,6 +88,7 @@ pub fn doctor(home: &Home, onnx_places: &[PathBuf]) -> Result<DoctorReport> {
     ];
     checks.extend(packages(home));
     checks.extend(site_kit(home));
+    checks.extend(identity(home));
     Ok(DoctorReport { machine, checks })
 }
 
@@ -96,6 +98,10 @@ fn ok(name: &'static str, found: String) -> Check {
 
 fn warning(name: &'static str, found: String, hint: impl Into<String>) -> Check {
     Check { name, health: Health::Warning, found, hint: Some(hint.into()) }
+}
+
+fn fault(name: &'static str, error: Error) -> Check {
+    warning(name, error.with_causes(), error.hint().unwrap_or_default())
 }
 
 fn processor(machine: &Machine) -> Check {
@@ -174,13 +180,11 @@ fn packages(home: &Home) -> Vec<Check> {
     let store = site::store(home);
     let installed = match store.installed() {
         Ok(installed) => installed,
-        Err(error) => {
-            let hint = "install or import that package again";
-            return vec![warning("packages", error.to_string(), hint)];
-        }
+        Err(error) => return vec![fault("packages", error.into())],
     };
     let mut checks: Vec<Check> =
         installed.iter().filter_map(|package| package_fault(&store, package)).collect();
+    checks.extend(store.damaged_previous().into_iter().map(|(_, damage)| fault("packages", damage.into())));
     let words = Words::read(home);
     checks.extend(installed.iter().filter_map(|package| words.against(package)).map(|revoked| {
         let RevokedPackage { name, version, reason, registry, .. } = &revoked;
@@ -221,7 +225,7 @@ fn site_kit(home: &Home) -> Option<Check> {
     let name = "site";
     let kit = match profile::read(home) {
         Ok(site) => site.kit?,
-        Err(error) => return Some(warning(name, error.to_string(), error.hint().unwrap_or_default())),
+        Err(error) => return Some(fault(name, error)),
     };
     let found = format!("this site was set up as {} (kit {})", kit.site(), kit.version);
     let store = site::store(home);
@@ -238,6 +242,11 @@ fn site_kit(home: &Home) -> Option<Check> {
         Some(next) => Some(warning(name, found, format!("its kit asks for `{next}`"))),
         None => Some(ok(name, found)),
     }
+}
+
+/// Who this site is in its letters, where that cannot be read: an import leaves no receipt then.
+fn identity(home: &Home) -> Option<Check> {
+    Identity::open(home).err().map(|error| fault("letters", error))
 }
 
 #[cfg(test)]

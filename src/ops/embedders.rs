@@ -15,6 +15,7 @@ use crate::error::ErrorKind;
 use crate::gguf::Shape;
 use crate::home::Home;
 use crate::package::{self, Embedding, FileEntry, Kind, Name};
+use crate::progress::Monitor;
 #[cfg(feature = "engine")]
 use crate::progress::Silent;
 use crate::store::{Installed, Store};
@@ -58,11 +59,11 @@ enum Backend {
 ///
 /// # Errors
 /// When an installed record is damaged.
-pub(super) fn embedders(home: &Home) -> Result<Vec<InstalledEmbedder>> {
+pub(super) fn embedders(home: &Home, monitor: &dyn Monitor) -> Result<Vec<InstalledEmbedder>> {
     let store = site::store(home);
     let mut packages = store.installed()?;
     packages.retain(|installed| installed.manifest.package.kind == Kind::Embedder);
-    let preferred = profile::read(home)?.roles.embedder;
+    let preferred = profile::read_or_default(home, monitor)?.roles.embedder;
     packages.sort_by_key(|installed| {
         (Some(installed.name()) != preferred.as_ref(), installed.installed_at, installed.name().clone())
     });

@@ -7,6 +7,7 @@ use crate::home::Home;
 #[cfg(any(feature = "onnx", feature = "engine"))]
 use crate::index::Collection;
 use crate::passage::Vector;
+use crate::progress::Monitor;
 
 use super::error::Result;
 
@@ -67,8 +68,8 @@ impl Embedders {
     /// # Errors
     /// When an installed record is damaged.
     #[cfg(any(feature = "onnx", feature = "engine"))]
-    pub fn installed(home: &Home, options: &EmbedderOptions) -> Result<Self> {
-        let mut installed = super::embedders::embedders(home)?;
+    pub fn installed(home: &Home, options: &EmbedderOptions, monitor: &dyn Monitor) -> Result<Self> {
+        let mut installed = super::embedders::embedders(home, monitor)?;
         if installed.len() > 1 {
             let used = used_embedders(home);
             // The sort is stable, so that among equals the first installed stays in front.
@@ -89,7 +90,7 @@ impl Embedders {
     /// # Errors
     /// Never.
     #[cfg(not(any(feature = "onnx", feature = "engine")))]
-    pub fn installed(_home: &Home, _options: &EmbedderOptions) -> Result<Self> {
+    pub fn installed(_home: &Home, _options: &EmbedderOptions, _monitor: &dyn Monitor) -> Result<Self> {
         Ok(Self::none())
     }
 
@@ -131,6 +132,7 @@ fn covers(languages: &[String], counts: &BTreeMap<String, u64>) -> bool {
 #[cfg(any(feature = "onnx", feature = "engine"))]
 fn used_embedders(home: &Home) -> Vec<String> {
     let collections = super::index::collection_names(home)
+        .unwrap_or_default()
         .into_iter()
         .filter_map(|name| Collection::open(&super::index::folder_of(home, &name)).ok());
     collections.filter_map(|collection| collection.embedder().map(str::to_owned)).collect()

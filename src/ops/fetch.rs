@@ -359,13 +359,14 @@ struct Desk<'a> {
 
 fn fetch_file(desk: &Desk<'_>, package: &Name, file: &FileEntry, sources: &Sources) -> Result<Fetched> {
     let Desk { home, store, client, monitor, tally } = *desk;
-    let pieces = piece_list(store, client, file, sources, monitor)?;
+    let pieces = match reuse::known_piece_list(home, store, file) {
+        Some(list) => store.keep_piece_list(&list).map(|_| Some(list))?,
+        None => piece_list(store, client, file, sources, monitor)?,
+    };
     let reuse = match &pieces {
         Some(list) => {
             reuse::cut_what_is_here(store, package, monitor)?;
-            let mut here = reuse::pieces_here(store, list)?;
-            here.extend(nearby::pieces_from_sticks(home, file, list));
-            here
+            reuse::pieces_at_hand(home, store, file, list)?
         }
         None => Vec::new(),
     };
@@ -379,6 +380,7 @@ fn fetch_file(desk: &Desk<'_>, package: &Name, file: &FileEntry, sources: &Sourc
     };
     let fetched = client.fetch(&wanted, &home.staging(), tally)?;
     store.adopt(&fetched.staged, &file.sha256)?;
+    nearby::forget_part_from_sticks(home, &file.sha256)?;
     Ok(fetched)
 }
 

@@ -136,7 +136,7 @@ fn open_collections(home: &Home, names: &[String], monitor: &dyn Monitor) -> Res
     if !names.is_empty() {
         return names.iter().map(|name| Ok(Collection::open(&folder_of(home, name))?)).collect();
     }
-    let all = collection_names(home);
+    let all = collection_names(home)?;
     let mut collections = Vec::new();
     let mut failure = None;
     for name in &all {

@@ -15,7 +15,7 @@ use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::progress::{Monitor, Unit};
 use crate::registry::Calendar;
-use crate::store::{Installed, Store};
+use crate::store::{Installed, Store, StoreError};
 
 use super::bytes_here::bytes_here;
 use super::checkup::{Place, place_of};
@@ -134,7 +134,7 @@ fn older_versions(
         let own = older.files().iter().filter(|file| needed.insert(file.sha256));
         own.filter_map(|file| store.blob_path(&file.sha256, file.size_bytes)).collect()
     };
-    let mut leftovers = Vec::new();
+    let mut leftovers = damaged_records(store, options, calendar);
     for older in store.previous()? {
         let folder = store.package_folder(&older);
         let paths = [own_blobs(&older), vec![folder.clone()]].concat();
@@ -153,12 +153,36 @@ fn older_versions(
     Ok(leftovers.into_iter().map(|(_, left)| left).collect())
 }
 
+/// The records of versions before that cannot be read. What they alone needed goes with them, or after them.
+fn damaged_records(store: &Store, options: &GcOptions, calendar: Calendar) -> Vec<(PathBuf, Leftover)> {
+    let (kept, goes) = NO_WAY_BACK;
+    let leftover = |(path, _): (PathBuf, StoreError)| {
+        let written = path.metadata().and_then(|metadata| metadata.modified()).ok();
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let item = GcItem {
+            what: GcKind::Previous,
+            path: PathBuf::new(),
+            size_bytes: 0,
+            age_seconds: written.and_then(|written| calendar.age_seconds(written)),
+            package: stem.split('+').next().map(str::to_owned),
+            reason: if options.drops_previous { goes } else { kept },
+            goes: options.drops_previous,
+        };
+        (path.clone(), Leftover { item, paths: vec![path], record: None })
+    };
+    store.damaged_previous().into_iter().map(leftover).collect()
+}
+
 /// Why an older version is kept, and what is said when it goes.
 type Reasons = (&'static str, &'static str);
 
 const WAY_BACK: Reasons = (
     "kept for `localml rollback`; `--drop-previous` removes it",
     "an older version; without it there is no way back",
+);
+const NO_WAY_BACK: Reasons = (
+    "its record is damaged: there is no way back to it; `--drop-previous` removes it, and what it needed",
+    "its record is damaged: there was no way back to it",
 );
 const FETCHED_BEFORE: Reasons = (
     "fetched before a later version of this build; `--drop-previous` removes it",

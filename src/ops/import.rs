@@ -15,7 +15,7 @@ use crate::disk::Staged;
 use crate::home::Home;
 use crate::package::{FileEntry, Name, PackageRef};
 use crate::progress::Monitor;
-use crate::registry;
+use crate::registry::{self, VerifiedIndex};
 use crate::store::{Installed, Store};
 
 use super::addressee::fulfils;
@@ -67,6 +67,9 @@ pub struct ImportReport {
     pub unchanged: Vec<PackageRef>,
     /// The kits that set this site up, last.
     pub kits: Vec<SetUp>,
+    /// Why the site was not set up, although packages came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub set_up_problem: Option<String>,
     /// The packages that are on the stick, but not whole; the pieces that came are kept.
     pub incomplete: Vec<IncompletePackage>,
     /// The packages that are here whole and do not work yet, because of what they require.
@@ -139,6 +142,7 @@ impl ImportReport {
     pub fn is_complete(&self) -> bool {
         self.incomplete.is_empty()
             && self.kits.iter().all(|kit| kit.missing.is_empty())
+            && self.set_up_problem.is_none()
             && self.lacking.is_empty()
             && self.refused.is_empty()
             && self.num_unread_bundles == 0
@@ -183,14 +187,13 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
     let intake = take_in(home, bundles, &mut arrival, monitor)
         .while_doing(|| format!("could not import from `{}`", folder.display()))?;
     let Arrival { pending, mut installed, .. } = arrival;
-    let kits = kit_import::finish(home, kits, &mut installed, monitor)?;
+    let (kits, set_up_problem) = outcome_of(kit_import::finish(home, kits, &mut installed, monitor));
     let incomplete: Vec<IncompletePackage> =
         pending.iter().map(|candidate| incomplete(candidate, &store, &intake, &carried)).collect();
     let receipt = receipt::leave(home, &folder, expected, &intake, monitor);
     let receipt = receipt.map_err(|error| monitor.warn(&error.in_one_line())).ok();
     remarks.extend(intake.remarks);
-    let here = store.installed()?;
-    let revoked = here.iter().filter_map(|package| revoked::against(&indexes, package)).collect();
+    let revoked = revoked_here(&store, &indexes)?;
     let missing = incomplete.iter().flat_map(|package| &package.files);
     Ok(ImportReport {
         stick: folder,
@@ -202,6 +205,7 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
         installed,
         unchanged,
         kits,
+        set_up_problem,
         incomplete,
         refused,
         registries,
@@ -211,6 +215,20 @@ pub fn import(home: &Home, options: &ImportOptions, monitor: &dyn Monitor) -> Re
         remarks,
         revoked,
     })
+}
+
+/// What came stays, and is told, whatever becomes of the set-up.
+fn outcome_of(set_up: Result<Vec<SetUp>>) -> (Vec<SetUp>, Option<String>) {
+    match set_up {
+        Ok(kits) => (kits, None),
+        Err(error) => (Vec::new(), Some(error.in_one_line())),
+    }
+}
+
+/// The packages in use here that their publishers took back.
+fn revoked_here(store: &Store, indexes: &[VerifiedIndex]) -> Result<Vec<RevokedPackage>> {
+    let here = store.installed_readable()?;
+    Ok(here.iter().filter_map(|package| revoked::against(indexes, package)).collect())
 }
 
 /// Who this site is, if it can tell what is for it: it has asked for something, or is addressed. An import
@@ -286,7 +304,7 @@ fn lacking<'a>(store: &Store, packages: impl Iterator<Item = &'a PackageRef>) ->
         let Some(installed) = store.find(&package.name)? else { continue };
         let mut requires = Vec::new();
         for required in &installed.manifest.package.requires {
-            let found = store.find(&required.name)?;
+            let found = store.find_readable(&required.name)?;
             if !found.is_some_and(|found| fulfils(&reference(&found), required)) {
                 requires.push(required.clone());
             }

@@ -10,7 +10,9 @@ use crate::store::Store;
 use super::choice::{Choice, is_usable};
 use super::error::{Result, While as _};
 use super::fetch::{FetchOptions, FetchReport, Reception, fetch_choices};
-use super::kit::{SetUp, set_up};
+use super::kit::{SetUp, set_up, set_up_again};
+use super::line;
+use super::site;
 
 /// What was installed, or would be.
 #[derive(Debug, Serialize)]
@@ -36,7 +38,35 @@ pub fn install(
 ) -> Result<InstallReport> {
     let mut desk = Installing::new(home, monitor);
     let fetch = fetch_choices(home, packages, options, &mut desk, monitor)?;
+    if !options.is_plan {
+        let here = fetch.packages.iter().filter(|package| package.was_installed);
+        let again = set_up_again_by(home, here.map(|package| &package.name), options, monitor)?;
+        desk.kits.extend(again);
+    }
     Ok(InstallReport { fetch, installed: desk.installed, kits: desk.kits })
+}
+
+/// Sets the site up by those kits among what was installed already whose profile is gone.
+fn set_up_again_by<'a>(
+    home: &Home,
+    names: impl Iterator<Item = &'a Name>,
+    options: &FetchOptions,
+    monitor: &dyn Monitor,
+) -> Result<Vec<SetUp>> {
+    let store = site::store(home);
+    let mut kits = Vec::new();
+    for name in names {
+        kits.extend(store.find(name)?.filter(|here| here.manifest.is_kit()));
+    }
+    if kits.is_empty() {
+        return Ok(Vec::new());
+    }
+    let _lock = line::lock_in_turn(home, &options.line, monitor)?;
+    let mut reports = Vec::new();
+    for kit in &kits {
+        reports.extend(set_up_again(home, kit, monitor)?);
+    }
+    Ok(reports)
 }
 
 /// Takes packages into use as they become whole, for `install` and `upgrade`.

@@ -136,7 +136,7 @@ fn is_meant(member: &PackageRef, held: &Installed) -> bool {
 pub(super) fn missing_members(store: &Store, kit: &Manifest) -> Result<Vec<PackageRef>> {
     let mut missing = Vec::new();
     for member in &kit.package.members {
-        let here = store.find(&member.name)?;
+        let here = store.find_readable(&member.name)?;
         let is_new_enough = |here: &Installed| {
             member.version.as_ref().is_none_or(|wanted| here.manifest.package.version >= *wanted)
         };
@@ -161,6 +161,16 @@ pub(super) fn set_up(home: &Home, kit: &Installed, monitor: &dyn Monitor) -> Res
         tell(&report, monitor);
     }
     Ok(report)
+}
+
+/// Sets this site up once more by a kit that is here, where its profile was removed, as the hint about a damaged one
+/// says; `None` where nothing is to be done.
+///
+/// # Errors
+/// As `set_up`.
+pub(super) fn set_up_again(home: &Home, kit: &Installed, monitor: &dyn Monitor) -> Result<Option<SetUp>> {
+    let is_unset = kit.manifest.profile.is_some() && profile::read(home)?.kit.is_none();
+    if is_unset { set_up(home, kit, monitor).map(Some) } else { Ok(None) }
 }
 
 /// How far a kit has set this site up, without changing anything.
@@ -217,7 +227,7 @@ pub(super) fn next_commands(home: &Home) -> Result<Vec<String>> {
         let mut here = Vec::new();
         for package in packages {
             let is_here = |held: &Installed| held.manifest.package.kind == Kind::Knowledge;
-            if store.find(&package.name)?.is_some_and(|held| is_here(&held)) {
+            if store.find_readable(&package.name)?.is_some_and(|held| is_here(&held)) {
                 here.push(package.name.to_string());
             }
         }
@@ -225,7 +235,7 @@ pub(super) fn next_commands(home: &Home) -> Result<Vec<String>> {
             commands.push(format!("localml index add {} --name {name}", here.join(" ")));
         }
     }
-    let kit = site.kit.map(|kit| store.find(&kit.name)).transpose()?.flatten();
+    let kit = site.kit.map(|kit| store.find_readable(&kit.name)).transpose()?.flatten();
     let known = registry::known(&home.registries())?;
     for wanted in kit.iter().filter_map(|kit| kit.manifest.profile.as_ref()).flat_map(|it| &it.registries) {
         if known.iter().all(|known| known.fingerprint != wanted.fingerprint) {

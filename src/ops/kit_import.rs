@@ -18,8 +18,7 @@ use super::carried;
 use super::error::{Error, Result};
 use super::import::ImportOptions;
 use super::indexes;
-use super::kit::{SetUp, missing_members, set_up, state};
-use super::profile;
+use super::kit::{SetUp, missing_members, set_up, set_up_again, state};
 use super::sift::Candidate;
 use super::site;
 use super::stick_trust::{self, Brought};
@@ -226,7 +225,7 @@ pub(super) fn take_out(
         std::mem::take(candidates).into_iter().partition(|candidate| candidate.installed.manifest.is_kit());
     *candidates = others;
     let mut partial = Vec::new();
-    for kit in store.installed()?.into_iter().filter(|it| it.manifest.is_kit()) {
+    for kit in store.installed_readable()?.into_iter().filter(|it| it.manifest.is_kit()) {
         if !missing_members(store, &kit.manifest)?.is_empty() {
             partial.push(kit.name().clone());
         }
@@ -247,15 +246,15 @@ pub(super) fn finish(
 ) -> Result<Vec<SetUp>> {
     let Arriving { kits, unchanged, partial } = arriving;
     let mut reports = Vec::new();
-    let here = site::store(home).installed()?;
+    let here = site::store(home).installed_readable()?;
     let is_new = |kit: &Installed| kits.iter().any(|new| new.installed.name() == kit.name());
     for kit in here.iter().filter(|kit| kit.manifest.is_kit() && !is_new(kit)) {
         let is_on_stick = unchanged.contains(kit.name());
-        let is_unset = profile::read(home)?.kit.is_none() && kit.manifest.profile.is_some();
-        // Its profile was removed, as the hint about a damaged one says.
-        let report = if is_on_stick && is_unset { set_up(home, kit, monitor)? } else { state(home, kit)? };
+        let set_up = if is_on_stick { set_up_again(home, kit, monitor)? } else { None };
+        let is_set_up_again = set_up.is_some();
+        let report = set_up.map_or_else(|| state(home, kit), Ok)?;
         let is_completed = partial.contains(kit.name()) && report.missing.is_empty();
-        if is_completed || is_on_stick && (is_unset || !report.missing.is_empty()) {
+        if is_completed || is_set_up_again || is_on_stick && !report.missing.is_empty() {
             reports.push(report);
         }
     }

@@ -32,6 +32,8 @@ const IS_WAITING: &str =
 const IS_UNKNOWN: &str = "no list here names it: it may wait for the rest of a package that comes by stick; kept until `--partial` or \
      `--older-than` is given";
 const WAS_PARTIAL: &str = "not complete; the next try begins anew";
+const MAY_BE_NEEDED: &str =
+    "a version before, whose record is damaged, may need it; kept until that record is gone";
 const IS_HERE: &str = "the whole file is here";
 pub(super) const MAY_REPAIR: &str = "`localml repair` or `localml import` may go on with it; kept until `--partial` or `--older-than` is given";
 
@@ -48,10 +50,12 @@ pub(super) fn look_for(
     let unneeded = store.unneeded()?;
     let staged = Staged::in_folders(&[home.staging(), home.stick_staging()]);
     let known = Known::of(home, store, &unneeded, &staged)?;
-    let judge = Judge { home, store, options, known, calendar };
+    let may_be_needed = !options.drops_previous && !store.damaged_previous().is_empty();
+    let judge = Judge { home, store, options, known, calendar, may_be_needed };
     let lists_in_use = judge.lists_in_use();
     let mut found: Vec<Leftover> =
         unneeded.iter().filter_map(|unneeded| judge.in_store(unneeded, &lists_in_use)).collect();
+    found.iter_mut().for_each(|left| judge.keep_what_may_be_needed(left));
     found.extend(staged.blobs.iter().map(|(digest, paths)| judge.partial(digest, paths)));
     found.extend(staged.suspects.iter().map(|(digest, path)| judge.suspect(digest, path)));
     found.extend(staged.parity.iter().map(|path| judge.parity(path)));
@@ -198,6 +202,8 @@ struct Judge<'a> {
     options: &'a GcOptions,
     known: Known,
     calendar: Calendar,
+    /// True when a version before may need what no record names: its own record is damaged.
+    may_be_needed: bool,
 }
 
 impl Judge<'_> {
@@ -209,6 +215,13 @@ impl Judge<'_> {
             .filter(|named| named.is_wanted)
             .filter_map(|named| named.file.pieces)
             .collect()
+    }
+
+    /// Of what a damaged record spoke nobody knows: nothing of a package goes before that record does.
+    fn keep_what_may_be_needed(&self, left: &mut Leftover) {
+        if self.may_be_needed && left.item.what != GcKind::Temporary && left.item.goes {
+            (left.item.goes, left.item.reason) = (false, MAY_BE_NEEDED);
+        }
     }
 
     fn in_store(&self, unneeded: &Unneeded, lists_in_use: &HashSet<Sha256>) -> Option<Leftover> {

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
-use crate::bundle::{Authorised, Stick};
-use crate::disk::Staged;
+use crate::bundle::{self, Authorised, Stick};
+use crate::digest::Sha256;
+use crate::disk::{self, Staged};
 use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::package::{FileEntry, PieceList};
@@ -59,6 +60,20 @@ pub(super) fn pieces_from_sticks(home: &Home, file: &FileEntry, list: &PieceList
     let reusable =
         |piece: &crate::package::Piece| Reusable { piece: *piece, path: path.clone(), at: piece.offset };
     list.pieces().iter().map(reusable).collect()
+}
+
+/// The publisher's piece list of a file of which sticks brought a part: they brought it too.
+pub(super) fn piece_list_from_sticks(home: &Home, file: &FileEntry) -> Option<PieceList> {
+    let list = bundle::half_list(&home.stick_staging(), &file.sha256)?;
+    // Another one may cut the file otherwise: of that a fetch makes no use.
+    (file.pieces == Some(Sha256::of(list.to_text().as_bytes()))).then_some(list)
+}
+
+/// Forgets what sticks brought of a file that is whole here now.
+pub(super) fn forget_part_from_sticks(home: &Home, digest: &Sha256) -> Result<()> {
+    let staging = home.stick_staging();
+    disk::remove_file(&staging.join(format!("{digest}.part")))?;
+    Ok(bundle::forget_half(&staging, digest)?)
 }
 
 /// Folders in which a blob may lie under its digest: the folder itself, or the `blobs` of another home.

@@ -107,14 +107,19 @@ pub fn overview(home: &Home) -> Result<OverviewReport> {
         waiting: waiting(home, &damaged),
         damaged,
         revoked,
-        kit: profile::read(home)?.kit,
+        kit: None,
         next: Vec::new(),
     };
-    report.next = kit::next_commands(home)?
-        .into_iter()
-        .map(|command| NextCommand { command, purpose: "as this site's kit says".to_owned() })
-        .collect();
-    report.next.extend(next_commands(&report));
+    report.next = match profile::read(home) {
+        Err(error) => vec![NextCommand { command: "localml doctor".into(), purpose: error.in_one_line() }],
+        Ok(site) => {
+            report.kit = site.kit;
+            let by_kit = |command| NextCommand { command, purpose: "as this site's kit says".to_owned() };
+            kit::next_commands(home)?.into_iter().map(by_kit).collect()
+        }
+    };
+    let known: Vec<String> = report.next.iter().map(|next| next.command.clone()).collect();
+    report.next.extend(next_commands(&report).into_iter().filter(|next| !known.contains(&next.command)));
     Ok(report)
 }
 

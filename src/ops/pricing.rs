@@ -71,7 +71,8 @@ pub(super) fn foresee<'a>(
 /// # Errors
 /// When a record is damaged.
 pub(super) fn is_some_here(store: &Store, choice: &Choice) -> Result<bool> {
-    let is_older_here = store.find(choice.name())?.is_some() || !store.fetched_of(choice.name())?.is_empty();
+    let is_older_here =
+        store.find_readable(choice.name())?.is_some() || !store.fetched_of(choice.name())?.is_empty();
     Ok(is_older_here || store.has_unrecorded_cuts()?)
 }
 

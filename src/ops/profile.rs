@@ -14,6 +14,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind as ErrorCause;
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -22,6 +23,8 @@ use crate::disk;
 use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::package::{Manifest, Name, PackageRef, Roles, Version};
+#[cfg(any(feature = "onnx", feature = "engine"))]
+use crate::progress::Monitor;
 
 use super::error::{Error, Result};
 use super::site;
@@ -88,7 +91,24 @@ impl SiteKit {
 /// # Errors
 /// `Damaged` when the file is not what it should be.
 pub(super) fn read(home: &Home) -> Result<SiteProfile> {
-    Value::Table(read_table(home)?).try_into().map_err(|error: toml::de::Error| damaged(home, &error))
+    Value::Table(read_table(home)?)
+        .try_into()
+        .map_err(|error: toml::de::Error| damaged(home, error.message()))
+}
+
+/// As `read`, for who can do without: a damaged file is told of, and counts as none.
+///
+/// # Errors
+/// When the disk fails.
+#[cfg(any(feature = "onnx", feature = "engine"))]
+pub(super) fn read_or_default(home: &Home, monitor: &dyn Monitor) -> Result<SiteProfile> {
+    match read(home) {
+        Err(error) if error.kind() == ErrorKind::Damaged => {
+            monitor.warn(&format!("this goes on without the settings of this site: {}", error.in_one_line()));
+            Ok(SiteProfile::default())
+        }
+        profile => profile,
+    }
 }
 
 /// Sets the site up as a kit says. What the keeper set stays; all differences are in the answer.
@@ -179,16 +199,17 @@ fn set_by_kit(table: &Table) -> Table {
 
 fn read_table(home: &Home) -> Result<Table> {
     match std::fs::read_to_string(home.profile()) {
-        Ok(text) => toml::from_str(&text).map_err(|error| damaged(home, &error)),
+        Ok(text) => toml::from_str(&text).map_err(|error: toml::de::Error| damaged(home, error.message())),
         Err(error) if site::is_absent(&error) => Ok(Table::new()),
+        Err(error) if error.kind() == ErrorCause::InvalidData => Err(damaged(home, &error.to_string())),
         Err(source) => Err(disk::DiskError::Io { path: home.profile(), source }.into()),
     }
 }
 
-fn damaged(home: &Home, error: &toml::de::Error) -> Error {
+fn damaged(home: &Home, reason: &str) -> Error {
     let path = home.profile();
-    Error::new(ErrorKind::Damaged, format!("`{}` cannot be read: {}", path.display(), error.message()))
-        .with_hint("mend the file, or remove it and import the kit again")
+    Error::new(ErrorKind::Damaged, format!("`{}` cannot be read: {reason}", path.display()))
+        .with_hint("mend the file, or remove it and install or import the kit again")
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@ use serde::Serialize;
 use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::package::{Name, PackageRef};
+use crate::progress::Monitor;
 use crate::store::{Installed, Store};
 
+use super::checkup::warn_of_lost_ways_back;
 use super::error::{Error, Result};
 use super::holding::reference;
 use super::path::held_all;
@@ -35,29 +37,64 @@ pub struct RemoveReport {
 /// Removes installed packages.
 ///
 /// # Errors
-/// When one is not here, several fetched builds are meant, or another installed package needs it; nothing is removed
-/// then.
-pub fn remove(home: &Home, packages: &[PackageRef], options: &RemoveOptions) -> Result<RemoveReport> {
+/// When one is not here, several fetched builds are meant, another installed package needs it, or the record of
+/// another package is damaged; nothing is removed then.
+pub fn remove(
+    home: &Home,
+    packages: &[PackageRef],
+    options: &RemoveOptions,
+    monitor: &dyn Monitor,
+) -> Result<RemoveReport> {
     let store = site::store(home);
     let _lock = if options.is_plan { None } else { Some(site::lock(home)?) };
-    let mut installed: Vec<Installed> = Vec::new();
-    for package in packages {
-        let held = held_one(&store, package)?;
-        if !installed.contains(&held) {
-            installed.push(held);
-        }
-    }
-    let all = [store.installed()?, store.fetched()?].concat();
+    let Removed { installed, damaged } = meant(&store, packages)?;
+    let all = [store.installed_but(&damaged)?, store.fetched()?].concat();
     let rest: Vec<Installed> = all.into_iter().filter(|other| !installed.contains(other)).collect();
     if !options.is_forced {
         installed.iter().try_for_each(|removed| check_not_needed(&store, removed, &rest))?;
+        damaged.iter().try_for_each(|removed| check_not_required(removed, &rest))?;
     }
-    let removed: Vec<Name> = installed.iter().map(|removed| removed.name().clone()).collect();
+    for name in &damaged {
+        monitor.warn(&format!(
+            "the record of `{name}` is damaged, so nobody knows what it alone needed; `localml gc` shows what is left"
+        ));
+    }
+    let names = installed.iter().map(Installed::name).chain(&damaged);
+    let removed: Vec<Name> = names.cloned().collect();
     let freed_bytes = match options.is_plan {
         true => would_free_with_previous(&store, &installed, rest)?,
-        false => remove_all(&store, &installed)?,
+        false => remove_all(&store, &installed, &damaged)?,
     };
+    // Of what still lies there: those of packages that went are gone too.
+    warn_of_lost_ways_back(&store, monitor);
     Ok(RemoveReport { removed, freed_bytes, is_plan: options.is_plan })
+}
+
+/// What is to go.
+#[derive(Default)]
+struct Removed {
+    installed: Vec<Installed>,
+    /// The installed packages whose records cannot be read.
+    damaged: Vec<Name>,
+}
+
+/// The packages that are meant, each once. A damaged record is meant by its name alone.
+fn meant(store: &Store, packages: &[PackageRef]) -> Result<Removed> {
+    let damaged = store.damaged_installed();
+    let mut removed = Removed::default();
+    for package in packages {
+        if package.version.is_none() && package.variant.is_none() && damaged.contains(&package.name) {
+            if !removed.damaged.contains(&package.name) {
+                removed.damaged.push(package.name.clone());
+            }
+            continue;
+        }
+        let held = held_one(store, package)?;
+        if !removed.installed.contains(&held) {
+            removed.installed.push(held);
+        }
+    }
+    Ok(removed)
 }
 
 /// The installed package that is meant, else the one fetched build that is.
@@ -76,8 +113,9 @@ fn short_reference(held: &Installed) -> PackageRef {
     PackageRef { registry: None, ..reference(held) }
 }
 
-fn remove_all(store: &Store, packages: &[Installed]) -> Result<u64> {
-    let mut freed_bytes = 0;
+/// Damaged records first: while one lies there, nobody knows what else is needed.
+fn remove_all(store: &Store, packages: &[Installed], damaged: &[Name]) -> Result<u64> {
+    let mut freed_bytes = store.remove_damaged(damaged)?;
     for package in packages {
         freed_bytes += store.remove(package)?;
     }
@@ -90,13 +128,16 @@ fn check_not_needed(store: &Store, removed: &Installed, rest: &[Installed]) -> R
     if !is_installed && rest.iter().any(|other| other.name() == removed.name()) {
         return Ok(());
     }
-    let needs = |other: &&Installed| {
-        other.manifest.package.requires.iter().any(|required| required.name == *removed.name())
-    };
+    check_not_required(removed.name(), rest)
+}
+
+fn check_not_required(removed: &Name, rest: &[Installed]) -> Result<()> {
+    let needs =
+        |other: &&Installed| other.manifest.package.requires.iter().any(|required| required.name == *removed);
     match rest.iter().find(needs) {
         None => Ok(()),
         Some(other) => {
-            let message = format!("`{}` is needed by `{}`", removed.name(), other.name());
+            let message = format!("`{removed}` is needed by `{}`", other.name());
             let hint = format!("remove `{}` too, or pass `--force`", other.name());
             Err(Error::new(ErrorKind::Failed, message).with_hint(hint))
         }
@@ -105,7 +146,7 @@ fn check_not_needed(store: &Store, removed: &Installed, rest: &[Installed]) -> R
 
 /// The version before goes with a package that is removed, and keeps its blobs otherwise.
 fn would_free_with_previous(store: &Store, removed: &[Installed], rest: Vec<Installed>) -> Result<u64> {
-    let installed = store.installed()?;
+    let installed = store.installed_readable()?;
     let goes =
         |older: &Installed| removed.iter().any(|it| it.name() == older.name() && installed.contains(it));
     let (going, staying): (Vec<Installed>, Vec<Installed>) = store.previous()?.into_iter().partition(goes);

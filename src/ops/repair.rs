@@ -105,7 +105,7 @@ impl RepairReport {
 pub fn repair(home: &Home, options: &RepairOptions, monitor: &dyn Monitor) -> Result<RepairReport> {
     let store = site::store(home);
     let _lock = if options.is_plan { None } else { Some(line::lock_in_turn(home, &options.line, monitor)?) };
-    let meant = meant(&store, &options.packages)?;
+    let meant = meant(&store, &options.packages, monitor)?;
     let checkup = check_up(&store, &meant, monitor);
     if !checkup.is_complete {
         return Err(Error::new(ErrorKind::Failed, "stopped before the end; nothing was changed"));

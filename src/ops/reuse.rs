@@ -11,7 +11,7 @@ use crate::disk;
 use crate::gguf::Header;
 use crate::home::Home;
 use crate::package::{FileEntry, Name, Piece, PieceList};
-use crate::progress::{Monitor, Unit};
+use crate::progress::{Monitor, Silent, Unit};
 use crate::store::Store;
 use crate::transfer::{self, Client, Reusable, held_ranges};
 
@@ -19,6 +19,7 @@ use super::choice::Choice;
 use super::error::Result;
 use super::fetch::{FetchReport, FetchedPackage, piece_list};
 use super::line::{Line, LineOptions};
+use super::nearby;
 use super::pricing::is_some_here;
 
 /// How many files are remembered for one piece: where the first is damaged, the next may not be.
@@ -50,6 +51,34 @@ pub(super) fn pieces_here(store: &Store, wanted: &PieceList) -> Result<Vec<Reusa
     Ok(here)
 }
 
+/// The publisher's piece list of a file, where it is here: in the store, or beside what sticks brought of the file.
+pub(super) fn known_piece_list(home: &Home, store: &Store, file: &FileEntry) -> Option<PieceList> {
+    let kept = file.pieces.and_then(|digest| store.piece_list(&digest).ok().flatten());
+    kept.or_else(|| nearby::piece_list_from_sticks(home, file))
+}
+
+/// The pieces of a wanted file that files here should hold, and those that sticks brought.
+///
+/// # Errors
+/// As `pieces_here`.
+pub(super) fn pieces_at_hand(
+    home: &Home,
+    store: &Store,
+    file: &FileEntry,
+    list: &PieceList,
+) -> Result<Vec<Reusable>> {
+    let mut here = pieces_here(store, list)?;
+    here.extend(nearby::pieces_from_sticks(home, file, list));
+    Ok(here)
+}
+
+/// How much of a file lies here in other files, in bytes: what is called so, and what sticks brought, hashed again.
+pub(super) fn reusable_bytes(home: &Home, store: &Store, file: &FileEntry) -> u64 {
+    let list = known_piece_list(home, store, file);
+    let here = list.and_then(|list| pieces_at_hand(home, store, file, &list).ok()).unwrap_or_default();
+    right_pieces(store, &here, &Silent).values().sum::<u64>().min(file.size_bytes)
+}
+
 /// Looks once into what is here of a package whose publisher told no pieces, so that its newer version can reuse
 /// them. Ends early when the user stops.
 ///
@@ -77,7 +106,7 @@ pub(super) fn line_for_plan(home: &Home, options: &LineOptions) -> Result<Option
 }
 
 /// Says in a plan what need not be fetched: what an earlier try has brought, and what lies here in other files; what
-/// was found damaged and lies aside is read for it. `client` brings piece lists that are not here yet, where an older version is; without it, or them, the plan is an upper bound.
+/// was found damaged and lies aside, and what sticks brought, is read for it. `client` brings piece lists that are not here yet, where an older version is; without it, or them, the plan is an upper bound.
 ///
 /// # Errors
 /// As `pieces_here`, or when the user stopped.
@@ -94,8 +123,7 @@ pub(super) fn plan(
         let client = client.filter(|_| is_older_here);
         for (file, sources) in choice.missing(store) {
             let held = held_ranges(&home.staging(), file.sha256, file.size_bytes);
-            let list = match (file.pieces.and_then(|digest| store.piece_list(&digest).ok().flatten()), client)
-            {
+            let list = match (known_piece_list(home, store, file), client) {
                 (None, Some(client)) => piece_list(store, client, file, sources, monitor)?,
                 (known, _) => known,
             };
@@ -105,7 +133,7 @@ pub(super) fn plan(
                 if client.is_some() {
                     cut_what_is_here(store, choice.name(), monitor)?;
                 }
-                let right = right_pieces(store, &pieces_here(store, &list)?, monitor);
+                let right = right_pieces(store, &pieces_at_hand(home, store, file, &list)?, monitor);
                 here.reused_bytes = bytes_beside(&right, &held);
             }
             note(package, here);

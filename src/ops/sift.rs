@@ -249,7 +249,7 @@ fn qualify(one: &Name, other: &Name, name: &Name) -> String {
 fn rival_of_installed(candidate: &Candidate, store: &Store, terms: &Terms<'_>) -> Result<Option<String>> {
     let wanted = &candidate.installed;
     let Some(registry) = revoked::publisher(&wanted.origin) else { return Ok(None) };
-    let Some(here) = store.find(wanted.name())? else { return Ok(None) };
+    let Some(here) = store.find_readable(wanted.name())? else { return Ok(None) };
     let Some(publisher) = revoked::publisher(&here.origin) else { return Ok(None) };
     let is_asked = is_asked_of(&registry, wanted.name(), terms);
     if is_asked || candidate.vouchers.contains(&publisher) || has_same_bytes(&here, wanted) {
@@ -365,7 +365,7 @@ fn compare_with_installed(
     terms: &Terms<'_>,
     sifted: &mut Sifted,
 ) -> Result<()> {
-    let here = store.find(candidate.installed.name())?;
+    let here = store.find_readable(candidate.installed.name())?;
     let wanted = &candidate.installed;
     let is_same = store.has_installed(wanted)?;
     let is_version_asked = terms

@@ -54,7 +54,7 @@ impl VerifyReport {
 /// When a package is not installed or a record is damaged. Damaged files are in the report.
 pub fn verify(home: &Home, packages: &[PackageRef], monitor: &dyn Monitor) -> Result<VerifyReport> {
     let store = site::store(home);
-    let meant = meant(&store, packages)?;
+    let meant = meant(&store, packages, monitor)?;
     let checkup = check_up(&store, &meant, monitor);
     let mut packages = Vec::new();
     for package in &meant {

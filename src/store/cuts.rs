@@ -122,8 +122,9 @@ impl Store {
         told.or_else(made).filter(|list| list.size_bytes() == file.size_bytes)
     }
 
+    /// What a damaged record spoke of is not reused: that costs data, and stops nobody who brings it again.
     fn all_records(&self) -> Result<Vec<Installed>> {
-        Ok([self.installed()?, self.fetched()?, self.previous()?].concat())
+        Ok([self.installed_readable()?, self.fetched()?, self.previous()?].concat())
     }
 
     fn cut_path(&self, blob: &Sha256) -> PathBuf {

@@ -1,6 +1,7 @@
 //! What can go wrong in the store.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 use crate::digest::Sha256;
 use crate::disk::DiskError;
@@ -26,11 +27,13 @@ pub enum StoreError {
         /// What the manifest says.
         promised: Sha256,
     },
-    /// An installed record cannot be read.
-    #[error("the record of an installed package, `{}`, is damaged: {source}", path.display())]
+    /// A record cannot be read.
+    #[error("the record of {kind}, `{}`, is damaged: {source}", path.display())]
     DamagedRecord {
         /// The record's file.
         path: PathBuf,
+        /// What it is the record of.
+        kind: RecordKind,
         /// What is wrong with it.
         source: serde_json::Error,
     },
@@ -67,6 +70,49 @@ pub enum StoreError {
     },
 }
 
+/// What a record is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordKind {
+    /// A package that is installed.
+    Installed,
+    /// A package whose bytes are kept to be carried on.
+    Fetched,
+    /// The version that an installed package had before.
+    Previous,
+}
+
+impl fmt::Display for RecordKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Installed => "an installed package",
+            Self::Fetched => "a fetched package",
+            Self::Previous => "a version before",
+        })
+    }
+}
+
+impl RecordKind {
+    /// What makes good that a record of this kind is lost.
+    fn way_out(self, path: &Path) -> String {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let (name, path) = (stem.split('@').next().unwrap_or_default(), path.display());
+        match self {
+            Self::Installed => format!(
+                "its blobs are untouched; `localml install {name}`, `localml import DIR {name}` or, where it was \
+                 adopted, `localml adopt FILE --name {name} --replace` writes it anew; `localml remove {name}` \
+                 forgets it"
+            ),
+            Self::Fetched => {
+                format!("its blobs are untouched; delete `{path}`, and `localml fetch {name}` writes it anew")
+            }
+            Self::Previous => format!(
+                "only the way back to that version is lost; delete `{path}`, and `localml gc` frees what it alone \
+                 needed"
+            ),
+        }
+    }
+}
+
 impl Explain for StoreError {
     fn kind(&self) -> ErrorKind {
         match self {
@@ -84,10 +130,7 @@ impl Explain for StoreError {
         match self {
             Self::Disk(error) => error.hint(),
             Self::WrongDigest { .. } => Some("nothing was installed; fetch or import it again".into()),
-            Self::DamagedRecord { path, .. } => Some(format!(
-                "its blobs are untouched; delete `{}` and install the package again",
-                path.display()
-            )),
+            Self::DamagedRecord { path, kind, .. } => Some(kind.way_out(path)),
             Self::LaterRecord { .. } => Some("use the newer localml".into()),
             Self::DamagedPieceList { .. } => Some("`localml verify` still checks the whole file".into()),
             Self::NotInstalled { .. } => Some("`localml list` shows what is installed".into()),

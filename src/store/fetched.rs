@@ -13,7 +13,7 @@ use crate::disk;
 use crate::package::Name;
 
 use super::Store;
-use super::error::Result;
+use super::error::{RecordKind, Result};
 use super::installed::{Installed, read_record, record_paths, write_record};
 
 impl Store {
@@ -48,7 +48,7 @@ impl Store {
     pub fn keep(&self, fetched: &Installed) -> Result<()> {
         self.check_whole(fetched)?;
         // Bytes that came again for what is in use take the place of damaged ones under its names too.
-        if let Some(here) = self.find(fetched.name())?
+        if let Some(here) = self.find_readable(fetched.name())?
             && self.has_installed(fetched)?
         {
             self.put_in_place(&here)?;
@@ -73,15 +73,17 @@ impl Store {
     fn forget_early_record(&self, fetched: &Installed) -> Result<()> {
         let path = self.folders.fetched.join(format!("{}.json", fetched.name()));
         let is_same = |early: Installed| self.build_name(&early) == self.build_name(fetched);
-        match path.is_file() && read_record(&path).is_ok_and(is_same) {
+        match path.is_file() && read_record(&path, RecordKind::Fetched).is_ok_and(is_same) {
             true => Ok(disk::remove_file(&path)?),
             false => Ok(()),
         }
     }
 
     fn read_fetched(&self, paths: &[impl AsRef<Path>]) -> Result<Vec<Installed>> {
-        let mut fetched: Vec<Installed> =
-            paths.iter().map(|path| read_record(path.as_ref())).collect::<Result<_>>()?;
+        let mut fetched: Vec<Installed> = paths
+            .iter()
+            .map(|path| read_record(path.as_ref(), RecordKind::Fetched))
+            .collect::<Result<_>>()?;
         // A write that was killed before it removed an earlier program's record leaves two of one build.
         let mut seen = HashSet::new();
         fetched.retain(|record| seen.insert((record.name().clone(), self.build_name(record))));

@@ -11,7 +11,7 @@ use crate::disk;
 use crate::package::{FileEntry, Manifest, Name, Variant, VariantId};
 
 use super::Store;
-use super::error::{Result, StoreError};
+use super::error::{RecordKind, Result, StoreError};
 
 /// The record format of packages that a courier vouches for: a program that knows no couriers refuses it by name,
 /// instead of calling it damaged. Everything else is written as format 1, which every localml reads.
@@ -105,7 +105,7 @@ impl Store {
         self.put_in_place(installed)?;
         let name = installed.name();
         let is_other = |old: &Installed| self.package_folder(old) != self.package_folder(installed);
-        let replaced = self.find(name).ok().flatten().filter(is_other);
+        let replaced = self.find_readable(name)?.filter(is_other);
         if let Some(old) = &replaced {
             self.keep_previous(old)?;
         }
@@ -153,9 +153,9 @@ impl Store {
     /// True when exactly this is installed: the same version, build and bytes, all of them here.
     ///
     /// # Errors
-    /// When its record is damaged.
+    /// When its record was written by a later localml, or the disk fails.
     pub fn has_installed(&self, wanted: &Installed) -> Result<bool> {
-        let Some(installed) = self.find(wanted.name())? else {
+        let Some(installed) = self.find_readable(wanted.name())? else {
             return Ok(false);
         };
         let is_same = installed.manifest.package.version == wanted.manifest.package.version
@@ -196,7 +196,18 @@ impl Store {
     /// # Errors
     /// When a record is damaged or was written by a later localml.
     pub fn installed(&self) -> Result<Vec<Installed>> {
-        read_records(&self.folders.installed)
+        self.installed_but(&[])
+    }
+
+    /// Every installed package but these, by name. Whether the records of these can be read does not matter.
+    ///
+    /// # Errors
+    /// As `installed`.
+    pub fn installed_but(&self, left_out: &[Name]) -> Result<Vec<Installed>> {
+        let left_out: Vec<PathBuf> = left_out.iter().map(|name| self.record_path(name)).collect();
+        let mut paths = record_paths(&self.folders.installed);
+        paths.retain(|path| !left_out.contains(path));
+        paths.iter().map(|path| read_record(path, RecordKind::Installed)).collect()
     }
 
     /// One installed package, when it is here.
@@ -205,16 +216,19 @@ impl Store {
     /// When its record is damaged or was written by a later localml.
     pub fn find(&self, name: &Name) -> Result<Option<Installed>> {
         let path = self.record_path(name);
-        if path.is_file() { read_record(&path).map(Some) } else { Ok(None) }
+        if path.is_file() { read_record(&path, RecordKind::Installed).map(Some) } else { Ok(None) }
     }
 
     /// Forgets one installed or fetched package, and the versions before an installed one, then removes the blobs that nothing else needs. Returns
     /// the bytes freed.
     ///
     /// # Errors
-    /// `NotInstalled` when no record says this; or when the disk fails, with the record already gone.
+    /// `NotInstalled` when no record says this, or when a record of another package is damaged: nothing is removed
+    /// then; or when the disk fails, with the record already gone.
     pub fn remove(&self, package: &Installed) -> Result<u64> {
         let name = package.name();
+        // What cannot be read is met before the first removal, not after it.
+        self.needed_blobs()?;
         if self.find(name)?.as_ref() == Some(package) {
             disk::remove_file(&self.record_path(name))?;
             disk::remove_dir_all(&self.package_folder(package))?;
@@ -239,7 +253,8 @@ impl Store {
         format!("{version}+{}-{}", installed.variant, content_of(installed).short())
     }
 
-    fn forget_versions_before(&self, name: &Name) -> Result<u64> {
+    pub(super) fn forget_versions_before(&self, name: &Name) -> Result<u64> {
+        self.forget_damaged_previous_but(name, None)?;
         let mut freed_bytes = 0;
         for older in self.previous()?.iter().filter(|older| older.name() == name) {
             freed_bytes += self.forget_previous(older)?;
@@ -247,7 +262,7 @@ impl Store {
         Ok(freed_bytes)
     }
 
-    fn record_path(&self, name: &Name) -> PathBuf {
+    pub(super) fn record_path(&self, name: &Name) -> PathBuf {
         self.folders.installed.join(format!("{name}.json"))
     }
 }
@@ -274,12 +289,8 @@ pub(super) fn is_same_file(blob: &Path, named: &Path, digest: &Sha256) -> bool {
 
 pub(super) fn write_record(path: &Path, installed: &Installed) -> Result<()> {
     let json = serde_json::to_vec_pretty(installed)
-        .map_err(|source| StoreError::DamagedRecord { path: path.to_owned(), source })?;
+        .map_err(|error| disk::DiskError::Io { path: path.to_owned(), source: error.into() })?;
     Ok(disk::write_atomic(path, &json)?)
-}
-
-pub(super) fn read_records(folder: &Path) -> Result<Vec<Installed>> {
-    record_paths(folder).iter().map(|path| read_record(path)).collect()
 }
 
 /// The records in a folder, by file name.
@@ -295,8 +306,8 @@ pub(super) fn record_paths(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-pub(super) fn read_record(path: &Path) -> Result<Installed> {
-    let damaged = |source| StoreError::DamagedRecord { path: path.to_owned(), source };
+pub(super) fn read_record(path: &Path, kind: RecordKind) -> Result<Installed> {
+    let damaged = |source| StoreError::DamagedRecord { path: path.to_owned(), kind, source };
     let bytes = fs::read(path).map_err(|source| disk::DiskError::Io { path: path.to_owned(), source })?;
     let head: Head = serde_json::from_slice(&bytes).map_err(damaged)?;
     if head.format > RECORD_FORMAT {

@@ -19,10 +19,11 @@ mod hashing;
 mod installed;
 mod names;
 mod previous;
+mod unreadable;
 mod verify;
 
 pub use cuts::CutBlob;
-pub use error::{Result, StoreError};
+pub use error::{RecordKind, Result, StoreError};
 pub use garbage::{Unneeded, UnneededKind, is_left_over};
 pub use hashing::{Grid, HashedFile, Watch, hash_files, hash_whole};
 pub use installed::{Installed, Origin};

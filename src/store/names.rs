@@ -9,8 +9,8 @@ use crate::disk;
 use crate::package::FileEntry;
 
 use super::Store;
-use super::error::Result;
-use super::installed::{Installed, is_same_file, read_record};
+use super::error::{RecordKind, Result};
+use super::installed::{Installed, is_same_file, read_record, record_paths};
 
 impl Store {
     /// True when a file of an installed package can be opened under its own name: its blob is in use, with its full
@@ -68,13 +68,15 @@ impl Store {
     /// Where packages that are installed, or kept for a way back, have a blob under a name of their own. A record
     /// that cannot be read names nothing: what hangs on it is told when it is read for itself.
     fn names_of(&self, digest: &Sha256) -> Vec<PathBuf> {
-        let folders = [&self.folders.installed, &self.folders.previous];
-        let entries =
-            folders.into_iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
-        let paths = entries.map(|entry| entry.path());
-        let records = paths.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
+        let places = [
+            (&self.folders.installed, RecordKind::Installed),
+            (&self.folders.previous, RecordKind::Previous),
+        ];
+        let records = places.into_iter().flat_map(|(folder, kind)| {
+            record_paths(folder).into_iter().filter_map(move |path| read_record(&path, kind).ok())
+        });
         let mut names = Vec::new();
-        for record in records.filter_map(|path| read_record(&path).ok()) {
+        for record in records {
             let folder = self.package_folder(&record);
             let files = record.files().iter().filter(|file| file.sha256 == *digest);
             names.extend(files.map(|file| folder.join(file.path.to_path())));

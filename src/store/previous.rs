@@ -9,23 +9,30 @@
 //! here and none too few.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::digest::Sha256;
 use crate::disk;
 use crate::package::Name;
 
 use super::Store;
-use super::error::{Result, StoreError};
-use super::installed::{Installed, read_records, write_record};
+use super::error::{RecordKind, Result, StoreError};
+use super::installed::{Installed, read_record, record_paths, write_record};
 
 impl Store {
-    /// Every older version that is kept, by name, the one that was installed last first.
+    /// Every older version that is kept, by name, the one that was installed last first. Damaged records are left
+    /// out, `damaged_previous` has them: all that is lost with one is a way back, and nothing else must wait for it.
     ///
     /// # Errors
-    /// When a record is damaged or was written by a later localml.
+    /// When a record was written by a later localml, or cannot be had from the disk.
     pub fn previous(&self) -> Result<Vec<Installed>> {
-        let mut previous = read_records(&self.folders.previous)?;
+        let mut previous = Vec::new();
+        for path in record_paths(&self.folders.previous) {
+            match read_record(&path, RecordKind::Previous) {
+                Err(StoreError::DamagedRecord { .. }) => {}
+                record => previous.push(record?),
+            }
+        }
         previous.sort_by(|left, right| {
             let newest_first = right.installed_at.cmp(&left.installed_at);
             left.name().cmp(right.name()).then(newest_first)
@@ -33,12 +40,24 @@ impl Store {
         Ok(previous)
     }
 
+    /// The damaged records of older versions: where each lies, and what is wrong with it.
+    pub fn damaged_previous(&self) -> Vec<(PathBuf, StoreError)> {
+        let damage = |path: PathBuf| match read_record(&path, RecordKind::Previous) {
+            Err(error @ StoreError::DamagedRecord { .. }) => Some((path, error)),
+            _ => None,
+        };
+        record_paths(&self.folders.previous).into_iter().filter_map(damage).collect()
+    }
+
     /// The older versions of one installed package, the one that was installed last first. What is installed now is
     /// none of them.
     ///
     /// # Errors
-    /// As `previous`.
+    /// As `previous`; and when a record of this package is damaged.
     pub fn previous_of(&self, name: &Name) -> Result<Vec<Installed>> {
+        if let Some((_, damage)) = self.damaged_previous().into_iter().find(|(path, _)| is_of(path, name)) {
+            return Err(damage);
+        }
         let current = self.find(name)?;
         let is_current = |older: &Installed| {
             current.as_ref().is_some_and(|current| self.package_folder(current) == self.package_folder(older))
@@ -51,21 +70,24 @@ impl Store {
     /// Forgets an older version, and removes the blobs that nothing else needs. Returns the bytes freed.
     ///
     /// # Errors
-    /// `NotInstalled` when it is not kept; or when the disk fails, with the record already gone.
+    /// `NotInstalled` when it is not kept, or when a record of what is here is damaged: nothing is removed then; or
+    /// when the disk fails, with the record already gone.
     pub fn forget_previous(&self, older: &Installed) -> Result<u64> {
         let path = self.previous_path(older);
         if !path.is_file() {
             return Err(StoreError::NotInstalled { name: older.name().clone() });
         }
-        disk::remove_file(&path)?;
         let current = self.find(older.name())?;
+        self.needed_blobs()?;
+        disk::remove_file(&path)?;
         if current.is_none_or(|current| self.package_folder(&current) != self.package_folder(older)) {
             disk::remove_dir_all(&self.package_folder(older))?;
         }
         self.free_blobs_of(older)
     }
 
-    /// Every blob that a record needs: what is installed, what is fetched, and what a way back needs.
+    /// Every blob that a record needs: what is installed, what is fetched, and what a way back needs whose record can
+    /// be read.
     ///
     /// # Errors
     /// When a record is damaged or was written by a later localml.
@@ -79,8 +101,21 @@ impl Store {
         write_record(&self.previous_path(replaced), replaced)
     }
 
+    /// Removes the damaged records of older versions of a package, but not that of `kept`. What only they needed is
+    /// found by `unneeded`.
+    pub(super) fn forget_damaged_previous_but(&self, name: &Name, kept: Option<&Installed>) -> Result<()> {
+        let kept_path = kept.map(|kept| self.previous_path(kept));
+        for (path, _) in self.damaged_previous() {
+            if is_of(&path, name) && kept_path.as_ref() != Some(&path) {
+                disk::remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets every older version of a package but one. Failing to tidy up is no failure of what was installed.
     pub(super) fn forget_all_previous_but(&self, kept: &Installed) {
+        let _ = self.forget_damaged_previous_but(kept.name(), Some(kept));
         let kept_path = self.previous_path(kept);
         let older = self.previous().unwrap_or_default();
         for older in older.iter().filter(|older| older.name() == kept.name()) {
@@ -93,6 +128,12 @@ impl Store {
     fn previous_path(&self, older: &Installed) -> PathBuf {
         self.folders.previous.join(format!("{}@{}.json", older.name(), self.build_name(older)))
     }
+}
+
+/// True for the record of an older version of this package, by its name alone.
+fn is_of(path: &Path, name: &Name) -> bool {
+    let file = path.file_name().map(|file| file.to_string_lossy()).unwrap_or_default();
+    file.split_once('@').is_some_and(|(found, _)| found == name.as_str())
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod costs;
 mod couriers;
 mod cut_sticks;
 mod damaged;
+mod damaged_records;
 #[cfg(feature = "onnx")]
 mod embedding;
 #[cfg(feature = "engine")]
@@ -36,6 +37,8 @@ mod fuzzing;
 mod garbage;
 mod hostile;
 mod house_plan;
+#[cfg(feature = "index")]
+mod index_access;
 mod keeping;
 mod kills;
 mod kits;

@@ -2,12 +2,15 @@
 
 use std::fs;
 
+use localml::digest::Sha256;
 use serde_json::Value;
 
+use crate::support::damage::corrupt;
 use crate::support::http_server::{Fault, HttpServer};
 use crate::support::noise::noise;
 use crate::support::publisher::Publisher;
 use crate::support::sandbox::Sandbox;
+use crate::support::stick::files_in;
 
 const MIB: usize = 1 << 20;
 
@@ -101,4 +104,33 @@ fn newer_versions_cost_what_is_left_of_them() {
     assert_eq!(bytes(&plan["upgrades"][0], "missing_bytes"), bytes(&plan, "missing_bytes"), "{plan}");
     let said = sandbox.ok("home", &["upgrade", "--plan"]);
     assert!(said.contains("of it are here already, from an earlier try"), "{said}");
+}
+
+#[test]
+fn what_a_damaged_stick_brought_counts_too_and_goes_when_the_rest_has_come() {
+    let Scene { sandbox, server, .. } = scene();
+    let root = fs::read(sandbox.path("publisher/ngo/registry/1.root.json")).unwrap();
+    let fingerprint = Sha256::of(&root).to_string();
+    sandbox.ok("cafe", &["registry", "add", "ngo", &server.url(), "--fingerprint", &fingerprint]);
+    sandbox.ok("cafe", &["fetch", "big"]);
+    fs::create_dir(sandbox.path("stick")).unwrap();
+    sandbox.ok("cafe", &["--offline", "export", "stick"]);
+    let volume =
+        files_in(&sandbox.path("stick")).into_iter().find(|path| path.ends_with("V0001.TAR")).unwrap();
+    corrupt(&volume, &[6 * MIB as u64]);
+    sandbox.run("home", &["--offline", "import", "stick"]).failed_with(4);
+    // One of five pieces is missing, and home has no other copy of their list.
+    assert!(!sandbox.path("home/pieces").exists());
+    let fetch = ["fetch", "big", "--budget", "10MB"];
+    let (code, plan) = sandbox.json("home", &[&fetch[..], &["--plan"]].concat());
+    assert_eq!((code, &plan["packages"][0]["fits"]), (Some(0), &true.into()), "{plan}");
+    assert_eq!(bytes(&plan, "missing_bytes"), 4 * MIB as u64, "{plan}");
+    fs::create_dir(sandbox.path("other")).unwrap();
+    let (code, sync) = sandbox.json("home", &["sync", "other", "big", "--budget", "10MB", "--plan"]);
+    assert_eq!(code, Some(0), "{sync}");
+    let (code, done) = sandbox.json("home", &fetch);
+    assert_eq!(code, Some(0), "{done}");
+    assert!(bytes(&done, "wire_bytes").abs_diff(4 * MIB as u64) <= BESIDE, "{done}");
+    let left = files_in(&sandbox.path("home/staging"));
+    assert!(left.is_empty(), "the half is of no use any more: {left:?}");
 }

@@ -142,7 +142,10 @@ fn outcome(report: &ImportReport) -> Outcome {
         Outcome::Problems
     } else if report.is_complete() {
         Outcome::Done
-    } else if has_whole || (!report.kits.is_empty() && report.incomplete.is_empty()) {
+    } else if has_whole
+        || (report.set_up_problem.is_some() && report.incomplete.is_empty())
+        || (!report.kits.is_empty() && report.incomplete.is_empty())
+    {
         Outcome::Problems
     } else if report.incomplete.is_empty() && report.num_unread_bundles == 0 {
         Outcome::Bad(ErrorKind::Untrusted)
@@ -186,9 +189,8 @@ fn text(report: &ImportReport) -> String {
     for refused in &report.refused {
         lines.push(format!("refused    {}: {}", refused.package, refused.reason));
     }
-    for kit in &report.kits {
-        lines.push(set_up(kit).trim_end().to_owned());
-    }
+    lines.extend(report.kits.iter().map(|kit| set_up(kit).trim_end().to_owned()));
+    lines.extend(report.set_up_problem.iter().map(|problem| format!("NOT SET UP {problem}")));
     if !report.incomplete.is_empty() {
         lines.push(missing(report));
     }

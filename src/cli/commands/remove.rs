@@ -25,7 +25,7 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
     let options = RemoveOptions { is_plan: args.plan, is_forced: args.force };
-    context.output.show(&remove(&context.home, &args.packages, &options)?, text);
+    context.output.show(&remove(&context.home, &args.packages, &options, &context.terminal)?, text);
     Ok(Outcome::Done)
 }
 

@@ -202,7 +202,7 @@ fn search(
 
 /// True when there is something to search, so that nothing found means: not in it.
 fn are_indexed(home: &Home, collections: &[String]) -> bool {
-    let all = collection_names(home);
+    let all = collection_names(home).unwrap_or_default();
     !all.is_empty() && collections.iter().all(|name| all.contains(name))
 }
 

@@ -17,7 +17,7 @@ use crate::ops::profile;
 use crate::ops::run::chat_file;
 use crate::ops::site;
 use crate::package::{Kind, Name};
-use crate::progress::{Flow, Monitor};
+use crate::progress::{Flow, Monitor, Silent};
 use crate::store::{Installed, Store};
 
 use super::{Answer, AskEvent, AskOptions, AskReport};
@@ -47,7 +47,8 @@ pub(super) fn choose(home: &Home, options: &AskOptions, report: &mut AskReport) 
     }
     let mut models: Vec<Installed> = store.installed()?;
     models.retain(|installed| installed.manifest.package.kind == Kind::ChatModel);
-    let preferred = profile::read(home)?.roles.chat_model;
+    // That it is damaged was told when the embedders were looked for.
+    let preferred = profile::read_or_default(home, &Silent)?.roles.chat_model;
     models.sort_by_key(|installed| {
         (Some(installed.name()) != preferred.as_ref(), std::cmp::Reverse(installed.size_bytes()))
     });

@@ -42,7 +42,7 @@ pub fn index_add(
     };
     let name = match &options.name {
         Some(name) => name.clone(),
-        None => free_name(home, first),
+        None => free_name(home, first)?,
     };
     check_name(&name)?;
     let mut update = Update::begin(&folder_of(home, &name), &name, chunking())
@@ -96,9 +96,9 @@ pub(super) fn package_folder(home: &Home, name: &str) -> Result<Option<PathBuf>>
 }
 
 /// The name made of the path; where another collection has it, with a number.
-fn free_name(home: &Home, source: &Source) -> String {
+fn free_name(home: &Home, source: &Source) -> Result<String> {
     let base = source.package.clone().unwrap_or_else(|| name_from(&source.path));
-    let known = collection_names(home);
+    let known = collection_names(home)?;
     let is_ours = |name: &str| {
         Collection::open(&folder_of(home, name)).is_ok_and(|collection| {
             collection.roots().roots.iter().any(|root| match &source.package {
@@ -109,5 +109,5 @@ fn free_name(home: &Home, source: &Source) -> String {
     };
     let numbered = (2_usize..).map(|count| format!("{base}-{count}"));
     let mut candidates = std::iter::once(base.clone()).chain(numbered);
-    candidates.find(|name| !known.contains(name) || is_ours(name)).unwrap_or(base)
+    Ok(candidates.find(|name| !known.contains(name) || is_ours(name)).unwrap_or(base))
 }

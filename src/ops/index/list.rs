@@ -6,7 +6,7 @@ use crate::home::Home;
 use crate::index::Collection;
 use crate::ops::error::Result;
 
-use super::names::{collection_names, folder_of};
+use super::names::{collection_names, folder_of, unfinished_names};
 
 /// All collections.
 #[derive(Debug, Serialize)]
@@ -32,24 +32,30 @@ pub struct ListedCollection {
     pub damage: Option<String>,
 }
 
-/// Lists the collections; a damaged one is listed with what is wrong.
+/// Lists the collections; a damaged one, or one whose first indexing was cut off, is listed with what is wrong.
 ///
 /// # Errors
-/// None today; a later version may need to read more.
+/// When the folder of all collections cannot be read.
 pub fn index_list(home: &Home) -> Result<IndexListReport> {
-    let collections = collection_names(home).into_iter().map(|name| listed(home, name)).collect();
+    let mut collections: Vec<ListedCollection> =
+        collection_names(home)?.into_iter().map(|name| listed(home, name)).collect();
+    for name in unfinished_names(home)? {
+        let damage = format!(
+            "its indexing was cut off at the start; `localml index remove {name}` removes what is left"
+        );
+        collections.push(ListedCollection { damage: Some(damage), ..empty(name) });
+    }
+    collections.sort_by(|left, right| left.name.cmp(&right.name));
     Ok(IndexListReport { collections })
 }
 
+fn empty(name: String) -> ListedCollection {
+    let (roots, embedder, damage) = (Vec::new(), None, None);
+    ListedCollection { name, roots, num_passages: 0, num_vectors: 0, embedder, damage }
+}
+
 fn listed(home: &Home, name: String) -> ListedCollection {
-    let empty = ListedCollection {
-        name: name.clone(),
-        roots: Vec::new(),
-        num_passages: 0,
-        num_vectors: 0,
-        embedder: None,
-        damage: None,
-    };
+    let empty = empty(name.clone());
     match Collection::open(&folder_of(home, &name)) {
         Err(error) => ListedCollection { damage: Some(error.to_string()), ..empty },
         Ok(collection) => {

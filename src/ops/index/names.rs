@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::disk::DiskError;
 use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::ops::error::{Error, Result};
+use crate::ops::site;
 
 const MAX_NAME_CHARS: usize = 64;
 
@@ -13,16 +15,43 @@ pub(in crate::ops) fn folder_of(home: &Home, name: &str) -> PathBuf {
     home.collections().join(name)
 }
 
-/// The names of all collections, in order.
-pub(in crate::ops) fn collection_names(home: &Home) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(home.collections()) else { return Vec::new() };
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.ok())
-        .filter(|entry| entry.path().join("collection.json").is_file())
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
+/// The names of all collections, in order. One whose folder may not be read is among them.
+///
+/// # Errors
+/// When the folder of all collections is there and cannot be read.
+pub(in crate::ops) fn collection_names(home: &Home) -> Result<Vec<String>> {
+    let mut names = folder_names(home)?;
+    names.retain(|name| has_roots(&folder_of(home, name)));
+    Ok(names)
+}
+
+/// The names of folders in which a first indexing was cut off before it said what it indexes, in order.
+///
+/// # Errors
+/// As `collection_names`.
+pub(super) fn unfinished_names(home: &Home) -> Result<Vec<String>> {
+    let mut names = folder_names(home)?;
+    names.retain(|name| !has_roots(&folder_of(home, name)) && check_name(name).is_ok());
+    Ok(names)
+}
+
+fn folder_names(home: &Home) -> Result<Vec<String>> {
+    let folder = home.collections();
+    let entries = match std::fs::read_dir(&folder) {
+        Err(error) if site::is_absent(&error) => return Ok(Vec::new()),
+        entries => entries.map_err(|source| DiskError::Io { path: folder, source })?,
+    };
+    let folders = entries.flatten().filter(|entry| entry.path().is_dir());
+    let mut names: Vec<String> = folders.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort_unstable();
-    names
+    Ok(names)
+}
+
+fn has_roots(folder: &Path) -> bool {
+    match std::fs::metadata(folder.join("collection.json")) {
+        Ok(metadata) => metadata.is_file(),
+        Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
+    }
 }
 
 /// Refuses a name that is no plain folder name.

@@ -48,7 +48,7 @@ pub fn index_refresh(
     embedders: &mut Embedders,
     monitor: &dyn Monitor,
 ) -> Result<Vec<IndexReport>> {
-    let known = collection_names(home);
+    let known = collection_names(home)?;
     if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
         return Err(Error::new(ErrorKind::NotFound, format!("there is no collection `{unknown}`"))
             .with_hint("`localml index list` shows all"));

@@ -7,7 +7,7 @@ use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::ops::error::{Error, Result};
 
-use super::names::{collection_names, folder_of};
+use super::names::{collection_names, folder_of, unfinished_names};
 
 /// What was removed.
 #[derive(Debug, Serialize)]
@@ -16,12 +16,13 @@ pub struct IndexRemoveReport {
     pub removed: Vec<String>,
 }
 
-/// Removes the indexes of the named collections, never the documents.
+/// Removes the indexes of the named collections, never the documents; what a first indexing has left that was cut off
+/// goes too.
 ///
 /// # Errors
 /// When one does not exist (nothing is removed then) or is being changed.
 pub fn index_remove(home: &Home, names: &[String]) -> Result<IndexRemoveReport> {
-    let known = collection_names(home);
+    let known = [collection_names(home)?, unfinished_names(home)?].concat();
     if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
         return Err(Error::new(ErrorKind::NotFound, format!("there is no collection `{unknown}`"))
             .with_hint("`localml index list` shows all"));

@@ -47,7 +47,7 @@ pub struct CollectionStatus {
 /// # Errors
 /// When one does not exist or is damaged.
 pub fn index_status(home: &Home, names: &[String]) -> Result<IndexStatusReport> {
-    let known = collection_names(home);
+    let known = collection_names(home)?;
     if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
         return Err(Error::new(ErrorKind::NotFound, format!("there is no collection `{unknown}`"))
             .with_hint("`localml index list` shows all"));

@@ -16,7 +16,7 @@ use crate::ops::difference::{Share, has_all, has_newer, share_of};
 use crate::ops::error::{Error, Result};
 use crate::ops::fitting::Fitting;
 use crate::ops::holding::{is_whole, reference};
-use crate::ops::reuse::{held_bytes, pieces_here};
+use crate::ops::reuse::{held_bytes, reusable_bytes};
 use crate::package::{FileEntry, Manifest, Name, PackageRef, Variant};
 use crate::progress::Silent;
 use crate::registry::{RegistryError, Resolved, VerifiedIndex, resolve};
@@ -213,15 +213,10 @@ impl<'a> Gathering<'a> {
         }
     }
 
-    /// How much of a file need not come: what an earlier try brought, or else what lies here in other files.
+    /// How much of a file need not come: what an earlier try brought, or else what lies here in other files, those
+    /// among them that sticks brought in part.
     fn bytes_here(&self, file: &FileEntry) -> u64 {
-        let reusable_bytes = || {
-            let list = file.pieces.and_then(|digest| self.store.piece_list(&digest).ok().flatten());
-            let here = list.and_then(|list| pieces_here(self.store, &list).ok()).unwrap_or_default();
-            let pieces: HashMap<u64, u64> =
-                here.iter().map(|it| (it.piece.offset, it.piece.length)).collect();
-            pieces.values().sum::<u64>().min(file.size_bytes)
-        };
+        let reusable_bytes = || reusable_bytes(self.home, self.store, file);
         let mut reusable = self.reusable_bytes.borrow_mut();
         let reusable_bytes = *reusable.entry(file.sha256).or_insert_with(reusable_bytes);
         held_bytes(self.home, file).max(reusable_bytes)
