@@ -63,6 +63,7 @@ mod secure_lines;
 mod set_samples;
 mod sets;
 mod sites;
+mod small_files;
 mod stick;
 mod supply;
 mod sync_rules;
