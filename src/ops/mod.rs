@@ -33,6 +33,7 @@ mod outgoing;
 mod pace;
 mod profile;
 mod receipt;
+mod registry_turn;
 mod removable;
 mod reuse;
 mod revoked;

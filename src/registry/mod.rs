@@ -24,6 +24,8 @@ mod record;
 mod age;
 mod signed;
 
+mod arriving;
+mod bring;
 mod session;
 
 mod copy;
@@ -42,7 +44,7 @@ pub use courier::{
     withdraw,
 };
 pub use error::{RegistryError, Result};
-pub use fetch::{Fetch, FetchError, FolderFetch};
+pub use fetch::{Fetch, FetchError, FolderFetch, WantedFile};
 pub use fingerprint::{
     Fingerprint, parse_fingerprint, short_fingerprint, show_fingerprint, show_full_fingerprint,
 };
@@ -51,7 +53,7 @@ pub use publish::{
     BuildOptions, Built, Initialised, Inspect, Quorum, Replaced, RotateOptions, Rotated, SignOptions, Signed,
     build, check, init, rotate, sign,
 };
-pub use record::{Known, address_in_record, known};
+pub use record::{Known, address_in_record, known, public_address};
 pub use resolve::{Resolved, resolve};
 pub use revocation::{Revoked, Subject, revoked};
 pub use search::{Found, search};

@@ -52,6 +52,7 @@ mod publish;
 #[cfg(feature = "index")]
 mod questions;
 mod readme;
+mod refreshing;
 mod repair_drill;
 mod repairs;
 mod requests;
