@@ -15,6 +15,13 @@ use super::error::Result;
 /// The folder's name in that of the registry.
 const ARRIVING: &str = "arriving";
 
+/// The folders of what waits, of all registries: without them the next refresh brings it again, no more.
+pub fn arriving(registries: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(registries).into_iter().flatten().flatten();
+    let arriving = entries.map(|entry| Arriving::of(&entry.path()));
+    arriving.filter(|arriving| !arriving.is_empty()).map(|arriving| arriving.folder).collect()
+}
+
 /// The files that wait for the others.
 #[derive(Debug)]
 pub(crate) struct Arriving {

@@ -35,6 +35,7 @@ mod keys;
 mod publish;
 
 pub use age::{Age, Calendar, Freshness, SignedDates};
+pub use arriving::arriving;
 pub use catalog::{CATALOG, catalog};
 pub use copy::{
     Addition, Outcome, Updated, add, fingerprint_of, load, repair, trust_files, update, update_from_stick,

@@ -152,6 +152,8 @@ fn a_registry_that_was_not_added_to_the_end_is_not_known_and_keeps_what_was_paid
     sandbox.run("home", &[&add[..], &["--within", "1s"]].concat()).failed_with(6);
     assert!(sandbox.run("home", &["update", "ngo"]).failed_with(3).contains("no registry `ngo`"));
     assert!(sandbox.ok("home", &["update"]).contains("no registry was added"));
+    let (_, kept) = sandbox.json("home", &["gc"]);
+    assert_eq!(kept["items"][0]["path"], "registries/ngo/arriving", "{kept}");
     desk.server.clear_faults();
     sandbox.ok("home", &add);
     let num_index = |name: &str| desk.num_asked(&format!("index-00{name}.jsonl.zst"));
@@ -337,6 +339,9 @@ fn the_password_of_a_registry_is_never_shown_and_does_not_travel() {
     assert!(fs::read_to_string(&record).unwrap().contains("geheim77"), "it is needed here");
     assert_eq!(record.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 
+    sandbox.ok("cafe", &["--offline", "sync", "--list", "missing.txt", "note"]);
+    let list = fs::read_to_string(sandbox.path("missing.txt")).unwrap();
+    assert!(list.contains(&desk.server.url()) && !list.contains("geheim77"), "{list}");
     sandbox.ok("cafe", &["fetch", "note"]);
     fs::create_dir(sandbox.path("stick")).unwrap();
     sandbox.ok("cafe", &["export", "stick"]);
