@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -240,6 +240,28 @@ fn where_one_source_lags_or_is_damaged_the_next_one_is_asked() {
 }
 
 #[test]
+fn a_damaged_piece_list_at_a_mirror_is_had_from_the_publisher() {
+    let sandbox = Sandbox::new();
+    let publisher = Publisher::new(&sandbox, "ngo");
+    publisher.add("model", "1.0.0", &[("weights.bin", &noise(3, 6 * 1024 * 1024))]);
+    publisher.publish();
+    let server = HttpServer::serve(&publisher.registry());
+    publisher.introduce("home", &server.url());
+    let lists = publisher.registry().join("pieces");
+    for list in files_below(&lists) {
+        let name = list.file_name().unwrap().to_str().unwrap().to_owned();
+        sandbox.write(format!("mirror/pieces/{name}"), "not a piece list");
+    }
+    let mirror = HttpServer::serve(&sandbox.path("mirror"));
+    let mut command = sandbox.command("home");
+    let rule = format!("{}/pieces/={}/pieces/", server.url(), mirror.url());
+    command.args(["fetch", "model"]).env("LOCALML_MIRROR", rule);
+    let run = run(command);
+    assert!(run.code == Some(0) && mirror.requests() == 1, "{run:?}");
+    assert!(!run.stderr.contains("the whole file is checked instead"), "{run:?}");
+}
+
+#[test]
 fn a_mirror_that_is_down_does_not_stand_in_the_way_of_a_root_that_is_not_there() {
     let sandbox = Sandbox::new();
     let desk = Desk::new(&sandbox, "ngo");
@@ -282,6 +304,31 @@ fn who_stops_stops_all_registries_and_the_exit_code_says_why() {
     // None could be reached: that is no success with problems.
     drop((one.server, two.server));
     sandbox.run("home", &["update", "--within", "1s"]).failed_with(6);
+}
+
+#[test]
+fn an_interrupt_keeps_what_came_and_asks_no_other_registry() {
+    let sandbox = Sandbox::new();
+    let (one, two) = (Desk::new(&sandbox, "one"), Desk::new(&sandbox, "two"));
+    one.introduce("home");
+    two.introduce("home");
+    one.publish("2.0.0");
+    one.server.queue_fault("index-005.jsonl.zst", Fault::StallAfter(100));
+    let before = two.server.requests();
+    let mut command = sandbox.command("home");
+    let child = command.arg("update").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while one.num_asked("index-005.jsonl.zst") < 2 {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let process = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    let said = Run::from(child.wait_with_output().unwrap()).failed_with(1);
+    assert!(said.contains("stopped before") && said.contains("it continues where it stopped"), "{said}");
+    assert_eq!(two.server.requests(), before);
+    sandbox.ok("home", &["update", "one"]);
+    // Once when it was added, once now: what had come before the interrupt is not asked for again.
+    let num_asked = ["0", "1", "2", "3", "4"].map(|name| one.num_asked(&format!("index-00{name}.jsonl.zst")));
+    assert_eq!(num_asked, [2; 5]);
 }
 
 #[test]
