@@ -12,7 +12,7 @@ use super::description::{Description, MAX_DESCRIPTION_BYTES};
 use super::draft::{all_volumes, volume_files};
 use super::error::{BundleError, Result, io_error};
 use super::id::{BundleId, SiteId};
-use super::layout::{BUNDLES, DESCRIPTION, ROOT, SLOTS, TRUST};
+use super::layout::{BIN, BUNDLES, DESCRIPTION, RECEIPTS, REQUESTS, ROOT, SLOTS, TRUST};
 use super::letter;
 use super::receipt::Receipt;
 use super::record::{CommitRecord, CommittedFile, Slots};
@@ -56,10 +56,18 @@ impl Bundle {
         clean::bytes_in(&self.folder)
     }
 
-    /// The volumes, data and parity, that lie on this stick, by name.
+    /// The volumes, data and parity, that lie on this stick in their full length, by name. One that is shorter is
+    /// what a power cut left of it.
     pub fn lying_volumes(&self) -> Vec<String> {
-        let names = all_volumes(&self.description).map(|(name, _)| name);
-        names.filter(|name| self.folder.join(name).is_file()).map(str::to_owned).collect()
+        let is_lying = |name: &str, size_bytes: u64| {
+            let found = self.folder.join(name).symlink_metadata();
+            found.is_ok_and(|found| found.is_file() && found.len() == size_bytes)
+        };
+        let volumes = all_volumes(&self.description);
+        volumes
+            .filter(|(name, size_bytes)| is_lying(name, *size_bytes))
+            .map(|(name, _)| name.into())
+            .collect()
     }
 
     /// How many volumes, data and parity, the bundle has on all sticks together.
@@ -167,7 +175,7 @@ impl Stick {
         for (name, reason) in self.slots.damaged() {
             remarks.add(name, format!("this slot of the commit record is damaged: {reason}"));
         }
-        if self.record().is_none() {
+        if self.record().is_none() && !self.carries_only_letters() {
             let why = if self.slots.are_absent() { "is not there" } else { "cannot be read" };
             let text = format!("the commit record {why}; every bundle found is looked at");
             remarks.add(SLOTS[0], text);
@@ -229,7 +237,8 @@ impl Stick {
         found
     }
 
-    /// Opens one set. What no record promises must have the digest that its name was made from.
+    /// Opens one set. What no record promises, be it that no record can be read, must have the digest that its name
+    /// was made from: zeros read as an archive that holds nothing.
     pub(super) fn open_trust(&self, path: &str) -> Result<TrustSet> {
         // A link in the folder's place would be followed on the way to the file.
         is_folder(&self.root.join(TRUST)).map_err(|error| {
@@ -238,10 +247,24 @@ impl Stick {
         })?;
         let committed = self.record().and_then(|record| record.file(path));
         let set = TrustSet::open(&self.root, path, committed)?;
-        match self.may_be_torn(path) && !set.has_its_name()? {
+        match committed.is_none() && !set.has_its_name()? {
             true => Err(set.damaged("its sha256 does not begin with its name")),
             false => Ok(set),
         }
+    }
+
+    /// True when no export ever wrote to it, not even one that was cut off.
+    pub fn is_untouched(&self) -> bool {
+        self.slots.are_absent() && [BUNDLES, TRUST, BIN].into_iter().all(|folder| self.is_empty(folder))
+    }
+
+    /// True when sites left letters on it, and nothing was exported to it yet.
+    pub fn carries_only_letters(&self) -> bool {
+        self.is_untouched() && ![REQUESTS, RECEIPTS].into_iter().all(|folder| self.is_empty(folder))
+    }
+
+    fn is_empty(&self, folder: &str) -> bool {
+        names_in(&self.root.join(folder)).is_ok_and(|names| names.is_empty())
     }
 
     /// The newest whole request of each site, and what is wrong with others.

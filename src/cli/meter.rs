@@ -116,28 +116,57 @@ impl Meter {
 impl Reading {
     /// How far it is, in words: done, speed, time left, cost.
     pub(super) fn words(&self, unit: Unit) -> String {
-        let show = |count: u64| if unit == Unit::Bytes { size(count) } else { count.to_string() };
-        let of = self.total.map(|total| format!(" of {}", show(total))).unwrap_or_default();
-        let mut words = format!("{}{of}", show(self.done));
-        if let (Unit::Bytes, Some(per_second)) = (unit, self.per_second) {
-            words.push_str(&format!(", {}/s", size(per_second as u64)));
-        }
-        if let Some(left) = self.left.filter(|_| Some(self.done) < self.total) {
-            words.push_str(&format!(", {} left", span(left)));
-        }
-        words + &self.cost.map(cost_words).unwrap_or_default()
+        let costs = self.cost.map(|cost| [spent_words(cost), saved_words(cost)].concat());
+        [self.done_words(unit), self.pace_words(unit), self.left_words(), costs.unwrap_or_default()].concat()
+    }
+
+    /// As `words`, without what has no room in so many columns: what counts least goes first.
+    pub(super) fn words_within(&self, unit: Unit, columns: usize) -> String {
+        let (done, pace, left) = (self.done_words(unit), self.pace_words(unit), self.left_words());
+        let spent = self.cost.map(spent_words).unwrap_or_default();
+        let shorter = [
+            self.words(unit),
+            [done.as_str(), &pace, &left, &spent].concat(),
+            [done.as_str(), &left, &spent].concat(),
+            [done.as_str(), &left].concat(),
+            done,
+        ];
+        let fits = |words: &String| words.chars().count() <= columns;
+        shorter.into_iter().find(fits).unwrap_or_else(|| show(unit, self.done))
+    }
+
+    fn done_words(&self, unit: Unit) -> String {
+        let of = self.total.map(|total| format!(" of {}", show(unit, total))).unwrap_or_default();
+        format!("{}{of}", show(unit, self.done))
+    }
+
+    fn pace_words(&self, unit: Unit) -> String {
+        let per_second = self.per_second.filter(|_| unit == Unit::Bytes);
+        per_second.map(|per_second| format!(", {}/s", size(per_second as u64))).unwrap_or_default()
+    }
+
+    fn left_words(&self) -> String {
+        let left = self.left.filter(|_| Some(self.done) < self.total);
+        left.map(|left| format!(", {} left", span(left))).unwrap_or_default()
     }
 
     /// What it came to, in words.
     pub(super) fn end_words(&self, unit: Unit) -> String {
-        let done = if unit == Unit::Bytes { size(self.done) } else { self.done.to_string() };
-        let cost = self.cost.map(cost_words).unwrap_or_default();
-        format!("{done} in {}{cost}", span(self.elapsed))
+        let cost = self.cost.map(|cost| [spent_words(cost), saved_words(cost)].concat()).unwrap_or_default();
+        format!("{} in {}{cost}", show(unit, self.done), span(self.elapsed))
     }
 }
 
-fn cost_words(cost: Cost) -> String {
-    format!(", spent {}, saved {}", size(cost.spent_bytes), size(cost.saved_bytes))
+fn show(unit: Unit, count: u64) -> String {
+    if unit == Unit::Bytes { size(count) } else { count.to_string() }
+}
+
+fn spent_words(cost: Cost) -> String {
+    format!(", spent {}", size(cost.spent_bytes))
+}
+
+fn saved_words(cost: Cost) -> String {
+    format!(", saved {}", size(cost.saved_bytes))
 }
 
 /// A speed that forgets the past by and by: after 8 s it counts for a third.
@@ -191,6 +220,26 @@ mod tests {
         let items = Reading { done: 12, total: Some(300), left: None, ..reading() };
         assert_eq!(items.words(Unit::Items), "12 of 300");
         assert_eq!(reading().end_words(Unit::Bytes), "120 MB in 1 min 15 s");
+    }
+
+    #[test]
+    fn in_a_small_window_the_dearest_words_stay() {
+        let cost = Some(Cost { spent_bytes: 121_000_000, saved_bytes: 40_000 });
+        let reading = Reading { cost, ..reading() };
+        let within = |columns| reading.words_within(Unit::Bytes, columns);
+        assert_eq!(within(80), reading.words(Unit::Bytes));
+        assert_eq!(within(64), "120 MB of 491 MB, 2.00 MB/s, 3 min 5 s left, spent 121 MB");
+        assert_eq!(within(50), "120 MB of 491 MB, 3 min 5 s left, spent 121 MB");
+        assert_eq!(within(40), "120 MB of 491 MB, 3 min 5 s left");
+        assert_eq!((within(20), within(9)), ("120 MB of 491 MB".into(), "120 MB".into()));
+        // The longest that 80 columns must hold beside a name.
+        let long = Reading {
+            done: 999_000_000,
+            total: Some(1_230_000_000),
+            left: Some(Duration::from_secs(779)),
+            ..reading
+        };
+        assert_eq!(long.words_within(Unit::Bytes, 64).chars().count(), 60);
     }
 
     #[test]

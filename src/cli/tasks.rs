@@ -22,18 +22,36 @@ pub(super) struct Bar {
     meter: Arc<Meter>,
 }
 
+/// The template for a window of so many columns, and how many of them it takes beside the words. What does not fit would
+/// break the line, and each line drawn would leave another one behind.
+fn face(has_total: bool, columns: usize) -> (&'static str, usize) {
+    match (has_total, columns) {
+        (true, 116..) => ("{msg:20!} [{bar:12}] {percent:>3} %  {words}", 43),
+        (true, 90..) => ("{msg:20!} {percent:>3} %  {words}", 28),
+        (true, 60..) => ("{msg:14!} {words}", 15),
+        (true, _) => ("{msg:10!} {words}", 11),
+        (false, 60..) => ("{msg:20!} {spinner} {words}", 23),
+        (false, _) => ("{msg:10!} {spinner} {words}", 13),
+    }
+}
+
+/// How wide the window is; 80 where nobody can tell.
+fn columns() -> usize {
+    let window = rustix::termios::tcgetwinsize(std::io::stderr());
+    window.ok().map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0).unwrap_or(80)
+}
+
 impl Bar {
     pub(super) fn begin(bars: &MultiProgress, meter: Meter) -> Self {
         let meter = Arc::new(meter);
-        let template = match meter.total {
-            Some(_) => "{msg:20!} [{bar:12}] {percent:>3} %  {words}",
-            None => "{msg:20!} {spinner} {words}",
-        };
+        let (template, taken) = face(meter.total.is_some(), columns());
         let bar = bars.add(meter.total.map_or_else(ProgressBar::new_spinner, ProgressBar::new));
         let for_words = Arc::clone(&meter);
         let words = move |_: &ProgressState, text: &mut dyn Write| {
+            // A window may change its size; one column stays free, where a cursor would break the line.
+            let room = columns().saturating_sub(taken + 1);
             // Writing to a line in memory cannot fail.
-            let _ = text.write_str(&for_words.read().words(for_words.unit));
+            let _ = text.write_str(&for_words.read().words_within(for_words.unit, room));
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.with_key("words", words).progress_chars("=> "));

@@ -2,14 +2,15 @@
 
 use std::env;
 use std::io::{self, IsTerminal as _};
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Once, OnceLock};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use owo_colors::OwoColorize as _;
 use serde_json::json;
 
+pub(crate) use crate::progress::size;
 use crate::progress::{Monitor, Silent, Task, Unit};
 
 use super::meter::Meter;
@@ -23,6 +24,8 @@ static IS_READING_LINE: AtomicBool = AtomicBool::new(false);
 /// True when stderr is for programs.
 static SPEAKS_EVENTS: AtomicBool = AtomicBool::new(false);
 static INSTALL_HANDLER: Once = Once::new();
+/// The bars that are drawn, for who speaks from another thread.
+static BARS: OnceLock<MultiProgress> = OnceLock::new();
 
 /// The exit code of a process that a second Ctrl-C ends.
 const EXIT_INTERRUPTED: i32 = 130;
@@ -61,9 +64,7 @@ impl Terminal {
             (true, false) => Face::Quiet,
             (true, true) => Face::QuietEvents,
             (false, true) => Face::Events,
-            (false, false) if io::stderr().is_terminal() => {
-                Face::Bars(MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)))
-            }
+            (false, false) if io::stderr().is_terminal() => bars_or_lines(),
             (false, false) => Face::Lines,
         };
         Self { face, every: rhythm(is_json), num_tasks: AtomicU64::new(0) }
@@ -90,15 +91,27 @@ impl Terminal {
     }
 }
 
+/// A terminal that cannot move its cursor (`TERM=dumb`, or none) would show no bar at all.
+fn bars_or_lines() -> Face {
+    let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+    if bars.is_hidden() {
+        return Face::Lines;
+    }
+    let _ = BARS.set(bars.clone());
+    Face::Bars(bars)
+}
+
 #[expect(clippy::exit, reason = "the second Ctrl-C, or one at a prompt, means: now")]
 fn on_interrupt() {
     if CANCELLED.swap(true, Ordering::SeqCst) || IS_READING_LINE.load(Ordering::SeqCst) {
         std::process::exit(EXIT_INTERRUPTED);
     }
     let text = "stopping; what is verified is kept (press Ctrl-C again to end at once)";
-    match SPEAKS_EVENTS.load(Ordering::SeqCst) {
-        true => emit(&json!({"event": "note", "text": text})),
-        false => say(text),
+    match (SPEAKS_EVENTS.load(Ordering::SeqCst), BARS.get()) {
+        (true, _) => emit(&json!({"event": "note", "text": text})),
+        // The next drawing of the bars would wipe it out, and the terminal's own `^C` stands in their way.
+        (false, Some(bars)) => bars.suspend(|| say(text)),
+        (false, None) => say(text),
     }
 }
 
@@ -141,30 +154,4 @@ fn rhythm(is_json: bool) -> Duration {
     let typed = env::var("LOCALML_PROGRESS_SECONDS").ok().and_then(|text| text.parse::<f64>().ok());
     let seconds = typed.filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
     Duration::from_secs_f64(seconds.unwrap_or(if is_json { 1.0 } else { 5.0 }).min(3600.0))
-}
-
-/// A number of bytes for people, in powers of 1000 as shops and phone companies count.
-pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [(&str, f64); 4] = [("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)];
-    #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
-    let value = bytes as f64;
-    for (name, factor) in UNITS {
-        if value >= factor * 0.9995 {
-            let scaled = value / factor;
-            let digits = if scaled < 9.995 { 2 } else { usize::from(scaled < 99.95) };
-            return format!("{scaled:.digits$} {name}");
-        }
-    }
-    format!("{bytes} B")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_have_three_digits() {
-        let shown: Vec<String> = [0, 999, 1_000, 491_400_032, 999_999_999, 12_300_000_000].map(size).to_vec();
-        assert_eq!(shown, ["0 B", "999 B", "1.00 kB", "491 MB", "1.00 GB", "12.3 GB"]);
-    }
 }

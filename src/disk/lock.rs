@@ -24,13 +24,18 @@ impl Lock {
     /// # Errors
     /// `Locked` when another process holds it; otherwise when the file cannot be made.
     pub fn acquire(path: &Path) -> Result<Self> {
-        if let Some(parent) = path.parent() {
-            create_dir_all(parent)?;
-        }
         let mut tries = 0;
         loop {
             tries += 1;
-            let file = OpenOptions::new().create(true).truncate(false).write(true).open(path).on(path)?;
+            if let Some(parent) = path.parent() {
+                create_dir_all(parent)?;
+            }
+            let opened = OpenOptions::new().create(true).truncate(false).write(true).open(path);
+            let file = match opened {
+                // The holder before us removed it and its folder, between our making the folder and the file.
+                Err(error) if error.kind() == ErrorKind::NotFound && tries < MAX_TRIES => continue,
+                opened => opened.on(path)?,
+            };
             match file.try_lock() {
                 // Some file systems give a file another number each time it is looked at: not for ever.
                 Ok(()) if tries == MAX_TRIES || is_at(&file, path) => {

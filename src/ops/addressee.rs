@@ -91,7 +91,7 @@ impl Addressee {
 
     /// The site as its short request tells it; the rest follows from the receipt that it names.
     fn from_short(short: ShortRequest, record: Option<&SiteRecord>) -> Self {
-        let receipt = record.and_then(|record| record.receipt.as_ref());
+        let receipt = record.and_then(SiteRecord::believed_receipt);
         let named = receipt.filter(|receipt| receipt.head.number == short.receipt);
         // Packages only say what may be outdated: an older receipt will do.
         let has = named.map(|receipt| receipt.has.clone()).unwrap_or_default();
@@ -118,7 +118,7 @@ impl Addressee {
             (_, Some(short), _) if newest_number.is_none_or(|number| number < short.number) => {
                 Some(Self::from_short(short, Some(&record)))
             }
-            (Some(request), _, receipt) => Some(Self::from_request(request, receipt.as_ref())),
+            (Some(request), ..) => Some(Self::from_request(request, record.believed_receipt())),
             (None, _, Some(receipt)) => Some(Self::from_receipt(receipt)),
             (None, ..) => None,
         }
@@ -165,7 +165,8 @@ pub(super) fn addressees(
         for heard in read(request, monitor)? {
             letters::take_in(home, heard.clone(), monitor)?;
             let record = SiteRecord::find(home, heard.site(), monitor);
-            let receipt = record.as_ref().and_then(|record| record.receipt.as_ref());
+            record.iter().for_each(|record| warn_of_sharing(record, monitor));
+            let receipt = record.as_ref().and_then(SiteRecord::believed_receipt);
             let addressee = match heard {
                 Heard::Request(request) => Addressee::from_request(request, receipt),
                 Heard::Short(short) => Addressee::from_short(short, record.as_ref()),
@@ -176,9 +177,21 @@ pub(super) fn addressees(
     }
     for name in sites {
         let record = letters::named(home, name, monitor)?;
+        warn_of_sharing(&record, monitor);
         add(&mut found, Addressee::from_record(record).ok_or_else(|| never_wrote(name))?);
     }
     Ok(found)
+}
+
+/// Whoever sends to a site that two machines write as should know why more goes along than seems to be lacking.
+fn warn_of_sharing(record: &SiteRecord, monitor: &dyn Monitor) {
+    if record.is_shared {
+        monitor.warn(&format!(
+            "two machines write as the site {site}: what its last request says that it has is believed, and no receipt, \
+             until `localml sites --forget {site}`",
+            site = record.site
+        ));
+    }
 }
 
 /// A site that is named twice counts once, with what it asked for last.

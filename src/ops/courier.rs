@@ -126,17 +126,15 @@ pub(super) fn sign(
     // A plan keeps no key: the fingerprint of one made for it would never be seen again.
     let is_shown = known.is_some() || !is_plan;
     let key = match known {
-        Some(key) if name.is_some_and(|name| name != key.name()) => {
-            let message = format!("this home's courier is called `{}`", key.name());
-            let hint =
-                format!("`--sign` alone, or `--sign={}`; another courier needs another `--home`", key.name());
-            return Err(Error::new(ErrorKind::Usage, message).with_hint(hint));
-        }
         Some(key) => key,
-        None => CourierKey::make(&home.courier(), name.cloned())?,
+        None if is_plan => CourierKey::make(&home.courier(), name.cloned())?,
+        None => CourierKey::open_or_keep(&home.courier(), name.cloned())?,
     };
-    if !is_plan {
-        key.keep()?;
+    if name.is_some_and(|name| name != key.name()) {
+        let message = format!("this home's courier is called `{}`", key.name());
+        let hint =
+            format!("`--sign` alone, or `--sign={}`; another courier needs another `--home`", key.name());
+        return Err(Error::new(ErrorKind::Usage, message).with_hint(hint));
     }
     let file = format!("{FOLDER}{}.SIG", short_fingerprint(&key.fingerprint()).to_uppercase());
     let name = file.parse().map_err(|error| Error::new(ErrorKind::Failed, format!("{error}")))?;

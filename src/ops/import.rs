@@ -12,7 +12,6 @@ use serde::Serialize;
 use crate::bundle::{self, Authorised, Bundles, Remark, SiteId, Stick};
 use crate::digest::Sha256;
 use crate::disk::Staged;
-use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::package::{FileEntry, Name, PackageRef};
 use crate::progress::Monitor;
@@ -22,7 +21,7 @@ use crate::store::{Installed, Store};
 use super::addressee::fulfils;
 use super::choice::is_usable;
 use super::courier::Statements;
-use super::error::{Error, Result, While as _};
+use super::error::{Result, While as _};
 use super::holding::reference;
 use super::identity::Identity;
 use super::indexes;
@@ -34,6 +33,7 @@ use super::removable;
 use super::revoked::{self, RevokedPackage};
 use super::sift::{self, Candidate, RefusedPackage, Sifted, Terms};
 use super::site;
+use super::stick::nothing_on;
 use super::stick_trust::{self, Brought, ImportedTrust, UnknownRoot};
 
 /// Why a file is missing that no bundle of the stick has.
@@ -327,15 +327,9 @@ fn take_in(
 fn bundles_on(stick: &Stick, folder: &Path) -> Result<Bundles> {
     let bundles = stick.bundles()?;
     match bundles.bundles.is_empty() && bundles.refused.is_empty() && stick.record().is_none() {
-        true => Err(nothing_on(folder)),
+        true => Err(nothing_on(stick, folder)),
         false => Ok(bundles),
     }
-}
-
-fn nothing_on(folder: &Path) -> Error {
-    let message = format!("`{}` carries no packages, and no record of any", folder.display());
-    Error::new(ErrorKind::NotFound, message)
-        .with_hint("is the stick still plugged in? `localml stick info DIR` shows what can be read of it")
 }
 
 /// When nothing on the stick is vouched for, that is the news, with the fingerprints to compare.

@@ -18,6 +18,7 @@ use crate::progress::Monitor;
 
 use super::addressee::fulfils;
 use super::error::{Error, Result};
+use super::letter_marks::LetterMark;
 use super::site;
 
 /// The format that this program writes.
@@ -44,6 +45,13 @@ pub(super) struct SiteRecord {
     pub(super) receipt: Option<Receipt>,
     #[serde(default)]
     pub(super) sent: Vec<SentBundle>,
+    /// The letters that were heard, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    marks: Vec<LetterMark>,
+    /// True once two letters of one number were heard: two machines write as this site, and what a receipt says that
+    /// the site has may be true of the other one. Only `sites --forget` ends it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_shared: bool,
 }
 
 /// A bundle that was written for a site, and that the site has not acknowledged whole.
@@ -68,6 +76,14 @@ pub(super) enum Heard {
 }
 
 impl Heard {
+    fn number(&self) -> u64 {
+        match self {
+            Self::Request(request) => request.head.number,
+            Self::Short(short) => short.number,
+            Self::Receipt(receipt) => receipt.head.number,
+        }
+    }
+
     pub(super) fn site(&self) -> &SiteId {
         match self {
             Self::Request(request) => &request.head.site,
@@ -79,8 +95,17 @@ impl Heard {
 
 impl SiteRecord {
     fn new(site: SiteId) -> Self {
-        let (request, short, receipt) = (None, None, None);
-        Self { format: FORMAT, site, heard_at: 0, request, short, receipt, sent: Vec::new() }
+        Self {
+            format: FORMAT,
+            site,
+            heard_at: 0,
+            request: None,
+            short: None,
+            receipt: None,
+            sent: Vec::new(),
+            marks: Vec::new(),
+            is_shared: false,
+        }
     }
 
     /// Reads what is known of a site, if anything. What cannot be read counts as nothing: the site's next
@@ -98,20 +123,53 @@ impl SiteRecord {
         heads.into_iter().find_map(|head| head.label.as_deref())
     }
 
+    /// The receipt, unless another machine may have written it.
+    pub(super) fn believed_receipt(&self) -> Option<&Receipt> {
+        self.receipt.as_ref().filter(|_| !self.is_shared)
+    }
+
     /// What the site has by its newest whole letter, and that letter's number.
     pub(super) fn newest(&self) -> Option<(u64, &Holding)> {
         let request = self.request.as_ref().map(|request| (request.head.number, &request.has));
-        let receipt = self.receipt.as_ref().map(|receipt| (receipt.head.number, &receipt.has));
+        let receipt = match self.request.is_none() && self.short.is_none() {
+            true => self.receipt.as_ref(),
+            false => self.believed_receipt(),
+        };
+        let receipt = receipt.map(|receipt| (receipt.head.number, &receipt.has));
         request.into_iter().chain(receipt).max_by_key(|(number, _)| *number)
     }
 
-    /// Takes a letter in when it is newer than the last of its kind.
-    fn hear(&mut self, heard: Heard) -> bool {
+    /// The marks of the letters that were heard, those that are held among them.
+    fn heard_marks(&self) -> Vec<LetterMark> {
+        let mut marks = self.marks.clone();
+        let held = self.request.iter().map(LetterMark::of_request);
+        let held = held.chain(self.short.iter().map(LetterMark::of_short));
+        for mark in held.chain(self.receipt.iter().map(LetterMark::of_receipt)) {
+            mark.keep_in(&mut marks);
+        }
+        marks
+    }
+
+    /// Takes a letter in when it is newer than the last of its kind. Of a site that two machines write as, each
+    /// request that comes counts: its number says nothing about the other machine's.
+    fn hear(&mut self, heard: Heard) -> Hearing {
+        let (mark, mut marks) = (LetterMark::of(&heard), self.heard_marks());
+        let is_twin = !marks.contains(&mark) && marks.iter().any(|other| other.contradicts(&mark));
+        mark.keep_in(&mut marks);
+        self.is_shared |= is_twin;
+        let is_shared = self.is_shared;
         let is_newer = match &heard {
-            Heard::Request(new) => self.request.as_ref().is_none_or(|old| old.head.number < new.head.number),
-            Heard::Short(new) => self.short.as_ref().is_none_or(|old| old.number < new.number),
+            Heard::Request(new) => self
+                .request
+                .as_ref()
+                .is_none_or(|old| old.head.number < new.head.number || (is_shared && old != new)),
+            Heard::Short(new) => {
+                self.short.as_ref().is_none_or(|old| old.number < new.number || (is_shared && old != new))
+            }
             Heard::Receipt(new) => self.receipt.as_ref().is_none_or(|old| old.head.number < new.head.number),
         };
+        let is_news = is_newer || marks != self.marks;
+        self.marks = marks;
         if is_newer {
             self.heard_at = site::now();
             match heard {
@@ -121,7 +179,7 @@ impl SiteRecord {
             }
             self.forget_what_arrived();
         }
-        is_newer
+        Hearing { is_news, is_twin }
     }
 
     /// What the site says that it has, in whole or as packages, is not on its way any more.
@@ -189,14 +247,30 @@ pub(super) fn named(home: &Home, name: &str, monitor: &dyn Monitor) -> Result<Si
     }
 }
 
-/// Takes one letter in.
+/// What a letter changed.
+struct Hearing {
+    /// True when the record is to be kept.
+    is_news: bool,
+    /// True when another letter of its number was heard before.
+    is_twin: bool,
+}
+
+/// Takes one letter in. One whose number another letter had is told.
 ///
 /// # Errors
 /// When the home cannot be written.
 pub(super) fn take_in(home: &Home, heard: Heard, monitor: &dyn Monitor) -> Result<()> {
-    let site = heard.site().clone();
-    let mut record = SiteRecord::find(home, &site, monitor).unwrap_or_else(|| SiteRecord::new(site));
-    match record.hear(heard) {
+    let (site, number) = (heard.site().clone(), heard.number());
+    let mut record = SiteRecord::find(home, &site, monitor).unwrap_or_else(|| SiteRecord::new(site.clone()));
+    let Hearing { is_news, is_twin } = record.hear(heard);
+    if is_twin {
+        monitor.warn(&format!(
+            "letter {number} of the site {site} is another one than was heard before under this number: two machines \
+             write as this site, or its home was restored from a copy; if two do, remove `site.toml` from the home of \
+             one, then run `localml sites --forget {site}` here"
+        ));
+    }
+    match is_news {
         true => record.keep(home),
         false => Ok(()),
     }

@@ -24,6 +24,7 @@ mod intake;
 mod kit;
 mod kit_import;
 mod leftovers;
+mod letter_marks;
 mod letters;
 mod line;
 mod mending;
@@ -158,7 +159,7 @@ pub use runtime::{RuntimeVerdict, RuntimeVoucher};
 pub use search::{FoundPackage, SearchReport, search};
 pub use sift::RefusedPackage;
 pub use sites::{OutdatedPackage, SiteReport, SitesOptions, SitesReport, sites};
-pub use stick::{StickBundle, StickReport, StickVerifyReport, stick_info, stick_verify};
+pub use stick::{StickBundle, StickReport, StickVerifyReport, letters_in_words, stick_info, stick_verify};
 pub use stick_clean::{CleanOptions, CleanReport, CleanedBundle, KeptBundle, stick_clean};
 pub use stick_trust::{ImportedTrust, UnknownRoot};
 pub use sync::{

@@ -153,7 +153,8 @@ pub fn registry_add(home: &Home, options: &AddOptions, monitor: &dyn Monitor) ->
     };
     let folder = home.registries().join(name.as_str());
     let addition = Addition { name: name.clone(), url: url.clone(), fingerprint, vouched_by: None };
-    let added = in_turn(&name, &line, monitor, || registry::add(&folder, &addition, fetch.as_ref()))?;
+    let deed = || registry::add(&folder, &addition, fetch.as_ref());
+    let added = in_turn((&name, &folder), &line, monitor, deed)?;
     let added = added.map_err(explained)?;
     let fingerprint = registry::Known::open(&home.registries(), &name)?.fingerprint;
     let num_packages = added.index.num_versions();

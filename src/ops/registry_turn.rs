@@ -1,5 +1,6 @@
 //! Two that refresh one registry do so one after the other: the second one finds what the first one brought.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::disk::{DiskError, Lock};
@@ -20,30 +21,37 @@ const TICK: Duration = Duration::from_millis(100);
 /// # Errors
 /// When the user stops the waiting, or the time is up.
 pub(super) fn in_turn<T>(
-    name: &Name,
+    (name, folder): (&Name, &Path),
     line: &Line,
     monitor: &dyn Monitor,
     deed: impl Fn() -> std::result::Result<T, RegistryError>,
 ) -> Result<std::result::Result<T, RegistryError>> {
     let end = line.time_left().and_then(|left| Instant::now().checked_add(left));
     let watch = Until { monitor, is_over: move || has_come(end) };
+    let path = folder.join(".lock");
     let mut is_told = false;
     loop {
-        let path = match deed() {
-            Err(RegistryError::Disk(DiskError::Locked { path })) => path,
-            done => return Ok(done),
-        };
-        if !is_told {
-            monitor.note(&format!("another localml is refreshing `{name}`; waiting for it to end"));
-            is_told = true;
-        }
-        while Lock::acquire(&path).is_err_and(|error| matches!(error, DiskError::Locked { .. })) {
+        while is_taken(&path) {
+            if !is_told {
+                monitor.note(&format!("another localml is refreshing `{name}`; waiting for it to end"));
+                is_told = true;
+            }
             if watch.is_cancelled() {
                 return Err(given_up(name, watch.is_reason()));
             }
             std::thread::sleep(TICK);
         }
+        // Another one may have been quicker.
+        match deed() {
+            Err(RegistryError::Disk(DiskError::Locked { .. })) => {}
+            done => return Ok(done),
+        }
     }
+}
+
+/// True while another process holds a lock.
+fn is_taken(path: &Path) -> bool {
+    path.exists() && matches!(Lock::acquire(path), Err(DiskError::Locked { .. }))
 }
 
 fn given_up(name: &Name, is_out_of_time: bool) -> Error {

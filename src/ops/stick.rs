@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::bundle::{self, BundleId, FileHealth, Remark, SiteId, Stick};
+use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::package::PackageRef;
 use crate::progress::Monitor;
 
-use super::error::Result;
+use super::error::{Error, Result};
 use super::removable;
 use super::runtime::{self, RuntimeVerdict};
 
@@ -67,6 +68,12 @@ pub struct StickVerifyReport {
     pub remarks: Vec<Remark>,
     /// The builds of localml itself on the stick, and who signed them.
     pub runtimes: Vec<RuntimeVerdict>,
+    /// False when nothing was exported to it yet: only letters of sites lie there.
+    pub was_exported_to: bool,
+    /// How many requests of sites lie on it.
+    pub num_requests: usize,
+    /// How many receipts of sites lie on it.
+    pub num_receipts: usize,
 }
 
 impl StickVerifyReport {
@@ -109,11 +116,60 @@ pub fn stick_info(folder: Option<&Path>, monitor: &dyn Monitor) -> Result<StickR
 /// Reads every file of the stick from the medium and compares it with the record.
 ///
 /// # Errors
-/// When it is not a stick, or has no record to compare with.
+/// When it is not a stick, nothing at all is on it, or it has no record to compare with.
 pub fn stick_verify(home: &Home, folder: Option<&Path>, monitor: &dyn Monitor) -> Result<StickVerifyReport> {
     let folder = removable::stick(folder, monitor)?;
     let stick = Stick::open(&folder)?;
+    let was_exported_to = !stick.carries_only_letters();
+    if was_exported_to && stick.is_untouched() {
+        return Err(nothing_on(&stick, &folder));
+    }
     let files = bundle::verify(&stick, monitor)?;
     let runtimes = runtime::judge(home, &stick, &files)?;
-    Ok(StickVerifyReport { remarks: stick.remarks(), stick: folder, files, runtimes })
+    let ((requests, damaged_requests), (receipts, damaged_receipts)) = (stick.requests(), stick.receipts());
+    let mut remarks = stick.remarks();
+    if !was_exported_to {
+        // Beside an export they are hints, and a site writes them anew; here they are all there is.
+        remarks.extend(damaged_requests.into_iter().chain(damaged_receipts));
+    }
+    let (num_requests, num_receipts) = (requests.len(), receipts.len());
+    Ok(StickVerifyReport {
+        stick: folder,
+        files,
+        remarks,
+        runtimes,
+        was_exported_to,
+        num_requests,
+        num_receipts,
+    })
+}
+
+/// The error of a stick that has no package: a FAT whose stick was pulled out reads as if it were empty, and one that
+/// a site has just written its request to is as it should be.
+pub(super) fn nothing_on(stick: &Stick, folder: &Path) -> Error {
+    if stick.carries_only_letters() {
+        let message = format!(
+            "`{}` carries no packages yet, only {}",
+            folder.display(),
+            letters_in_words(stick.requests().0.len(), stick.receipts().0.len())
+        );
+        return Error::new(ErrorKind::NotFound, message)
+            .with_hint("`localml sync DIR` or `localml export DIR` at the net side puts packages on it");
+    }
+    let message = format!("`{}` carries no packages, and no record of any", folder.display());
+    Error::new(ErrorKind::NotFound, message)
+        .with_hint("is the stick still plugged in? `localml stick info DIR` shows what can be read of it")
+}
+
+/// How many letters of sites there are, in words.
+pub fn letters_in_words(num_requests: usize, num_receipts: usize) -> String {
+    let count = |number: usize, one: &str| match number {
+        1 => format!("1 {one}"),
+        _ => format!("{number} {one}s"),
+    };
+    match (num_requests, num_receipts) {
+        (requests, 0) => count(requests, "request"),
+        (0, receipts) => count(receipts, "receipt"),
+        (requests, receipts) => format!("{} and {}", count(requests, "request"), count(receipts, "receipt")),
+    }
 }

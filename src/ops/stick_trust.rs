@@ -98,11 +98,12 @@ fn note(imported: &mut Vec<ImportedTrust>, known: &Known, outcome: Outcome) {
 /// Its address for later refreshes comes from the stick too: whoever answers there must have its keys.
 ///
 /// # Errors
-/// `Untrusted` when no registry on the stick has this fingerprint, or the files of a new one do not hold.
+/// `Untrusted` when no registry on the stick has this fingerprint, or the files of a new one do not hold; `Damaged`
+/// or `NotFound` when none can be read, so that there was nothing to compare with.
 pub(super) fn accept(stick: &Stick, home: &Home, told: &Fingerprint) -> Result<()> {
     let mut found: Vec<String> = Vec::new();
     let known = registry::known(&home.registries())?;
-    let TrustSets { sets, damaged, .. } = stick.trust_sets();
+    let TrustSets { sets, damaged, remarks } = stick.trust_sets();
     for carried in sets.into_iter().flat_map(registries_in) {
         match carried.fingerprint() {
             // Accepted before; `update_from` judges whether the stick is newer.
@@ -125,14 +126,26 @@ pub(super) fn accept(stick: &Stick, home: &Home, told: &Fingerprint) -> Result<(
         return Err(error.into());
     }
     found.dedup();
-    let message = match found.is_empty() {
-        true => "there is no registry on this stick".to_owned(),
-        false => {
-            format!("no registry on this stick has the fingerprint given; on it is {}", found.join("\nand "))
-        }
-    };
+    if found.is_empty() {
+        return Err(none_readable(&remarks));
+    }
+    let message =
+        format!("no registry on this stick has the fingerprint given; on it is {}", found.join("\nand "));
     Err(Error::new(ErrorKind::Untrusted, message)
         .with_hint("do not go on: ask the publisher, by telephone for example, which fingerprint is right"))
+}
+
+/// The error of a stick with no registry to compare the fingerprint with, which may well be right.
+fn none_readable(remarks: &[Remark]) -> Error {
+    let error = match remarks.is_empty() {
+        true => Error::new(ErrorKind::NotFound, "there is no registry on this stick"),
+        false => {
+            let remarks: Vec<String> = remarks.iter().map(ToString::to_string).collect();
+            let message = format!("no registry on this stick can be read: {}", remarks.join("; "));
+            Error::new(ErrorKind::Damaged, message)
+        }
+    };
+    error.with_hint("export to the stick again, or use another copy of it")
 }
 
 fn add(home: &Home, fingerprint: Sha256, carried: &Carried) -> Result<()> {

@@ -143,7 +143,7 @@ fn refresh(
 ) -> std::result::Result<Updated, Refusal> {
     let stays = |error| Refusal { error, ends_the_run: false };
     let fetch = fetcher(&registry.url, line.client(), monitor).map_err(stays)?;
-    let updated = in_turn(&registry.name, line, monitor, || match options.is_repair {
+    let updated = in_turn((&registry.name, &registry.folder), line, monitor, || match options.is_repair {
         true => registry::repair(&registry.folder, fetch.as_ref()),
         false => registry::update(&registry.folder, fetch.as_ref()),
     });

@@ -1,6 +1,10 @@
 //! How long work speaks upward: a terminal, a server and a test each listen in their own way.
 
+mod size;
+
 use std::time::Instant;
+
+pub use size::size;
 
 /// What a task counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The copy of a registry on this machine: added by fingerprint, refreshed, verified again at every use.
+//! The copy of a registry on this machine: refreshed, and verified again at every use.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,11 +9,10 @@ use url::Url;
 
 use crate::digest::Sha256;
 use crate::disk::{self, DiskError, Lock};
-use crate::package::Name;
 
+use super::addition::first_root;
 use super::arriving::Arriving;
 use super::bring::Supply;
-use super::catalog::CATALOG;
 use super::error::{RegistryError, Result};
 use super::fetch::Fetch;
 use super::fingerprint::Fingerprint;
@@ -22,7 +21,8 @@ use super::record::{RECORD, Record, generation_folder, paths_in, public_address}
 use super::session::{self, Cause, Refusal};
 use super::signed::{self, Versions};
 use super::summary;
-use super::tree::{FORMAT, MAX_METADATA_BYTES, SNAPSHOT, TARGETS, TIMESTAMP, root_file};
+use super::tree::{MAX_METADATA_BYTES, SNAPSHOT, TARGETS, TIMESTAMP, root_file};
+use super::turn;
 
 /// What a refresh came to.
 #[derive(Debug)]
@@ -49,97 +49,14 @@ pub enum Outcome {
     OlderIgnored,
 }
 
-/// Who a registry is to be, when it is added.
-#[derive(Debug, Clone)]
-pub struct Addition {
-    /// What it will be called here.
-    pub name: Name,
-    /// Where it will be refreshed from.
-    pub url: Url,
-    /// What a person was told; without it an unknown registry is never added.
-    pub fingerprint: Option<Fingerprint>,
-    /// The kit that vouches for it; `None` when the keeper added it.
-    pub vouched_by: Option<Name>,
-}
-
-/// Reads the fingerprint of the registry that `fetch` shows, trusting nothing.
-///
-/// # Errors
-/// `NotARegistry` when there is no first root.
-pub fn fingerprint_of(place: &str, fetch: &dyn Fetch) -> Result<Sha256> {
-    Ok(Sha256::of(&first_root(place, fetch)?))
-}
-
-/// Adds a registry: its first root must have the fingerprint that a person gave.
-///
-/// Adding again with the same fingerprint only changes the address and refreshes.
-///
-/// # Errors
-/// `UnknownRoot` when no fingerprint was given, `WrongFingerprint` when it is another, `AlreadyKnown`
-/// when the name stands for another registry, `ReservedName`; otherwise as `update`.
-pub fn add(folder: &Path, addition: &Addition, fetch: &dyn Fetch) -> Result<Updated> {
-    let root = first_root(public_address(&addition.url).as_str(), fetch)?;
-    let found = Sha256::of(&root);
-    let name = addition.name.to_string();
-    if name == CATALOG {
-        return Err(RegistryError::ReservedName { name });
-    }
-    match &addition.fingerprint {
-        None => return Err(RegistryError::UnknownRoot { name, fingerprint: found.to_string() }),
-        Some(expected) if !expected.matches(&found) => {
-            let (expected, found) = (expected.to_string(), found.to_string());
-            return Err(RegistryError::WrongFingerprint { name, expected, found });
-        }
-        Some(_) => {}
-    }
-    match Record::read(folder) {
-        Ok(record) if record.fingerprint != found => Err(RegistryError::AlreadyKnown { name }),
-        Ok(record) => {
-            let (url, vouched_by) = (addition.url.clone(), addition.vouched_by.clone());
-            let record = Record { url, vouched_by, ..record };
-            refresh(folder, record, fetch, Outcome::Newer)
-        }
-        Err(RegistryError::DamagedRecord { .. }) => {
-            let record = Record {
-                format: FORMAT,
-                name: addition.name.clone(),
-                url: addition.url.clone(),
-                fingerprint: found,
-                vouched_by: addition.vouched_by.clone(),
-                generation: 0,
-                versions: Versions { root: 0, timestamp: 0, snapshot: 0, targets: 0 },
-            };
-            add_new(folder, salvaged(folder, record), root, fetch)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// What a folder whose record is gone or torn still proves: the newest state in it that verifies stays the
-/// floor, so that a lost record never lets an older state in.
-fn salvaged(folder: &Path, record: Record) -> Record {
-    let mut generations: Vec<u64> = fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix('g')?.parse().ok())
-        .collect();
-    generations.sort_unstable_by_key(|generation| std::cmp::Reverse(*generation));
-    let verified = generations.into_iter().find_map(|generation| {
-        let candidate = Record { generation, ..record.clone() };
-        let files = candidate.read_files(folder).ok()?;
-        let facts = signed::verify(&candidate.fingerprint, &files).ok()?;
-        Some(Record { versions: facts.versions, ..candidate })
-    });
-    verified.unwrap_or(record)
-}
-
 /// Refreshes a known registry from its own address: nothing older than what is known is accepted.
 ///
 /// # Errors
 /// `DamagedCopy` or `DamagedRecord` when what is stored is torn; `Untrusted` or `Rollback` when what
 /// came does not hold; `Fetch` when nothing came. What is stored stays as it is then.
 pub fn update(folder: &Path, fetch: &dyn Fetch) -> Result<Updated> {
-    refresh(folder, Record::read(folder)?, fetch, Outcome::Newer)
+    let _lock = lock(folder)?;
+    refresh(folder, Record::read(folder)?, fetch)
 }
 
 /// Refreshes a known registry from a stick: an older state is ignored, and never goes back.
@@ -147,9 +64,10 @@ pub fn update(folder: &Path, fetch: &dyn Fetch) -> Result<Updated> {
 /// # Errors
 /// As `update`, except that a stick which is only older is no error.
 pub fn update_from_stick(folder: &Path, fetch: &dyn Fetch) -> Result<Updated> {
+    let _lock = lock(folder)?;
     let record = Record::read(folder)?;
     let root_version = record.versions.root;
-    match refresh(folder, record, fetch, Outcome::Newer) {
+    match refresh(folder, record, fetch) {
         Err(RegistryError::Rollback { file, .. }) if file == TIMESTAMP => ignored(folder),
         Err(RegistryError::Untrusted { file, reason, registry }) if file == TIMESTAMP => {
             // Signed by keys that a newer root no longer names: the stick is older than that root.
@@ -167,6 +85,7 @@ pub fn update_from_stick(folder: &Path, fetch: &dyn Fetch) -> Result<Updated> {
 /// # Errors
 /// As `update`, and `Rollback` when what came is older than the record's versions.
 pub fn repair(folder: &Path, fetch: &dyn Fetch) -> Result<Updated> {
+    let _lock = lock(folder)?;
     let record = Record::read(folder)?;
     let root = first_root(public_address(&record.url).as_str(), fetch)?;
     if Sha256::of(&root) != record.fingerprint {
@@ -211,25 +130,6 @@ pub fn trust_files(folder: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     Ok(files)
 }
 
-/// A registry that could not be added leaves nothing behind but what was paid for.
-fn add_new(folder: &Path, record: Record, root: Vec<u8>, fetch: &dyn Fetch) -> Result<Updated> {
-    let was_there = folder.exists();
-    let added = anew(folder, record, root, fetch, Outcome::Added);
-    if added.is_err() && !was_there && Arriving::of(folder).is_empty() {
-        disk::remove_dir_all(folder)?;
-    }
-    added
-}
-
-fn first_root(place: &str, fetch: &dyn Fetch) -> Result<Vec<u8>> {
-    let file = root_file(1);
-    match fetch.get(&file, MAX_METADATA_BYTES) {
-        Ok(Some(bytes)) => Ok(bytes),
-        Ok(None) => Err(RegistryError::NotARegistry { place: format!("`{place}`"), file }),
-        Err(source) => Err(RegistryError::Fetch { registry: place.to_owned(), file, source }),
-    }
-}
-
 fn load_generation(folder: &Path, record: &Record) -> Result<(Files, signed::Facts, VerifiedIndex)> {
     let damaged = |fault: Fault| RegistryError::DamagedCopy {
         registry: record.name.to_string(),
@@ -259,25 +159,27 @@ fn ignored(folder: &Path) -> Result<Updated> {
     Ok(Updated { index: load(folder)?, outcome: Outcome::OlderIgnored, fetched_bytes: 0 })
 }
 
-/// Starts from what is stored: its newest root and its floors.
-fn refresh(folder: &Path, record: Record, fetch: &dyn Fetch, outcome: Outcome) -> Result<Updated> {
-    let _lock = Lock::acquire(&folder.join(".lock"))?;
-    // Whoever held the lock before may have brought something newer.
-    let Record { generation, versions, .. } = Record::read(folder)?;
-    let record = Record { generation, versions, ..record };
+/// Takes the right to change a registry's copy. A folder without a record is not made, and not changed.
+fn lock(folder: &Path) -> Result<Lock> {
+    Record::read(folder)?;
+    turn::wait(folder)
+}
+
+/// Starts from what is stored: its newest root and its floors. The caller holds the copy's lock.
+pub(super) fn refresh(folder: &Path, record: Record, fetch: &dyn Fetch) -> Result<Updated> {
     let (stored, ..) = load_generation(folder, &record)?;
-    advance(folder, record, (&stored, &stored), fetch, outcome)
+    advance(folder, record, (&stored, &stored), fetch, Outcome::Newer)
 }
 
 /// Starts from the first root alone; only the record's versions are floors. Stored files that are whole are not fetched.
-fn anew(
+/// The caller holds the copy's lock.
+pub(super) fn anew(
     folder: &Path,
     record: Record,
     root: Vec<u8>,
     fetch: &dyn Fetch,
     outcome: Outcome,
 ) -> Result<Updated> {
-    let _lock = Lock::acquire(&folder.join(".lock"))?;
     let known = Files::from([(root_file(1), root)]);
     let stored = record.readable_files(folder);
     advance(folder, record, (&known, &stored), fetch, outcome)
@@ -352,6 +254,7 @@ fn refused(registry: &str, refusal: Refusal) -> RegistryError {
         Cause::Absent => RegistryError::Missing { registry, file },
         Cause::Older(reason) => RegistryError::Rollback { registry, file, reason },
         Cause::Untrusted(reason) => RegistryError::Untrusted { registry, file, reason },
+        Cause::Disk(error) => error.into(),
     }
 }
 

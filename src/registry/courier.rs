@@ -1,7 +1,7 @@
 //! Couriers: people who carry what no publisher signed, and say with a key of their own that they did.
 //!
 //! ```text
-//! home/courier/<name>.pk8       this home's own key (Ed25519, PKCS#8, mode 0600), made on first use
+//! home/courier/<name>.pk8       this home's own key (Ed25519, PKCS#8, mode 0600), made on first use under `.lock`
 //! home/couriers/<name>.toml     a courier whom the keeper of this home authorised, by the key's fingerprint
 //! TRUST/….TAR: COURIER/<fingerprint>.SIG      a statement, as it travels:
 //!   {"format": 1, "key": hex of 32 bytes, "signature": hex of 64 bytes, "statement": "…"}
@@ -19,10 +19,11 @@ use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublic
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
-use crate::disk;
+use crate::disk::{self, DiskError};
 use crate::package::{Manifest, Name, PackageRef};
 
 use super::error::{RegistryError, Result};
+use super::turn;
 
 /// The newest format of statements and records that is read and written here.
 const FORMAT: u32 = 1;
@@ -102,44 +103,47 @@ impl CourierKey {
     /// When the key cannot be read.
     pub fn open(folder: &Path) -> Result<Option<Self>> {
         let Some(path) = files_in(folder, "pk8").into_iter().next() else { return Ok(None) };
-        let der = fs::read(&path).map_err(|error| unusable(&path, format!("is not readable: {error}")))?;
+        let unreadable = |source| DiskError::Io { path: path.clone(), source };
+        let der = fs::read(&path).map_err(unreadable)?;
+        let damaged = |reason: String| RegistryError::DamagedCourierKey { path: path.clone(), reason };
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let name =
-            stem.parse().map_err(|error| unusable(&path, format!("has no courier's name: {error}")))?;
-        Self::from_der(der, Some(name), folder).map(Some)
+        let name = stem.parse().map_err(|error| damaged(format!("has no courier's name: {error}")))?;
+        let pair = Ed25519KeyPair::from_pkcs8(&der).map_err(|_| damaged("is not a PKCS#8 key".into()))?;
+        Ok(Some(Self::from_pair(pair, der, Some(name), folder)))
     }
 
-    /// Makes a key in memory; nothing is written before `keep`. Without a name it is called by its fingerprint.
+    /// Reads the key of this home, and makes and keeps one where there is none. Of two commands that sign first at the
+    /// same time, one makes it and the other finds it: a home has one fingerprint.
+    ///
+    /// # Errors
+    /// As `open`; when the disk refuses.
+    pub fn open_or_keep(folder: &Path, name: Option<Name>) -> Result<Self> {
+        disk::make_private_dir(folder)?;
+        let _turn = turn::wait(folder)?;
+        if let Some(key) = Self::open(folder)? {
+            return Ok(key);
+        }
+        let key = Self::make(folder, name)?;
+        disk::write_private(&key.path, &key.der)?;
+        Ok(key)
+    }
+
+    /// Makes a key in memory; nothing is written. Without a name it is called by its fingerprint.
     ///
     /// # Errors
     /// When the system has no randomness.
     pub fn make(folder: &Path, name: Option<Name>) -> Result<Self> {
         let made = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new());
-        let der = made.map_err(|_| unusable(folder, "could not be made".into()))?;
-        Self::from_der(der.as_ref().to_vec(), name, folder)
+        let der = made.map_err(|_| unmade(folder))?.as_ref().to_vec();
+        let pair = Ed25519KeyPair::from_pkcs8(&der).map_err(|_| unmade(folder))?;
+        Ok(Self::from_pair(pair, der, name, folder))
     }
 
-    fn from_der(der: Vec<u8>, name: Option<Name>, folder: &Path) -> Result<Self> {
-        let pair = Ed25519KeyPair::from_pkcs8(&der)
-            .map_err(|_| unusable(folder, "holds a file that is not a PKCS#8 key".into()))?;
+    fn from_pair(pair: Ed25519KeyPair, der: Vec<u8>, name: Option<Name>, folder: &Path) -> Self {
         let digits = Sha256::of(pair.public_key().as_ref()).to_string();
         let name = name.unwrap_or_else(|| format!("courier-{}", &digits[..8]).parse().expect("a plain name"));
         let path = folder.join(format!("{name}.pk8"));
-        Ok(Self { pair, der, name, path })
-    }
-
-    /// Writes the key, readable by the user alone. A key that is there stays.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn keep(&self) -> Result<()> {
-        if self.path.exists() {
-            return Ok(());
-        }
-        if let Some(folder) = self.path.parent() {
-            disk::make_private_dir(folder)?;
-        }
-        Ok(disk::write_private(&self.path, &self.der)?)
+        Self { pair, der, name, path }
     }
 
     /// What this courier is called.
@@ -278,13 +282,14 @@ fn files_in(folder: &Path, extension: &str) -> Vec<PathBuf> {
     paths
 }
 
-fn unusable(path: &Path, reason: String) -> RegistryError {
-    RegistryError::Key { path: path.to_owned(), reason }
+fn unmade(folder: &Path) -> RegistryError {
+    RegistryError::Key { path: folder.to_owned(), reason: "could not be made".into() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Explain as _;
     use std::os::unix::fs::PermissionsExt as _;
 
     fn vouched() -> Vec<VouchedPackage> {
@@ -302,12 +307,41 @@ mod tests {
         let keys = folder.path().join("courier");
         let key = CourierKey::make(&keys, None).expect("random");
         assert!(CourierKey::open(&keys).expect("readable").is_none(), "nothing is written before it is kept");
-        key.keep().expect("writable");
+        let key = CourierKey::open_or_keep(&keys, Some(key.name().clone())).expect("writable");
         let again = CourierKey::open(&keys).expect("readable").expect("there");
         assert_eq!((again.name(), again.fingerprint()), (key.name(), key.fingerprint()));
         assert_eq!(again.sign(vouched()), key.sign(vouched()));
         let mode = fs::metadata(&again.path).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn who_sign_first_at_once_sign_with_one_key() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let keys = folder.path().join("courier");
+        let barrier = std::sync::Barrier::new(8);
+        let sign_first = || {
+            barrier.wait();
+            CourierKey::open_or_keep(&keys, None).expect("writable").fingerprint()
+        };
+        let fingerprints: std::collections::BTreeSet<Sha256> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(sign_first)).collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        });
+        assert_eq!((fingerprints.len(), files_in(&keys, "pk8").len()), (1, 1));
+    }
+
+    #[test]
+    fn a_damaged_key_is_named_and_not_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("kofi.pk8");
+        for torn in [&b""[..], &[0; 83]] {
+            fs::write(&path, torn).expect("writable");
+            let error = CourierKey::open_or_keep(folder.path(), None).expect_err("no key");
+            assert!(error.to_string().contains("kofi.pk8"), "{error}");
+            assert!(error.hint().expect("a way out").contains("restore it"));
+            assert_eq!(fs::read(&path).expect("there"), torn);
+        }
     }
 
     #[test]

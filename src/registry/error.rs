@@ -272,6 +272,14 @@ pub enum RegistryError {
         /// What is wrong with it, continuing the sentence.
         reason: String,
     },
+    /// The key of this home's own courier is damaged.
+    #[error("the courier's key `{}` {reason}", path.display())]
+    DamagedCourierKey {
+        /// The key's file.
+        path: PathBuf,
+        /// What is wrong with it, continuing the sentence.
+        reason: String,
+    },
     /// Another courier has this name here.
     #[error("another courier is called `{name}` here, with another key")]
     CourierKnown {
@@ -316,6 +324,7 @@ impl Explain for RegistryError {
             | Self::CourierRecord { .. }
             | Self::CourierKnown { .. }
             | Self::Revoked { .. } => ErrorKind::Untrusted,
+            Self::DamagedCourierKey { .. } => ErrorKind::Damaged,
             Self::NotARegistry { .. }
             | Self::NoSuchRegistry { .. }
             | Self::NoSuchCourier { .. }
@@ -435,6 +444,28 @@ impl RegistryError {
             Self::KeysInside { .. } => {
                 Some("give `--keys` a folder elsewhere: what lies in the registry is given away".into())
             }
+            _ => self.key_hint(),
+        }
+    }
+
+    /// What someone whose key is damaged, or in the way, can do.
+    fn key_hint(&self) -> Option<String> {
+        match self {
+            Self::DamagedCourierKey { .. } => Some(
+                "restore it from a copy, or move it away: `localml export DIR --sign` then makes a new key, which has \
+                 another fingerprint, and every keeper authorises it anew"
+                    .into(),
+            ),
+            Self::Exists { path } if path.extension().is_some_and(|ending| ending == "pk8") => Some(
+                "give `--keys` another folder; only keys of a `registry init` that was stopped before it wrote \
+                 `1.root.json` belong to no registry, and may be deleted"
+                    .into(),
+            ),
+            Self::Exists { .. } => Some(
+                "the registry has its root: `localml registry build` and `registry sign` go on with it; a new one \
+                 needs another folder"
+                    .into(),
+            ),
             _ => None,
         }
     }

@@ -20,6 +20,7 @@ mod catalog;
 mod fetch;
 mod fingerprint;
 mod record;
+mod turn;
 
 mod age;
 mod signed;
@@ -28,18 +29,18 @@ mod arriving;
 mod bring;
 mod session;
 
+mod addition;
 mod copy;
 
 mod courier;
 mod keys;
 mod publish;
 
+pub use addition::{Addition, add, fingerprint_of};
 pub use age::{Age, Calendar, Freshness, SignedDates};
 pub use arriving::arriving;
 pub use catalog::{CATALOG, catalog};
-pub use copy::{
-    Addition, Outcome, Updated, add, fingerprint_of, load, repair, trust_files, update, update_from_stick,
-};
+pub use copy::{Outcome, Updated, load, repair, trust_files, update, update_from_stick};
 pub use courier::{
     Courier, CourierKey, MAX_STATEMENT_BYTES, Statement, VouchedPackage, authorise, readable_couriers,
     withdraw,

@@ -7,6 +7,7 @@
 //!   summaries.txt     one line a package for `search` (`summary`); made anew when it is not of this generation
 //!   arriving/         what an update that ended early has brought (`arriving`); goes when one comes to its end
 //!   scratch/          an update under way; worth nothing
+//!   .lock             held by who changes any of this
 //! ```
 
 use std::fs;
@@ -16,13 +17,14 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::digest::Sha256;
-use crate::disk;
+use crate::disk::{self, DiskError, Lock};
 use crate::package::Name;
 
 use super::error::{RegistryError, Result};
 use super::index::Files;
 use super::signed::Versions;
 use super::tree::{FORMAT, MAX_INDEX_BYTES, MAX_TOTAL_BYTES};
+use super::turn::LOCK;
 
 /// The record's file.
 pub(crate) const RECORD: &str = "registry.toml";
@@ -84,8 +86,9 @@ mod url_text {
 pub fn known(registries: &Path) -> Result<Vec<Known>> {
     let mut known = Vec::new();
     for folder in folders_in(registries).into_iter().filter(|folder| was_committed(folder)) {
-        let record = Record::read(&folder)?;
-        known.push(record.known(folder));
+        if let Some(record) = Record::settled(&folder)? {
+            known.push(record.known(folder));
+        }
     }
     known.sort_by(|left, right| left.name.cmp(&right.name));
     Ok(known)
@@ -115,11 +118,14 @@ impl Known {
     /// `NoSuchRegistry` when it was never added, `DamagedRecord` when its record cannot be read.
     pub fn open(registries: &Path, name: &Name) -> Result<Self> {
         let folder = registries.join(name.as_str());
-        if !was_committed(&folder) {
-            return Err(RegistryError::NoSuchRegistry { name: name.to_string() });
+        let record = match was_committed(&folder) {
+            true => Record::settled(&folder)?,
+            false => None,
+        };
+        match record {
+            Some(record) => Ok(record.known(folder)),
+            None => Err(RegistryError::NoSuchRegistry { name: name.to_string() }),
         }
-        let record = Record::read(&folder)?;
-        Ok(record.known(folder))
     }
 }
 
@@ -184,6 +190,16 @@ impl Record {
         files
     }
 
+    /// Reads the record; `None` while another command adds the registry for the first time: its record comes last.
+    fn settled(folder: &Path) -> Result<Option<Self>> {
+        if !folder.join(RECORD).exists()
+            && matches!(Lock::acquire(&folder.join(LOCK)), Err(DiskError::Locked { .. }))
+        {
+            return Ok(None);
+        }
+        Self::read(folder).map(Some)
+    }
+
     /// Reads every file of the current generation; what must be among them, the verification says.
     pub(crate) fn read_files(&self, folder: &Path) -> Result<Files> {
         let generation = generation_folder(folder, self.generation);
@@ -226,7 +242,7 @@ impl Record {
         disk::sync_filesystem(&next)?;
         disk::sync_dir(folder)?;
         self.write(folder)?;
-        for old in folders_in(folder).into_iter().filter(|old| *old != next && is_generation(old)) {
+        for old in folders_in(folder).into_iter().filter(|old| *old != next && generation_of(old).is_some()) {
             disk::remove_dir_all(&old)?;
         }
         Ok(self)
@@ -260,13 +276,17 @@ fn visible(folder: &Path, is_wanted: fn(&Path) -> bool) -> Vec<PathBuf> {
 }
 
 /// False for what an interrupted first `add` leaves: neither a record nor a generation.
-fn was_committed(folder: &Path) -> bool {
-    folder.join(RECORD).exists() || folders_in(folder).iter().any(|inner| is_generation(inner))
+pub(crate) fn was_committed(folder: &Path) -> bool {
+    folder.join(RECORD).exists() || !generations_in(folder).is_empty()
 }
 
-fn is_generation(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    name.strip_prefix('g').is_some_and(|number| number.parse::<u64>().is_ok())
+/// The numbers of the generations in a folder, in no order.
+pub(crate) fn generations_in(folder: &Path) -> Vec<u64> {
+    folders_in(folder).iter().filter_map(|path| generation_of(path)).collect()
+}
+
+fn generation_of(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_prefix('g')?.parse().ok()
 }
 
 fn called(folder: &Path) -> String {

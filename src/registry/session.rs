@@ -10,6 +10,7 @@
 //! * It is asynchronous. It runs on a thread of its own and asks the caller's thread for bytes
 //!   through a channel, so that a fetcher may use whatever runtime it likes.
 
+use std::io;
 use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
@@ -24,6 +25,7 @@ use tough::{
 use url::Url;
 
 use crate::digest::Sha256;
+use crate::disk::DiskError;
 
 use super::bring::{Pin, Supply};
 use super::fetch::{FetchError, WantedFile};
@@ -53,6 +55,8 @@ pub(crate) enum Cause {
     Older(String),
     /// Not to be trusted; the text continues a sentence that begins with the file's name.
     Untrusted(String),
+    /// The scratch folder could not be written: says nothing about what came.
+    Disk(DiskError),
 }
 
 /// Updates from `trusted_root`, with the floors that lie in `scratch`; `known` are the files that they were copied from.
@@ -232,8 +236,20 @@ fn cause_of(error: &tough::error::Error) -> Cause {
         Error::Transport { .. } => {
             Cause::Untrusted("is not the one that the others were signed with: its digest differs".into())
         }
+        Error::DatastoreCreate { path, source, .. }
+        | Error::DatastoreOpen { path, source, .. }
+        | Error::DatastoreRemove { path, source, .. } => Cause::Disk(disk_error(path, source)),
         other => Cause::Untrusted(format!("is not accepted: {other}")),
     }
+}
+
+/// A system error that `tough` only lends.
+fn disk_error(path: &Path, source: &io::Error) -> DiskError {
+    let source = match source.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(source.kind(), source.to_string()),
+    };
+    DiskError::Io { path: path.to_owned(), source }
 }
 
 /// Asks the caller's thread for each file.

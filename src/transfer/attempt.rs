@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::client::{DroppedSource, Wanted};
-use super::error::{TransferError, shown};
+use super::error::{TransferError, host_of, shown};
 use super::judge::{
     Failure, Remedy, SNIFF_BYTES, Verdict, is_page_name, judge, looks_like_a_page, portal, refuse_another,
 };
@@ -226,7 +226,7 @@ impl Attempt<'_> {
             refuse_another(head.announced, ask)?;
             return Ok(position);
         }
-        let is_page = looks_like_a_page(&stream.look(self, moved)?);
+        let is_page = looks_like_a_page(&stream.look(self, &shown(&ask.url), moved)?);
         if is_page && !is_page_name(name) {
             return Err(portal(ask, name));
         }
@@ -282,8 +282,9 @@ impl Attempt<'_> {
                 Next::Waiting => {
                     self.pay_ahead()?;
                     // What the user holds back is no silence.
-                    if !self.network.is_some_and(Network::is_held_back) {
-                        lull.goes_on(self.monitor);
+                    match self.network.is_some_and(Network::is_held_back) {
+                        true => lull.is_over(),
+                        false => lull.goes_on(self.monitor),
                     }
                 }
                 Next::End => return Err(cut_short(source)),
@@ -374,8 +375,7 @@ struct Here<'a> {
 }
 
 fn cut_short(source: &Source) -> Failure {
-    let reason = "the body ended too early".into();
-    Failure::retry(TransferError::Connection { address: source.address.clone(), reason })
+    Failure::retry(TransferError::Broken { host: host_of(&source.url), reason: String::new() })
 }
 
 /// A body whose first chunks may already have been looked at.
@@ -399,8 +399,9 @@ impl Stream {
     }
 
     /// The first bytes, as many as it takes to know a web page; they come again from `next`.
-    fn look(&mut self, attempt: &Attempt<'_>, moved: &mut Moved) -> Result<Vec<u8>, Failure> {
+    fn look(&mut self, attempt: &Attempt<'_>, address: &str, moved: &mut Moved) -> Result<Vec<u8>, Failure> {
         let mut seen = Vec::new();
+        let mut lull = Lull::new(address);
         while seen.len() < SNIFF_BYTES {
             if attempt.monitor.is_cancelled() {
                 return Err(Failure::stop(stopped()));
@@ -410,7 +411,10 @@ impl Stream {
                     seen.extend_from_slice(&chunk.bytes);
                     self.first.push_back(chunk);
                 }
-                Next::Waiting => attempt.pay_ahead()?,
+                Next::Waiting => {
+                    attempt.pay_ahead()?;
+                    lull.goes_on(attempt.monitor);
+                }
                 // `next` says so again.
                 Next::End => break,
                 Next::Failed(failure) => return Err(failure),

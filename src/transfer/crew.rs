@@ -109,7 +109,7 @@ impl<'a> Crew<'a> {
         if wait_for(delay, attempt.monitor).is_err() {
             return false;
         }
-        let Some(gap) = attempt.claim() else { return false };
+        let Some(gap) = self.wait_for_a_claim(attempt) else { return false };
         let before = moved.new_bytes;
         let outcome = attempt.run(&source, gap, moved);
         attempt.part().release(attempt.lane);
@@ -126,6 +126,18 @@ impl<'a> Crew<'a> {
         let is_welcome = matches!(failure.remedy, Remedy::Retry { after: None }) && has_progressed
             || failure.remedy == Remedy::Leave;
         is_welcome && sources.failed(failure.remedy, has_progressed, Instant::now(), jitter())
+    }
+
+    /// What this lane may work on; `None` when nothing is left, or the work is over. Another lane may come to a stand.
+    fn wait_for_a_claim(&self, attempt: &Attempt<'_>) -> Option<(u64, u64)> {
+        loop {
+            if let Some(gap) = attempt.claim() {
+                return Some(gap);
+            }
+            if attempt.part().is_whole() || !self.is_still_on_after(TICK) {
+                return None;
+            }
+        }
     }
 
     /// Waits until the first lane is served, and the line turns out to be slow.

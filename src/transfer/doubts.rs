@@ -42,7 +42,9 @@ impl Doubts {
             | TransferError::Portal { .. }
             | TransferError::Slow { .. }
             | TransferError::Encoded { .. } => true,
-            TransferError::Connection { .. } | TransferError::Silence { .. } => !has_progressed,
+            TransferError::Connection { .. }
+            | TransferError::Broken { .. }
+            | TransferError::Silence { .. } => !has_progressed,
             _ => false,
         };
         if is_the_hosts {

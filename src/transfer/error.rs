@@ -1,10 +1,12 @@
 //! What can go wrong between a source and the staging folder.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::digest::Sha256;
 use crate::disk::DiskError;
 use crate::error::{ErrorKind, Explain};
+use crate::progress::size;
 
 /// The result of a transfer.
 pub type Result<T> = std::result::Result<T, TransferError>;
@@ -30,7 +32,7 @@ pub enum TransferError {
         size_bytes: u64,
     },
     /// The budget is spent.
-    #[error("the budget of {limit_bytes} bytes is spent{}", kept(name, *kept_bytes, *size_bytes))]
+    #[error("the budget of {} is spent{}", size(*limit_bytes), kept(name, *kept_bytes, *size_bytes))]
     OutOfBudget {
         /// The file.
         name: String,
@@ -43,7 +45,7 @@ pub enum TransferError {
     },
     /// A server knows no ranges, and the budget does not pay for the whole file.
     #[error(
-        "`{address}` sends all {size_bytes} bytes of `{name}` or nothing, and the budget has {left_bytes} bytes left"
+        "`{address}` sends all {} of `{name}` or nothing, and the budget has {} left", size(*size_bytes), size(*left_bytes)
     )]
     AllOrNothing {
         /// The file.
@@ -82,7 +84,7 @@ pub enum TransferError {
         reason: String,
     },
     /// A fetch ended early; `cause` says why.
-    #[error("could not fetch `{name}` ({kept_bytes} of {size_bytes} bytes are kept)")]
+    #[error("could not fetch `{name}` ({} of {} are kept)", size(*kept_bytes), size(*size_bytes))]
     Fetch {
         /// The file.
         name: String,
@@ -129,14 +131,24 @@ pub enum TransferError {
         status: Option<u16>,
     },
     /// The server said no.
-    #[error("the server answered {status} for `{address}`")]
+    #[error("the server answered {status} for `{address}`{}", wanted_pause(*pause))]
     Status {
         /// Who was asked.
         address: String,
         /// The HTTP status.
         status: u16,
+        /// How long it wants to be left alone.
+        pause: Option<Duration>,
     },
-    /// No connection, or it broke.
+    /// A body that came, and did not go on.
+    #[error("the connection to `{host}` broke off{}", because(reason))]
+    Broken {
+        /// Who was asked.
+        host: String,
+        /// What the system said, where that says more.
+        reason: String,
+    },
+    /// No connection.
     #[error("no connection to `{address}`: {reason}")]
     Connection {
         /// Who was asked.
@@ -145,7 +157,7 @@ pub enum TransferError {
         reason: String,
     },
     /// So little comes that another source is asked.
-    #[error("`{address}` sends only {bytes_per_second} bytes a second")]
+    #[error("`{address}` sends only {} a second", size(*bytes_per_second))]
     Slow {
         /// Who was asked.
         address: String,
@@ -205,7 +217,7 @@ pub enum TransferError {
         encoding: String,
     },
     /// A small file is larger than it may be.
-    #[error("`{address}` is larger than the {max_bytes} bytes it may have")]
+    #[error("`{address}` is larger than the {} it may have", size(*max_bytes))]
     TooLarge {
         /// Who was asked.
         address: String,
@@ -245,7 +257,7 @@ pub enum TransferError {
         reason: String,
     },
     /// Not enough free space, found before a byte was fetched.
-    #[error("`{name}` needs {needed_bytes} more bytes, but only {free_bytes} are free in `{}`", folder.display())]
+    #[error("`{name}` needs {} more, but only {} are free in `{}`", size(*needed_bytes), size(*free_bytes), folder.display())]
     NoRoom {
         /// The file.
         name: String,
@@ -327,6 +339,7 @@ impl Explain for TransferError {
             | Self::Portal { .. }
             | Self::Status { .. }
             | Self::Connection { .. }
+            | Self::Broken { .. }
             | Self::Silence { .. }
             | Self::Slow { .. }
             | Self::BadRange { .. }
@@ -382,7 +395,12 @@ impl Explain for TransferError {
             Self::Connection { reason, .. } if reason.contains("certificate") => {
                 "check this PC's clock, and whether a browser on this network asks you to sign in"
             }
-            Self::Status { .. } | Self::Connection { .. } | Self::Silence { .. } | Self::Slow { .. } => AGAIN,
+            Self::Status { pause: Some(_), .. } => "wait for so long, then run the same command again",
+            Self::Status { .. }
+            | Self::Connection { .. }
+            | Self::Broken { .. }
+            | Self::Silence { .. }
+            | Self::Slow { .. } => AGAIN,
             Self::WrongLength { .. } | Self::Changed { .. } | Self::Replaced { .. } => {
                 "the file at the source was replaced; try `localml update`, or another source"
             }
@@ -408,7 +426,25 @@ const AGAIN: &str = "run the same command again; it continues where it stopped";
 fn kept(name: &str, kept_bytes: u64, size_bytes: u64) -> String {
     match size_bytes {
         0 => format!(" before `{name}` had come"),
-        _ => format!("; {kept_bytes} of {size_bytes} bytes of `{name}` are kept"),
+        _ => format!("; {} of {} of `{name}` are kept", size(kept_bytes), size(size_bytes)),
+    }
+}
+
+fn because(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason}") }
+}
+
+fn wanted_pause(pause: Option<Duration>) -> String {
+    let seconds = pause.map(|pause| pause.as_secs());
+    seconds.map(|seconds| format!(", and wants to be left alone for {seconds} s")).unwrap_or_default()
+}
+
+/// The host of an address, with its port where it has one; of a folder, its path.
+pub(super) fn host_of(url: &url::Url) -> String {
+    match (url.host_str(), url.port()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (Some(host), None) => host.to_owned(),
+        (None, _) => shown(url),
     }
 }
 

@@ -8,7 +8,7 @@ use reqwest::header::{ACCEPT_ENCODING, IF_RANGE, RANGE};
 use tokio::sync::Semaphore;
 
 use super::clients::Clients;
-use super::error::{TransferError, shown};
+use super::error::{TransferError, host_of, shown};
 use super::heads::{head_bytes, head_of, linked, request_bytes};
 use super::judge::{Failure, refuse_another};
 use super::network::{BUFFER_BYTES, chain, out_of_budget, unusable};
@@ -130,7 +130,7 @@ impl Exchange {
                     self.toll.is_ready(response.url());
                     return Ok(());
                 }
-                Ok(Err(error)) => return Err(connection(&shown(response.url()), error)),
+                Ok(Err(error)) => return Err(broken(&response, error)),
                 Err(_) => return Err(silent(&shown(response.url()), self.silence)),
             };
             if !self.is_neighbour {
@@ -175,6 +175,13 @@ fn connection(address: &str, error: reqwest::Error) -> Failure {
     let is_lasting = reason.contains("certificate");
     let error = TransferError::Connection { address: address.into(), reason };
     if is_lasting { Failure::leave(error) } else { Failure::retry(error) }
+}
+
+/// A body that does not go on. That it ended too early is what "broke off" says already.
+fn broken(response: &reqwest::Response, error: reqwest::Error) -> Failure {
+    let reason = chain(&error.without_url());
+    let reason = if reason.contains("end of file") { String::new() } else { reason };
+    Failure::retry(TransferError::Broken { host: host_of(response.url()), reason })
 }
 
 /// What rustls says of a certificate, in words that help; anything else stays as it is.

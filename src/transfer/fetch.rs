@@ -178,11 +178,7 @@ fn tell(attempt: &Attempt<'_>, source: &Source, failure: &Failure, is_peer: bool
     if is_ordinary(failure) || is_peer && failure.error.is_missing() {
         return;
     }
-    let pause = match failure.remedy {
-        Remedy::Retry { after: Some(after) } => format!("; it asks for a pause of {} s", after.as_secs()),
-        _ => String::new(),
-    };
-    attempt.monitor.warn(&format!("{}{pause}", failure.error));
+    attempt.monitor.warn(&failure.error.to_string());
     if failure.remedy == Remedy::Leave {
         attempt.drop_source(source, &failure.error);
     }

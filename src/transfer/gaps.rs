@@ -7,6 +7,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use super::resume::Run;
 
@@ -16,26 +17,31 @@ const LEAST_SHARE_BYTES: u64 = 8 * 1024 * 1024;
 /// ... and where it saves so much time: a slow lane must not hold up the end.
 const LEAST_GAIN_SECONDS: f64 = 3.0;
 
+/// Who has brought nothing for so long gives what it has left to whoever has nothing to do.
+const STALL: Duration = Duration::from_secs(10);
+
 /// The stretch of missing bytes that each lane works on: begin and end, in the file.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     by_lane: BTreeMap<usize, (u64, u64)>,
     /// How fast each lane is, in bytes a second, as far as that is known.
     rates: BTreeMap<usize, f64>,
+    /// Where each lane was seen last by one that was idle, and since when it is there.
+    seen: BTreeMap<usize, (u64, Instant)>,
     /// The first lane gets all of the file anyway.
     is_closed: bool,
 }
 
 impl Claims {
     /// The first gap that is nobody's, else a share of the claim that takes longest; `None` when neither is to be had.
-    pub(super) fn claim(&mut self, lane: usize, runs: &[Run]) -> Option<(u64, u64)> {
-        self.by_lane.remove(&lane);
+    pub(super) fn claim(&mut self, lane: usize, runs: &[Run], now: Instant) -> Option<(u64, u64)> {
+        self.release(lane);
         if self.is_closed && lane > 0 {
             return None;
         }
         let claim = match self.free_gap(runs) {
             Some(gap) => gap,
-            None => self.share(lane, runs)?,
+            None => self.share(lane, runs).or_else(|| self.take_over(runs, now))?,
         };
         self.by_lane.insert(lane, claim);
         Some(claim)
@@ -65,6 +71,7 @@ impl Claims {
     /// Gives a claim back.
     pub(super) fn release(&mut self, lane: usize) {
         self.by_lane.remove(&lane);
+        self.seen.remove(&lane);
     }
 
     fn free_gap(&self, runs: &[Run]) -> Option<(u64, u64)> {
@@ -84,10 +91,7 @@ impl Claims {
     /// Takes the end of what the slowest lane has left, as much as makes both end at the same time, from the beginning of a
     /// run on.
     fn share(&mut self, lane: usize, runs: &[Run]) -> Option<(u64, u64)> {
-        let open = |claim: &(u64, u64)| {
-            let from = runs.partition_point(|run| run.end() <= claim.0);
-            runs[from..].iter().find(|run| !run.is_whole).map_or(claim.1, Run::position).min(claim.1)
-        };
+        let open = |claim: &(u64, u64)| position_in(claim, runs);
         // Who is not known is as fast as whoever asks.
         let own = self.rates.get(&lane).copied();
         let rate = |other: &usize| own.and(self.rates.get(other).copied()).or(own).unwrap_or(1.0);
@@ -112,6 +116,30 @@ impl Claims {
         self.by_lane.insert(other, (claim.0, begin));
         Some((begin, end))
     }
+
+    /// Takes all that a lane has left which stands still; it notices that its claim is over.
+    fn take_over(&mut self, runs: &[Run], now: Instant) -> Option<(u64, u64)> {
+        let mut stalled = None;
+        for (&other, claim) in &self.by_lane {
+            let position = position_in(claim, runs);
+            let seen = self.seen.entry(other).or_insert((position, now));
+            if seen.0 != position {
+                *seen = (position, now);
+            } else if position < claim.1 && now.saturating_duration_since(seen.1) >= STALL {
+                stalled = Some((other, position, claim.1));
+            }
+        }
+        let (other, position, end) = stalled?;
+        self.seen.remove(&other);
+        self.by_lane.entry(other).and_modify(|claim| claim.1 = position);
+        Some((position, end))
+    }
+}
+
+/// How far the work on a claim is.
+fn position_in(claim: &(u64, u64), runs: &[Run]) -> u64 {
+    let from = runs.partition_point(|run| run.end() <= claim.0);
+    runs[from..].iter().find(|run| !run.is_whole).map_or(claim.1, Run::position).min(claim.1)
 }
 
 #[cfg(test)]
@@ -129,11 +157,11 @@ mod tests {
     fn the_first_lane_takes_all_and_the_second_one_half_of_it() {
         let runs = runs(16);
         let mut claims = Claims::default();
-        assert_eq!(claims.claim(0, &runs), Some((0, 64 * MIB)));
-        assert_eq!(claims.claim(1, &runs), Some((32 * MIB, 64 * MIB)));
+        assert_eq!(claims.claim(0, &runs, Instant::now()), Some((0, 64 * MIB)));
+        assert_eq!(claims.claim(1, &runs, Instant::now()), Some((32 * MIB, 64 * MIB)));
         assert_eq!(claims.end_of(0), Some(32 * MIB));
         // Both have as much; the later one is halved.
-        assert_eq!(claims.claim(2, &runs), Some((48 * MIB, 64 * MIB)));
+        assert_eq!(claims.claim(2, &runs, Instant::now()), Some((48 * MIB, 64 * MIB)));
         assert_eq!((claims.end_of(0), claims.end_of(1)), (Some(32 * MIB), Some(48 * MIB)));
     }
 
@@ -141,56 +169,77 @@ mod tests {
     fn what_a_lane_gives_back_is_taken_first() {
         let mut runs = runs(16);
         let mut claims = Claims::default();
-        claims.claim(0, &runs);
-        claims.claim(1, &runs);
+        claims.claim(0, &runs, Instant::now());
+        claims.claim(1, &runs, Instant::now());
         // Lane 1 got as far as 34 MiB and left.
         runs[8].filled = 2 * MIB;
         claims.release(1);
-        assert_eq!(claims.claim(2, &runs), Some((34 * MIB, 64 * MIB)));
+        assert_eq!(claims.claim(2, &runs, Instant::now()), Some((34 * MIB, 64 * MIB)));
     }
 
     #[test]
     fn a_fast_lane_takes_what_a_slow_one_would_be_long_at() {
         let mut runs = runs(4);
         let mut claims = Claims::default();
-        claims.claim(1, &runs);
+        claims.claim(1, &runs, Instant::now());
         runs[0].filled = MIB;
-        assert_eq!(claims.claim(0, &runs), None, "15 MiB are no two shares, for all that is known");
+        assert_eq!(
+            claims.claim(0, &runs, Instant::now()),
+            None,
+            "15 MiB are no two shares, for all that is known"
+        );
         claims.note_rate(0, 4e6);
         claims.note_rate(1, 60e3);
         // Four minutes at 60 kB/s: all but the run in the making.
-        assert_eq!(claims.claim(0, &runs), Some((4 * MIB, 16 * MIB)));
+        assert_eq!(claims.claim(0, &runs, Instant::now()), Some((4 * MIB, 16 * MIB)));
         assert_eq!(claims.end_of(1), Some(4 * MIB));
-        assert_eq!(claims.claim(2, &runs), None);
+        assert_eq!(claims.claim(2, &runs, Instant::now()), None);
+    }
+
+    #[test]
+    fn who_stands_still_gives_all_to_who_is_idle() {
+        let mut runs = runs(2);
+        let mut claims = Claims::default();
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(claims.claim(1, &runs, start), Some((0, 8 * MIB)));
+        runs[0].filled = MIB;
+        assert_eq!(claims.claim(0, &runs, after(1)), None, "too little to share");
+        runs[0].filled = 2 * MIB;
+        assert_eq!(claims.claim(0, &runs, after(9)), None, "it moves");
+        assert_eq!(claims.claim(0, &runs, after(18)), None);
+        assert_eq!(claims.claim(0, &runs, after(19)), Some((2 * MIB, 8 * MIB)));
+        assert_eq!(claims.end_of(1), Some(2 * MIB), "the other one has nothing left");
+        assert_eq!(claims.claim(1, &runs, after(20)), None);
     }
 
     #[test]
     fn shares_are_as_large_as_lanes_are_fast() {
         let runs = runs(16);
         let mut claims = Claims::default();
-        claims.claim(0, &runs);
+        claims.claim(0, &runs, Instant::now());
         claims.note_rate(0, 3e6);
         claims.note_rate(1, 1e6);
-        assert_eq!(claims.claim(1, &runs), Some((48 * MIB, 64 * MIB)));
+        assert_eq!(claims.claim(1, &runs, Instant::now()), Some((48 * MIB, 64 * MIB)));
     }
 
     #[test]
     fn where_the_first_lane_gets_all_the_others_stop() {
         let runs = runs(16);
         let mut claims = Claims::default();
-        claims.claim(0, &runs);
-        claims.claim(1, &runs);
+        claims.claim(0, &runs, Instant::now());
+        claims.claim(1, &runs, Instant::now());
         claims.close();
         assert_eq!((claims.end_of(0), claims.end_of(1)), (Some(32 * MIB), Some(32 * MIB)));
-        assert_eq!(claims.claim(1, &runs), None);
+        assert_eq!(claims.claim(1, &runs, Instant::now()), None);
     }
 
     #[test]
     fn small_rests_are_left_to_who_has_them() {
         let runs = runs(3);
         let mut claims = Claims::default();
-        claims.claim(0, &runs);
-        assert_eq!(claims.claim(1, &runs), None);
+        claims.claim(0, &runs, Instant::now());
+        assert_eq!(claims.claim(1, &runs, Instant::now()), None);
         assert_eq!(claims.end_of(0), Some(12 * MIB));
     }
 
@@ -200,8 +249,8 @@ mod tests {
         runs[1].is_whole = true;
         runs[1].filled = 4 * MIB;
         let mut claims = Claims::default();
-        assert_eq!(claims.claim(0, &runs), Some((0, 4 * MIB)));
-        assert_eq!(claims.claim(1, &runs), Some((8 * MIB, 16 * MIB)));
-        assert_eq!(claims.claim(2, &runs), None);
+        assert_eq!(claims.claim(0, &runs, Instant::now()), Some((0, 4 * MIB)));
+        assert_eq!(claims.claim(1, &runs, Instant::now()), Some((8 * MIB, 16 * MIB)));
+        assert_eq!(claims.claim(2, &runs, Instant::now()), None);
     }
 }

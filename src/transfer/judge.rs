@@ -9,8 +9,8 @@ use crate::digest::Sha256;
 /// How many bytes of a body are enough to know a web page.
 pub(super) const SNIFF_BYTES: usize = 512;
 
-/// The longest that a server's `Retry-After` is obeyed before another source, or giving up.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(120);
+/// The longest that a server's `Retry-After` is waited for; other sources are asked first.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(900);
 
 /// A source failed; what may still be tried with it.
 #[derive(Debug)]
@@ -109,13 +109,13 @@ pub(super) fn refuse_status(head: &Head, ask: &Ask, name: &str) -> Result<(), Fa
         416 => Err(Failure::without_ranges(TransferError::BadRange { address })),
         511 => Err(portal(ask, name)),
         408 | 425 | 429 | 500..=599 => {
-            let error = TransferError::Status { address, status };
+            let error = TransferError::Status { address, status, pause: head.retry_after };
             match head.retry_after {
                 Some(after) if after > MAX_RETRY_AFTER => Err(Failure::leave(error)),
                 after => Err(Failure { error, remedy: Remedy::Retry { after } }),
             }
         }
-        _ => Err(Failure::leave(TransferError::Status { address, status })),
+        _ => Err(Failure::leave(TransferError::Status { address, status, pause: None })),
     }
 }
 
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_server_is_obeyed_for_two_minutes_at_most() {
+    fn a_busy_server_is_obeyed_for_a_quarter_of_an_hour_at_most() {
         let busy = |seconds| Head {
             status: 503,
             retry_after: Some(Duration::from_secs(seconds)),
@@ -243,6 +243,6 @@ mod tests {
         };
         let remedy = |seconds| judge(&busy(seconds), &ask(0), "a", 10).expect_err("busy").remedy;
         assert_eq!(remedy(7), Remedy::Retry { after: Some(Duration::from_secs(7)) });
-        assert_eq!(remedy(121), Remedy::Leave);
+        assert_eq!(remedy(901), Remedy::Leave);
     }
 }

@@ -4,33 +4,38 @@ use std::time::{Duration, Instant};
 
 use crate::progress::Monitor;
 
-/// After so long without a byte the user is told.
+/// After so long without a byte the user is told ...
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// ... and again each time that so much more has passed.
+const NEWS_EVERY: Duration = Duration::from_secs(30);
 
 /// How long a source has sent nothing.
 pub(super) struct Lull<'a> {
     address: &'a str,
     since: Instant,
-    is_told: bool,
+    /// How long it must last until the user is told next.
+    tell_after: Duration,
 }
 
 impl<'a> Lull<'a> {
     /// Begins to wait for the source at this address.
     pub(super) fn new(address: &'a str) -> Self {
-        Self { address, since: Instant::now(), is_told: false }
+        Self { address, since: Instant::now(), tell_after: PATIENCE }
     }
 
     /// Nothing has come by now, either.
     pub(super) fn goes_on(&mut self, monitor: &dyn Monitor) {
-        if !self.is_told && self.since.elapsed() >= PATIENCE {
-            let seconds = PATIENCE.as_secs();
+        let elapsed = self.since.elapsed();
+        if elapsed >= self.tell_after {
+            let seconds = elapsed.as_secs();
             monitor.note(&format!("nothing has come from `{}` for {seconds} s; still waiting", self.address));
-            self.is_told = true;
+            self.tell_after = elapsed + NEWS_EVERY;
         }
     }
 
     /// Something came.
     pub(super) fn is_over(&mut self) {
-        (self.since, self.is_told) = (Instant::now(), false);
+        (self.since, self.tell_after) = (Instant::now(), PATIENCE);
     }
 }

@@ -61,9 +61,9 @@ impl Network {
         })
     }
 
-    /// True when the user has set a rate.
+    /// True while nothing is asked of the line because the rate that the user has set is used up.
     pub(super) fn is_held_back(&self) -> bool {
-        self.bucket.is_some()
+        self.bucket.as_ref().is_some_and(|bucket| bucket.is_ahead(Instant::now()))
     }
 
     /// What counts, and pays.

@@ -37,7 +37,14 @@ impl Outage {
 
     /// True while it is no use to give up: the line is down, and was not for long.
     pub(super) fn is_bearable(&mut self, error: &TransferError) -> bool {
-        let is_line = matches!(error, TransferError::Connection { .. } | TransferError::Silence { .. });
+        // What stands before a server answers in its stead when it cannot be reached.
+        let is_line = matches!(
+            error,
+            TransferError::Connection { .. }
+                | TransferError::Broken { .. }
+                | TransferError::Silence { .. }
+                | TransferError::Status { status: 502..=504, .. }
+        );
         let since = *self.since.get_or_insert_with(Instant::now);
         is_line && since.elapsed() < self.patience
     }
@@ -52,8 +59,10 @@ mod tests {
         let address = || "http://a/".to_owned();
         let down = TransferError::Silence { address: address(), seconds: 1 };
         let wrong = TransferError::BadRange { address: address() };
+        let status = |status| TransferError::Status { address: address(), status, pause: None };
         let mut outage = Outage::new(Duration::from_secs(3600));
         assert!(outage.is_bearable(&down) && !outage.is_bearable(&wrong));
+        assert!(outage.is_bearable(&status(502)) && !outage.is_bearable(&status(500)));
         assert!(!Outage::new(Duration::ZERO).is_bearable(&down));
     }
 }

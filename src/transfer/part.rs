@@ -113,7 +113,7 @@ impl Part {
 
     /// Gives a lane the first missing bytes that nobody works on, or half of what another one has before it.
     pub(super) fn claim(&mut self, lane: usize) -> Option<(u64, u64)> {
-        self.claims.claim(lane, &self.runs)
+        self.claims.claim(lane, &self.runs, Instant::now())
     }
 
     /// Where a lane's claim ends now: another one may have taken over its second half.

@@ -30,6 +30,11 @@ impl Bucket {
         *next_free = (*next_free).max(earliest) + cost;
         next_free.saturating_duration_since(now)
     }
+
+    /// True while what has come is not worked off yet.
+    pub(super) fn is_ahead(&self, now: Instant) -> bool {
+        *self.next_free.lock().unwrap_or_else(PoisonError::into_inner) > now
+    }
 }
 
 #[cfg(test)]
@@ -43,6 +48,8 @@ mod tests {
         // 500 bytes at 1000 bytes a second are half a second; 250 more make 0.75 s from the start.
         assert_eq!(bucket.take(500, start), Duration::from_millis(500));
         assert_eq!(bucket.take(250, start + Duration::from_millis(500)), Duration::from_millis(250));
+        let after = |milliseconds| start + Duration::from_millis(milliseconds);
+        assert!(bucket.is_ahead(after(749)) && !bucket.is_ahead(after(750)));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::attempt::open;
 use super::doubts::Doubts;
-use super::error::{Result, TransferError, shown};
+use super::error::{Result, TransferError, host_of, shown};
 use super::fetch::wait_for;
 use super::judge::{Failure, Remedy, is_page_name, is_page_type, looks_like_a_page, portal, refuse_status};
 use super::lull::Lull;
@@ -143,10 +143,6 @@ impl SmallErrand<'_> {
     /// Says what became of a try, when another one follows.
     fn tell(&self, failure: &Failure, outage: &mut Outage) {
         match failure.remedy {
-            Remedy::Retry { after: Some(pause) } => {
-                let seconds = pause.as_secs();
-                self.monitor.warn(&format!("{}; it asks for a pause of {seconds} s", failure.error));
-            }
             Remedy::Retry { after: None } => outage.tell(&failure.error, self.monitor),
             // A mirror need not have everything.
             _ if failure.error.is_missing() => {}
@@ -197,10 +193,7 @@ impl SmallErrand<'_> {
         if let Some(length) = file.length.filter(|length| num_bytes < *length) {
             begun.bytes = bytes;
             let reason = format!("the body ended after {num_bytes} of {length} bytes");
-            return Err(Failure::retry(TransferError::Connection {
-                address: source.address.clone(),
-                reason,
-            }));
+            return Err(Failure::retry(TransferError::Broken { host: host_of(&source.url), reason }));
         }
         match file.is_right.is_none_or(|is_right| is_right(&bytes)) {
             true => Ok(Came::Right(bytes)),
@@ -331,7 +324,7 @@ fn only_anew(file: &SmallFile<'_>, source: &Source, failure: Failure) -> Failure
 
 fn as_absent(file: &SmallFile<'_>, failure: Failure) -> Failure {
     match failure.error {
-        TransferError::Status { address, status: 403 } if file.may_be_absent => {
+        TransferError::Status { address, status: 403, .. } if file.may_be_absent => {
             Failure::leave(TransferError::Missing { address, status: Some(403) })
         }
         _ => failure,

@@ -30,7 +30,7 @@ pub(super) struct Source {
     pub(super) overlap_bytes: u64,
     /// Not to be asked again in this run.
     pub(super) is_left: bool,
-    /// Another one is there that was not found slow.
+    /// Another one is there that was found neither slow nor down.
     pub(super) has_rival: bool,
     /// How many bytes it must bring in each span, while it has a rival.
     pub(super) least_bytes: u64,
@@ -38,6 +38,8 @@ pub(super) struct Source {
     pub(super) span: Duration,
     /// It was found slow.
     is_slow: bool,
+    /// It did not answer, or broke off before anything new came.
+    is_down: bool,
     not_before: Option<Instant>,
 }
 
@@ -76,6 +78,7 @@ impl Sources {
                 least_bytes,
                 span: options.slow_span,
                 is_slow: false,
+                is_down: false,
                 not_before: None,
             })
             .collect();
@@ -99,11 +102,18 @@ impl Sources {
             let until = self.entries[*at].not_before.max(self.not_before);
             until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
         };
-        let at = live.min_by_key(|at| (self.entries[*at].is_slow, wait(at)))?;
+        // A slow one that can be asked now is better than one that is down, or wants a pause.
+        let rank = |at: &usize| {
+            let (source, delay) = (&self.entries[*at], wait(at));
+            (source.is_down, source.is_slow || !delay.is_zero(), delay)
+        };
+        let at = live.min_by_key(rank)?;
         let delay = wait(&at);
         self.current = at;
-        let is_rival =
-            |&other: &usize| other != at && !self.entries[other].is_left && !self.entries[other].is_slow;
+        let is_rival = |other: &usize| {
+            let source = &self.entries[*other];
+            *other != at && !source.is_left && !source.is_slow && !source.is_down && wait(other).is_zero()
+        };
         let has_rival = (0..count).any(|other| is_rival(&other));
         Some((Source { has_rival, ..self.entries[at].clone() }, delay))
     }
@@ -112,7 +122,8 @@ impl Sources {
     pub(super) fn progressed(&mut self) {
         self.failures_in_row = 0;
         self.not_before = None;
-        self.entries[self.current].overlap_bytes = OVERLAP_BYTES;
+        let source = &mut self.entries[self.current];
+        (source.overlap_bytes, source.is_down) = (OVERLAP_BYTES, false);
     }
 
     /// The current source failed. `jitter` is a random number from 0 to 1.
@@ -132,6 +143,7 @@ impl Sources {
                 }
                 // A server that breaks off within the overlap would never bring anything new.
                 source.overlap_bytes = 0;
+                source.is_down = after.is_none();
                 self.failures_in_row += 1;
             }
         }
@@ -282,6 +294,27 @@ mod tests {
         assert_eq!((second.address.as_str(), second.has_rival), ("http://b/", false));
         assert!(sources.failed(Remedy::Leave, false, now, 0.0));
         assert_eq!(turn(&mut sources, now), ("http://a/".into(), 0));
+    }
+
+    #[test]
+    fn a_slow_source_is_better_than_one_that_is_down_or_wants_a_pause() {
+        let now = Instant::now();
+        let mut both = sources(&["a", "b"]);
+        assert_eq!(turn(&mut both, now).0, "http://a/");
+        assert!(both.failed(Remedy::Later, true, now, 0.0));
+        assert_eq!(turn(&mut both, now).0, "http://b/");
+        assert!(both.failed(RETRY, false, now, 0.0));
+        // Asked again at once, and no longer measured against one that does not answer.
+        let (slow, delay) = both.next(now).expect("live");
+        assert_eq!((slow.address.as_str(), slow.has_rival, delay), ("http://a/", false, Duration::ZERO));
+        both.progressed();
+        assert!(both.failed(RETRY, true, now, 0.0));
+        assert_eq!(turn(&mut both, now).0, "http://a/");
+        let mut paused = sources(&["a", "b"]);
+        assert!(paused.next(now).is_some() && paused.failed(Remedy::Later, true, now, 0.0));
+        let pause = Remedy::Retry { after: Some(Duration::from_secs(60)) };
+        assert!(paused.next(now).is_some() && paused.failed(pause, false, now, 0.0));
+        assert_eq!(turn(&mut paused, now), ("http://a/".into(), 0));
     }
 
     #[test]

@@ -145,6 +145,10 @@ fn framing_bytes(is_tls: bool, count: u64) -> u64 {
 #[derive(Debug, Default)]
 struct Meter {
     since: Option<Instant>,
+    /// When bytes last came.
+    last: Option<Instant>,
+    /// The time that earlier bodies of this span took.
+    earlier: Duration,
     gathered_bytes: u64,
     bytes_per_second: Option<f64>,
 }
@@ -152,22 +156,31 @@ struct Meter {
 impl Meter {
     /// A body begins: the pause before it says nothing about the line, nor do a few small answers.
     fn begin(&mut self, now: Instant) {
-        if self.gathered_bytes < LEAST_BYTES {
-            (self.since, self.gathered_bytes) = (Some(now), 0);
+        match self.gathered_bytes < LEAST_BYTES {
+            true => (self.gathered_bytes, self.earlier) = (0, Duration::ZERO),
+            false => self.earlier += self.taken(self.last.unwrap_or(now)),
         }
+        self.since = Some(now);
     }
 
     fn add(&mut self, count: u64, now: Instant) {
-        let since = *self.since.get_or_insert(now);
+        self.since.get_or_insert(now);
+        self.last = Some(now);
         self.gathered_bytes += count;
-        let elapsed = now.saturating_duration_since(since);
+        let elapsed = self.earlier + self.taken(now);
         if elapsed < SPAN {
             return;
         }
         let newest = self.gathered_bytes as f64 / elapsed.as_secs_f64();
         let smoothed =
             self.bytes_per_second.map_or(newest, |old| old * (1.0 - NEWEST_WEIGHT) + newest * NEWEST_WEIGHT);
-        (self.since, self.gathered_bytes, self.bytes_per_second) = (Some(now), 0, Some(smoothed));
+        (self.since, self.earlier, self.gathered_bytes) = (Some(now), Duration::ZERO, 0);
+        self.bytes_per_second = Some(smoothed);
+    }
+
+    /// How long the body that comes now has taken until then.
+    fn taken(&self, until: Instant) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| until.saturating_duration_since(since))
     }
 }
 
@@ -190,6 +203,12 @@ mod tests {
         // Half as fast: 0.8 of the old and 0.2 of the new.
         meter.add(250_000, later + Duration::from_secs(1));
         assert_eq!(meter.bytes_per_second, Some(900_000.0));
+        // The beginning of a span, a minute of failed tries, and its end: only bodies take the line's time.
+        meter.add(100_000, later + Duration::from_millis(1250));
+        let last = later + Duration::from_secs(61);
+        meter.begin(last);
+        meter.add(125_000, last + Duration::from_millis(250));
+        assert_eq!(meter.bytes_per_second, Some(0.8 * 900_000.0 + 0.2 * 450_000.0));
     }
 
     #[test]

@@ -85,8 +85,8 @@ fn a_spent_budget_keeps_what_came_and_the_next_one_finishes() {
     let cafe = Cafe::new();
     let before = cafe.server.wire_bytes();
     let said = run(cafe.fetch(&["book", "model", "--budget", "3MB"])).failed_with(6);
-    assert!(said.contains("the budget of 3000000 bytes is spent; 29"), "{said}");
-    assert!(said.contains("bytes of `weights.bin` are kept"), "{said}");
+    assert!(said.contains("the budget of 3.00 MB is spent; 2.9"), "{said}");
+    assert!(said.contains(" of 6.29 MB of `weights.bin` are kept"), "{said}");
     assert!(said.contains("the same command with `--new-budget`"), "{said}");
     assert!(cafe.server.wire_bytes() - before <= 3_000_000);
     // What was whole by then is here.
@@ -112,7 +112,7 @@ fn when_the_time_is_up_the_same_command_goes_on() {
     let cafe = Cafe::new();
     cafe.server.queue_fault(&cafe.weights, Fault::StallAfter(2 * MIB as u64));
     let said = run(cafe.fetch(&["model", "--within", "2s"])).failed_with(6);
-    assert!(said.contains("the time is up; 2097152 of 6291456 bytes of `weights.bin` are kept"), "{said}");
+    assert!(said.contains("the time is up; 2.10 MB of 6.29 MB of `weights.bin` are kept"), "{said}");
     let (code, report) = cafe.json(&["model", "--within", "10m"]);
     assert_eq!(code, Some(0));
     assert_eq!(report["wire_bytes"], 4 * MIB);
@@ -131,7 +131,7 @@ fn an_interrupt_ends_it_and_says_what_is_kept() {
     let process = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
     let said = Run::from(child.wait_with_output().unwrap()).failed_with(1);
-    assert!(said.contains("stopped; 2097152 of 6291456 bytes of `weights.bin` are kept"), "{said}");
+    assert!(said.contains("stopped; 2.10 MB of 6.29 MB of `weights.bin` are kept"), "{said}");
 }
 
 #[test]

@@ -8,6 +8,7 @@
 
 mod support;
 
+mod adding;
 mod adopting;
 #[cfg(all(feature = "engine", feature = "index"))]
 mod ask;
@@ -16,7 +17,9 @@ mod cafe_kills;
 mod catalog;
 mod clocks;
 mod command_line;
+mod copied_homes;
 mod couriers;
+mod cut_sticks;
 mod damaged;
 #[cfg(feature = "onnx")]
 mod embedding;

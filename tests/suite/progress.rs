@@ -139,26 +139,71 @@ fn a_warning_is_an_event_too() {
     assert!(warnings[0]["text"].as_str().unwrap().contains("put right"), "{said}");
 }
 
+/// What a terminal of so many columns shows while `book` is fetched; `None` where there is no `script`.
+fn screen_of_fetch(sandbox: &Sandbox, columns: usize, term: &str) -> Option<String> {
+    // `script` runs a command on a terminal of its own, and its quoting is the shell's.
+    let program = format!("stty cols {columns}; '{}' fetch book", env!("CARGO_BIN_EXE_localml"));
+    let inside = command(sandbox, &[]);
+    let mut script = Command::new("script");
+    script.env_clear().envs(inside.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    script.env("TERM", term).args(["-qec", &program, "/dev/null"]).current_dir(sandbox.path(""));
+    let Ok(output) = script.stdin(std::process::Stdio::null()).output() else {
+        skip("bars on a terminal: there is no `script` here");
+        return None;
+    };
+    let screen = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{screen}");
+    Some(screen)
+}
+
+/// The lines of a window of so many columns, as they were drawn: a full one is followed by the next without a line's end.
+fn drawn(screen: &str, columns: usize) -> Vec<String> {
+    let texts = screen.split(['\r', '\n', '\u{1b}']).map(|text| {
+        text.strip_prefix('[').and_then(|rest| Some(rest.split_once(char::is_alphabetic)?.1)).unwrap_or(text)
+    });
+    let letters = texts.map(|text| text.chars().collect::<Vec<char>>());
+    let lines = letters.flat_map(|text| {
+        text.chunks(columns).map(|line| line.iter().collect::<String>()).collect::<Vec<String>>()
+    });
+    lines.filter(|line| !line.trim().is_empty()).collect()
+}
+
 #[test]
 fn a_terminal_gets_bars_that_leave_nothing_behind() {
     let sandbox = Sandbox::new();
     let _server = slow(&sandbox);
-    // `script` runs a command on a terminal of its own, and its quoting is the shell's.
-    let program = format!("'{}' fetch book", env!("CARGO_BIN_EXE_localml"));
-    let inside = command(&sandbox, &[]);
-    let mut script = Command::new("script");
-    script.env_clear().envs(inside.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    script.env("TERM", "xterm").env("COLUMNS", "100");
-    script.args(["-qec", &program, "/dev/null"]).current_dir(sandbox.path(""));
-    let Ok(output) = script.stdin(std::process::Stdio::null()).output() else {
-        return skip("bars on a terminal: there is no `script` here");
-    };
-    let screen = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{screen}");
+    let Some(screen) = screen_of_fetch(&sandbox, 130, "xterm") else { return };
     assert!(screen.contains("map.bin") && screen.contains("in all"), "{screen}");
     assert!(screen.contains("[=") && screen.contains(" of 2.10 MB") && screen.contains("B/s, "), "{screen}");
     assert!(screen.contains("spent ") && screen.contains(" left"), "{screen}");
     // The bars are wiped before the result stands there for good.
     let end = screen.rfind("\u{1b}[2K").expect("a line is wiped");
     assert!(screen[end..].contains("fetched 2.10 MB") && !screen[end..].contains("[="), "{screen}");
+}
+
+#[test]
+fn in_a_small_window_no_bar_breaks_its_line() {
+    let sandbox = Sandbox::new();
+    let _server = slow(&sandbox);
+    for columns in [80, 40] {
+        let Some(screen) = screen_of_fetch(&sandbox, columns, "xterm") else { return };
+        let bars = &screen[..screen.rfind("\u{1b}[2K").expect("a line is wiped")];
+        assert!(bars.contains("of 2.10 MB") && bars.contains("left"), "{screen}");
+        assert!(columns < 80 || bars.contains("spent "), "{screen}");
+        let labels = ["in all ", "map.bin ", "plan.bin "];
+        let lines = drawn(bars, columns);
+        assert!(lines.len() > 4, "{screen}");
+        for line in lines {
+            assert!(labels.iter().any(|label| line.starts_with(label)), "{line} in {columns}: {screen}");
+        }
+        sandbox.ok("home", &["remove", "book"]);
+    }
+}
+
+#[test]
+fn a_terminal_that_draws_nothing_gets_lines() {
+    let sandbox = Sandbox::new();
+    let _server = slow(&sandbox);
+    let Some(screen) = screen_of_fetch(&sandbox, 80, "dumb") else { return };
+    assert!(screen.contains("map.bin: ") && !screen.contains('\u{1b}'), "{screen}");
 }

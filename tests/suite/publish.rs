@@ -155,6 +155,25 @@ fn signing_says_what_is_missing() {
 }
 
 #[test]
+fn a_new_registry_that_was_stopped_says_what_goes_on() {
+    let sandbox = Sandbox::new();
+    let init = ["registry", "init", "registry", "--keys", "keys"];
+    sandbox.ok("home", &init);
+    let said = sandbox.run("home", &init).failed_with(1);
+    assert!(said.contains("1.root.json` already exists") && said.contains("`registry sign` go on"), "{said}");
+    // Stopped after its keys, and before the root that names them.
+    fs::remove_file(sandbox.path("registry/1.root.json")).unwrap();
+    let said = sandbox.run("home", &init).failed_with(1);
+    assert!(said.contains("keys/root.pk8` already exists") && said.contains("another folder"), "{said}");
+    sandbox.write("manifests/a/1.0.0.toml", manifest("a", "[[variant.file]]\npath = \"x.md\"\n"));
+    sandbox.write("files/a/x.md", "text");
+    let said = sandbox.ok("home", &BUILD);
+    assert!(said.contains("no root yet") && said.contains("localml registry init registry"), "{said}");
+    sandbox.ok("home", &["registry", "init", "registry", "--keys", "keys2"]);
+    sandbox.ok("home", &["registry", "sign", "registry", "--keys", "keys2"]);
+}
+
+#[test]
 fn what_was_published_stays_what_it_was_and_a_draft_does_not() {
     let sandbox = Sandbox::new();
     let describe = |version: &str, text: &str| {

@@ -187,7 +187,7 @@ fn a_server_that_wants_a_pause_is_not_asked_for_the_larger_form() {
     desk.server.queue_fault("index-003.jsonl.zst", Fault::Busy(1));
     let run = sandbox.run("home", &["update"]);
     assert_eq!(run.code, Some(0), "{run:?}");
-    assert!(run.stderr.contains("it asks for a pause of 1 s"), "{run:?}");
+    assert!(run.stderr.contains("wants to be left alone for 1 s"), "{run:?}");
     assert_eq!(desk.num_asked("index-003.jsonl"), 0);
 }
 
@@ -285,7 +285,7 @@ fn who_stops_stops_all_registries_and_the_exit_code_says_why() {
     one.publish("2.0.0");
     let before = two.server.requests();
     let said = sandbox.run("home", &["update", "--budget", "60KB"]).failed_with(6);
-    assert!(said.contains("the budget of 60000 bytes is spent"), "{said}");
+    assert!(said.contains("the budget of 60.0 kB is spent"), "{said}");
     assert_eq!(two.server.requests(), before, "nobody asks for another one");
 
     // What came by then is told.

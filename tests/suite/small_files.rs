@@ -42,7 +42,7 @@ fn each_trouble_is_told_before_the_next_try() {
     assert!(bytes == noise(5000, 1) && begin.elapsed() >= Duration::from_secs(1));
     let notes = heard.notes();
     assert!(notes.contains("answered 503") && notes.contains("; trying again"), "{notes}");
-    assert!(notes.contains("it asks for a pause of 1 s"), "{notes}");
+    assert!(notes.contains("wants to be left alone for 1 s"), "{notes}");
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn refuses_a_portals_page_by_name_and_writes_nothing() {
         assert_eq!(
             story(&error),
             format!(
-                "could not fetch `model.gguf` (0 of 5000 bytes are kept): \
+                "could not fetch `model.gguf` (0 B of 5.00 kB are kept): \
                  the network answered with a web page instead of `model.gguf` (asked `{address}`)"
             )
         );

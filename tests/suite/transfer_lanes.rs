@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use localml::error::{ErrorKind, Explain as _};
 use localml::progress::{Monitor, Silent, Task, Unit};
@@ -73,6 +74,23 @@ fn a_slow_connection_neither_holds_up_the_end_nor_is_paid_in_vain() {
     assert!((1..12 * MIB as u64).contains(&slow.bytes_sent()), "{} bytes of the slow one", slow.bytes_sent());
     let in_vain = fetched.wire_bytes.saturating_sub(wanted.size_bytes);
     assert!(in_vain <= 2 * MIB as u64, "{in_vain} bytes in vain");
+}
+
+#[test]
+fn a_connection_that_stands_still_does_not_hold_up_the_others() {
+    let patient = Duration::from_secs(600);
+    let cafe = Cafe::with(Options { num_connections: Some(2), silence_timeout: patient, ..hurried() });
+    let mut wanted = cafe.serve_in_pieces("model.gguf", 40 * MIB);
+    cafe.sandbox.write("second/model.gguf", noise(40 * MIB, 1));
+    let silent = cafe.second_server();
+    wanted.sources.push(format!("{}/model.gguf", silent.url()).parse().unwrap());
+    cafe.server.set_fault("model.gguf", Fault::Throttle(20 * MIB as u64));
+    silent.set_fault("model.gguf", Fault::StallAfter(5 * MIB as u64));
+    let begin = Instant::now();
+    let fetched = cafe.fetch_well(&wanted);
+    // Without the others' help it would have been waited for as long as its patience lasts.
+    assert!(begin.elapsed() < patient / 2, "{:?}", begin.elapsed());
+    assert!(fetched.wire_bytes < 41 * MIB as u64, "{}", fetched.wire_bytes);
 }
 
 #[test]

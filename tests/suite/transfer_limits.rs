@@ -164,7 +164,7 @@ fn when_the_time_is_up_it_says_what_is_kept_and_the_next_run_goes_on() {
     let deadline = Some(Instant::now() + Duration::from_millis(250));
     let options = Options { deadline, silence_timeout: Duration::from_secs(60), ..hurried() };
     let error = Client::new(options).fetch(&wanted, &cafe.staging(), &Silent).unwrap_err();
-    assert_eq!(error.to_string(), "the time is up; 3145728 of 4194304 bytes of `model.gguf` are kept");
+    assert_eq!(error.to_string(), "the time is up; 3.15 MB of 4.19 MB of `model.gguf` are kept");
     assert_eq!(error.kind(), ErrorKind::NoRoom);
     cafe.server.clear_faults();
     assert_eq!(cafe.fetch_well(&wanted).reused_bytes, 3 * MIB as u64);

@@ -62,6 +62,34 @@ fn a_server_that_announces_another_file_is_left_for_one_that_does_not() {
 }
 
 #[test]
+fn a_slow_mirror_is_taken_up_again_when_the_origin_does_not_answer() {
+    let cafe = Cafe::new();
+    let mut wanted = cafe.serve("model.gguf", 4 * MIB);
+    // Nobody listens there.
+    wanted.sources.push("http://127.0.0.1:9/model.gguf".parse().unwrap());
+    cafe.server.queue_fault("model.gguf", Fault::Throttle(64 << 10));
+    let options =
+        Options { slow_bytes_per_second: 1 << 20, slow_span: Duration::from_millis(500), ..hurried() };
+    let fetched = Client::new(options).fetch(&wanted, &cafe.staging(), &Silent).unwrap();
+    assert!(fetched.wire_bytes < 5 * MIB as u64, "{}", fetched.wire_bytes);
+    assert_eq!(cafe.server.requests(), 2, "left once, and then the only one that answers");
+}
+
+#[test]
+fn a_gateway_that_cannot_reach_the_server_is_an_outage_too() {
+    let cafe = Cafe::new();
+    let wanted = cafe.serve_in_pieces("model.gguf", 8 * MIB);
+    cafe.server.queue_fault("model.gguf", Fault::CutAfter(3 * MIB as u64));
+    for _ in 0..12 {
+        cafe.server.queue_fault("model.gguf", Fault::Status(502));
+    }
+    let options = Options { outage_patience: Duration::from_secs(60), ..hurried() };
+    let fetched = Client::new(options).fetch(&wanted, &cafe.staging(), &Silent).unwrap();
+    assert_eq!(fetched.wire_bytes, 8 * MIB as u64);
+    assert_eq!(cafe.server.requests(), 14);
+}
+
+#[test]
 fn a_folder_of_blobs_is_a_neighbour_even_offline() {
     let cafe = Cafe::new();
     let wanted = cafe.serve("model.gguf", 50_000);

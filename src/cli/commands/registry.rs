@@ -239,8 +239,12 @@ fn built_text(built: &Built, args: &BuildArgs) -> String {
     let counts = format!("{} package versions, {} blobs", built.num_packages, built.num_blobs);
     match built.changed.len() {
         0 => format!("{registry} is up to date: {counts}"),
-        changed => format!(
+        changed if built.has_root => format!(
             "{registry}: {counts}; {changed} files written\nsign it: `localml registry sign {registry} --keys …`"
+        ),
+        changed => format!(
+            "{registry}: {counts}; {changed} files written\nit has no root yet, so nobody can sign it: \
+             `localml registry init {registry} --keys DIR` makes one"
         ),
     }
 }

@@ -7,8 +7,8 @@ use crate::cli::report::Outcome;
 use crate::cli::terminal::size;
 use crate::error::ErrorKind;
 use crate::ops::{
-    CleanOptions, CleanReport, Error, RuntimeVerdict, StickReport, StickVerifyReport, stick_clean,
-    stick_info, stick_verify,
+    CleanOptions, CleanReport, Error, RuntimeVerdict, StickReport, StickVerifyReport, letters_in_words,
+    stick_clean, stick_info, stick_verify,
 };
 
 /// Look at a stick, verify it, or take off it what has arrived
@@ -124,10 +124,11 @@ fn info_text(report: &StickReport) -> String {
         let label = if bundle.is_committed { "" } else { ", not in the stick's record" };
         lines.push(format!("bundle {} of {}: {}{label}", bundle.id, bundle.created, size(bundle.size_bytes)));
         if bundle.volumes.len() < bundle.num_volumes {
-            let (names, num_here) = (bundle.volumes.join(" "), bundle.volumes.len());
+            let (num_here, num_volumes) = (bundle.volumes.len(), bundle.num_volumes);
+            let names = if num_here == 0 { String::new() } else { format!(": {}", bundle.volumes.join(" ")) };
             lines.push(format!(
-                "  {num_here} of its {} volumes lie here: {names}; the others are on other sticks, or lost",
-                bundle.num_volumes
+                "  {num_here} of its {num_volumes} volumes lie here{names}; the others are on other sticks, cut short or \
+                 lost"
             ));
         }
         if !bundle.recipients.is_empty() {
@@ -137,8 +138,8 @@ fn info_text(report: &StickReport) -> String {
         lines.extend(bundle.packages.iter().map(|package| format!("  {package}")));
     }
     if report.num_requests + report.num_receipts > 0 {
-        let (requests, receipts) = (report.num_requests, report.num_receipts);
-        lines.push(format!("{requests} requests and {receipts} receipts; `localml sites` reads them"));
+        let letters = letters_in_words(report.num_requests, report.num_receipts);
+        lines.push(format!("{letters}; `localml sites` reads them"));
     }
     lines.extend(report.refused.iter().cloned());
     if report.bundles.is_empty() {
@@ -154,6 +155,10 @@ fn verify_text(report: &StickVerifyReport) -> String {
     lines.extend(report.remarks.iter().map(ToString::to_string));
     let all_bytes = report.files.iter().map(|file| file.size_bytes).sum();
     lines.push(match lines.is_empty() {
+        _ if !report.was_exported_to => {
+            let letters = letters_in_words(report.num_requests, report.num_receipts);
+            format!("nothing was exported to it yet; {letters}")
+        }
         true => format!("{} in {} files read back, all as written", size(all_bytes), report.files.len()),
         false => "export to the stick again, or use another one".to_owned(),
     });

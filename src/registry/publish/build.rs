@@ -56,6 +56,8 @@ pub struct Built {
     pub num_blobs: usize,
     /// The index files and piece lists that changed.
     pub changed: Vec<String>,
+    /// False when the folder has no root yet, so that nobody can sign what was generated.
+    pub has_root: bool,
 }
 
 /// A registry as it should be.
@@ -86,7 +88,7 @@ pub fn build(registry: &Path, options: &BuildOptions, inspect: Inspect<'_>) -> R
     if !changed.is_empty() {
         disk::sync_filesystem(registry)?;
     }
-    Ok(Built { num_packages: plan.num_packages, num_blobs: plan.blobs.len(), changed })
+    Ok(plan.built(registry, changed))
 }
 
 /// Says whether `build` would change anything, and changes nothing.
@@ -101,10 +103,15 @@ pub fn check(registry: &Path, options: &BuildOptions, inspect: Inspect<'_>) -> R
     if !files.is_empty() {
         return Err(RegistryError::OutOfDate { folder: registry.to_owned(), files });
     }
-    Ok(Built { num_packages: plan.num_packages, num_blobs: plan.blobs.len(), changed: Vec::new() })
+    Ok(plan.built(registry, Vec::new()))
 }
 
 impl Plan {
+    fn built(&self, registry: &Path, changed: Vec<String>) -> Built {
+        let has_root = registry.join(tree::root_file(1)).is_file();
+        Built { num_packages: self.num_packages, num_blobs: self.blobs.len(), changed, has_root }
+    }
+
     fn make(registry: &Path, options: &BuildOptions, inspect: Inspect<'_>) -> Result<Self> {
         let shelves = Shelves { files: options.files.as_deref(), blobs: registry.join("blobs") };
         let mut plan = Self { num_packages: 0, files: Files::new(), blobs: Vec::new() };
