@@ -1,13 +1,11 @@
 //! `export`: write packages to a stick, with all that a site needs to trust them without a network.
 
 use std::collections::HashSet;
-use std::fs;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::bundle::{self, BundleError, BundleId, PlannedFile, SiteId, StickShare, TrustFile};
-use crate::disk::DiskError;
 use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::package::{Name, PackageRef, RelativePath, VariantId, Version};
@@ -479,11 +477,10 @@ fn trust_files(home: &Home) -> Result<Vec<TrustFile>> {
     for known in registry::known(&home.registries())? {
         // What is damaged here must not travel as trustworthy.
         registry::load(&known.folder)?;
-        for (name, path) in registry::trust_files(&known.folder)? {
+        for (name, bytes) in registry::trust_files(&known.folder)? {
             let name = format!("{}/{name}", known.name);
             let name: RelativePath =
                 name.parse().map_err(|error| Error::new(ErrorKind::Failed, format!("{error}")))?;
-            let bytes = fs::read(&path).map_err(|source| DiskError::Io { path, source })?;
             files.push(TrustFile { name, bytes });
         }
     }

@@ -12,7 +12,7 @@ use crate::home::Home;
 use crate::package::{FileEntry, Name, PackageRef, PieceList, VariantId, Version};
 use crate::progress::Monitor;
 use crate::store::Store;
-use crate::transfer::{Client, DroppedSource, Fetched, Wanted};
+use crate::transfer::{Client, DroppedSource, Fetched, SmallFile, Wanted};
 
 use super::choice::{Choice, Chosen, Sources, Terms, choose, missing_bytes, missing_files};
 use super::error::{Error, Result, While as _};
@@ -399,7 +399,9 @@ pub(super) fn piece_list(
     if let Some(list) = store.piece_list(&digest).ok().flatten() {
         return Ok(Some(list));
     }
-    let bytes = match client.get(url, MAX_PIECE_LIST_BYTES, monitor) {
+    let is_right = |bytes: &[u8]| Sha256::of(bytes) == digest;
+    let wanted = SmallFile { is_right: Some(&is_right), ..SmallFile::at(url, MAX_PIECE_LIST_BYTES) };
+    let bytes = match client.get_small(&wanted, monitor) {
         Ok(bytes) => bytes,
         Err(error) if error.ends_the_run() => return Err(error.into()),
         // It only saves data later; the file itself does not need it.

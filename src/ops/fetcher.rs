@@ -6,8 +6,8 @@ use url::Url;
 
 use crate::error::ErrorKind;
 use crate::progress::{Monitor, Task, Unit};
-use crate::registry::{Fetch, FetchError, FolderFetch, RegistryError};
-use crate::transfer::{Client, TransferError};
+use crate::registry::{Fetch, FetchError, FolderFetch, RegistryError, WantedFile, public_address};
+use crate::transfer::{Client, SmallFile, TransferError};
 
 use super::error::{Error, Result};
 
@@ -31,7 +31,8 @@ pub(super) fn address(text: &str) -> Result<Url> {
     let usage = |reason: String| Error::new(ErrorKind::Usage, reason);
     if let Ok(mut url) = Url::parse(text) {
         if !matches!(url.scheme(), "http" | "https" | "file") {
-            return Err(usage(format!("`{text}`: only http, https and file addresses are known")));
+            let shown = public_address(&url);
+            return Err(usage(format!("`{shown}`: only http, https and file addresses are known")));
         }
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
@@ -41,6 +42,12 @@ pub(super) fn address(text: &str) -> Result<Url> {
     let folder = std::path::absolute(Path::new(text)).map_err(|error| usage(format!("`{text}`: {error}")))?;
     Url::from_directory_path(folder)
         .map_err(|()| usage(format!("`{text}` is neither an address nor a folder")))
+}
+
+/// True when asking for another registry would end the same way: the user, the budget or the clock said stop.
+pub(super) fn ends_the_run(error: &RegistryError) -> bool {
+    let RegistryError::Fetch { source, .. } = error else { return false };
+    source.downcast_ref::<TransferError>().is_some_and(TransferError::ends_the_run)
 }
 
 /// Keeps the transfer's own kind and hint when that is what stopped a registry.
@@ -65,8 +72,27 @@ struct ClientFetch<'a> {
 
 impl Fetch for ClientFetch<'_> {
     fn get(&self, path: &str, max_bytes: u64) -> std::result::Result<Option<Vec<u8>>, FetchError> {
-        let url = self.base.join(path)?;
-        match self.client.get(&url, max_bytes, self.monitor) {
+        self.fetch(&SmallFile::at(&self.base.join(path)?, max_bytes))
+    }
+
+    fn bring(&self, file: &WantedFile<'_>) -> std::result::Result<Option<Vec<u8>>, FetchError> {
+        self.fetch(&SmallFile {
+            url: &self.base.join(file.path)?,
+            max_bytes: file.max_bytes,
+            length: file.length,
+            is_right: Some(file.is_right),
+            may_be_absent: file.may_be_absent,
+        })
+    }
+
+    fn is_costly(&self) -> bool {
+        true
+    }
+}
+
+impl ClientFetch<'_> {
+    fn fetch(&self, file: &SmallFile<'_>) -> std::result::Result<Option<Vec<u8>>, FetchError> {
+        match self.client.get_small(file, self.monitor) {
             Ok(bytes) => {
                 self.task.advance(bytes.len() as u64);
                 Ok(Some(bytes))

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::digest::Sha256;
 use crate::home::Home;
 use crate::package::{FileEntry, Variant};
-use crate::registry::Calendar;
+use crate::registry::{self, Calendar};
 use crate::store::{Installed, Store, Unneeded, UnneededKind, is_left_over};
 
 use super::bytes_here::bytes_here;
@@ -59,6 +59,8 @@ pub(super) fn look_for(
     found.extend(staged.blobs.iter().map(|(digest, paths)| judge.partial(digest, paths)));
     found.extend(staged.suspects.iter().map(|(digest, path)| judge.suspect(digest, path)));
     found.extend(staged.parity.iter().map(|path| judge.parity(path)));
+    let arriving = registry::arriving(&home.registries());
+    found.extend(arriving.into_iter().map(|it| judge.waiting_paths(GcKind::Partial, vec![it], IS_PARTIAL)));
     let cut_off = "left by a command that was cut off";
     found.extend(
         staged

@@ -37,6 +37,7 @@ mod pace;
 mod pricing;
 mod profile;
 mod receipt;
+mod registry_turn;
 mod removable;
 mod reuse;
 mod revoked;

@@ -11,13 +11,14 @@ use crate::package::{Name, Variant};
 use crate::progress::Monitor;
 use crate::registry::{
     self, Addition, BuildOptions, Built, Fetch, FolderFetch, Initialised, Outcome, Quorum, RotateOptions,
-    Rotated, SignOptions, Signed, fingerprint_of,
+    Rotated, SignOptions, Signed, fingerprint_of, public_address,
 };
 
 use super::carried;
 use super::error::Result;
 use super::fetcher::{address, explained, fetcher};
 use super::line::{Line, LineOptions};
+use super::registry_turn::in_turn;
 use super::reuse::gguf_header;
 
 /// What `init` made.
@@ -62,7 +63,7 @@ pub struct SignReport {
 pub struct AddReport {
     /// What it is called here.
     pub name: Name,
-    /// Where it is refreshed from.
+    /// Where it is refreshed from, without user and password.
     pub url: String,
     /// Its fingerprint, which was the one given.
     pub fingerprint: Sha256,
@@ -152,10 +153,13 @@ pub fn registry_add(home: &Home, options: &AddOptions, monitor: &dyn Monitor) ->
     };
     let folder = home.registries().join(name.as_str());
     let addition = Addition { name: name.clone(), url: url.clone(), fingerprint, vouched_by: None };
-    let added = registry::add(&folder, &addition, fetch.as_ref()).map_err(explained)?;
+    let deed = || registry::add(&folder, &addition, fetch.as_ref());
+    let added = in_turn((&name, &folder), &line, monitor, deed)?;
+    let added = added.map_err(explained)?;
     let fingerprint = registry::Known::open(&home.registries(), &name)?.fingerprint;
     let num_packages = added.index.num_versions();
-    Ok(AddReport { name, url: url.to_string(), fingerprint, outcome: added.outcome, num_packages })
+    let url = public_address(&url).to_string();
+    Ok(AddReport { name, url, fingerprint, outcome: added.outcome, num_packages })
 }
 
 /// What a published file says of itself: a GGUF's shape, and where its large parts begin.

@@ -9,11 +9,11 @@ use crate::home::Home;
 use crate::package::Name;
 use crate::progress::Monitor;
 use crate::registry::{self, Freshness, Known, Outcome, Trust, Updated, known};
-use crate::transfer::Client;
 
 use super::error::{Error, Result};
-use super::fetcher::{explained, fetcher};
+use super::fetcher::{ends_the_run, explained, fetcher};
 use super::line::{Line, LineOptions};
+use super::registry_turn::in_turn;
 
 /// What to refresh.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +33,11 @@ pub struct UpdateReport {
     pub registries: Vec<UpdatedRegistry>,
     /// The registries that could not be, when there was more than one.
     pub failures: Vec<FailedRegistry>,
+    /// The registries that were not asked any more, because the user, the budget or the clock said stop.
+    pub not_asked: Vec<Name>,
+    /// What said stop.
+    #[serde(skip)]
+    pub ended_by: Option<ErrorKind>,
 }
 
 /// One refreshed registry.
@@ -65,12 +70,16 @@ pub struct FailedRegistry {
     pub hint: Option<String>,
     /// True when it is a matter of trust, not of the network.
     pub is_untrusted: bool,
+    /// What kind of failure it is.
+    #[serde(skip)]
+    pub kind: ErrorKind,
 }
 
 /// Refreshes registries; what is stored stays as it was where that fails.
 ///
 /// # Errors
-/// When the only registry cannot be refreshed, or one that was named is not known.
+/// When the only registry cannot be refreshed, or one that was named is not known; when the user, the budget or the clock
+/// said stop before anything else came of it.
 pub fn update(home: &Home, options: &UpdateOptions, monitor: &dyn Monitor) -> Result<UpdateReport> {
     let line = Line::open(home, &options.line)?;
     update_over(home, options, &line, monitor)
@@ -86,17 +95,36 @@ pub(super) fn update_over(
     line: &Line,
     monitor: &dyn Monitor,
 ) -> Result<UpdateReport> {
-    let chosen = choose(home, &options.names)?;
+    let mut chosen = choose(home, &options.names)?.into_iter();
     let is_only = chosen.len() == 1;
-    let mut report = UpdateReport { registries: Vec::new(), failures: Vec::new() };
-    for registry in chosen {
-        match refresh(&registry, options, line.client(), monitor) {
-            Ok(updated) => report.registries.push(described(registry.name, &updated)),
-            Err(error) if is_only => return Err(error),
-            Err(error) => report.failures.push(failed(registry.name, &error)),
+    let mut report =
+        UpdateReport { registries: Vec::new(), failures: Vec::new(), not_asked: Vec::new(), ended_by: None };
+    while let Some(registry) = chosen.next() {
+        let Refusal { error, ends_the_run } = match refresh(&registry, options, line, monitor) {
+            Ok(updated) => {
+                report.registries.push(described(registry.name, &updated));
+                continue;
+            }
+            Err(refusal) => refusal,
+        };
+        let is_all = report.registries.is_empty() && report.failures.is_empty();
+        if is_only || ends_the_run && is_all {
+            return Err(error);
+        }
+        report.failures.push(failed(registry.name, &error));
+        if ends_the_run {
+            report.ended_by = Some(error.kind());
+            report.not_asked = chosen.by_ref().map(|registry| registry.name).collect();
         }
     }
     Ok(report)
+}
+
+/// Why a registry was not refreshed.
+struct Refusal {
+    error: Error,
+    /// Another registry would fare no better: the user, the budget or the clock said stop.
+    ends_the_run: bool,
 }
 
 fn choose(home: &Home, names: &[Name]) -> Result<Vec<Known>> {
@@ -110,15 +138,20 @@ fn choose(home: &Home, names: &[Name]) -> Result<Vec<Known>> {
 fn refresh(
     registry: &Known,
     options: &UpdateOptions,
-    client: &Client,
+    line: &Line,
     monitor: &dyn Monitor,
-) -> Result<Updated> {
-    let fetch = fetcher(&registry.url, client, monitor)?;
-    let updated = match options.is_repair {
+) -> std::result::Result<Updated, Refusal> {
+    let stays = |error| Refusal { error, ends_the_run: false };
+    let fetch = fetcher(&registry.url, line.client(), monitor).map_err(stays)?;
+    let updated = in_turn((&registry.name, &registry.folder), line, monitor, || match options.is_repair {
         true => registry::repair(&registry.folder, fetch.as_ref()),
         false => registry::update(&registry.folder, fetch.as_ref()),
-    };
-    updated.map_err(explained)
+    });
+    let updated = updated.map_err(|error| Refusal { error, ends_the_run: true })?;
+    updated.map_err(|error| {
+        let ends_the_run = ends_the_run(&error);
+        Refusal { error: explained(error), ends_the_run }
+    })
 }
 
 fn described(name: Name, updated: &Updated) -> UpdatedRegistry {
@@ -143,5 +176,6 @@ fn failed(name: Name, error: &Error) -> FailedRegistry {
         causes: error.causes(),
         hint: error.hint(),
         is_untrusted: error.kind() == ErrorKind::Untrusted,
+        kind: error.kind(),
     }
 }

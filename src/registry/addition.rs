@@ -9,12 +9,13 @@ use crate::digest::Sha256;
 use crate::disk::{self, Lock};
 use crate::package::Name;
 
+use super::arriving::Arriving;
 use super::catalog::CATALOG;
 use super::copy::{Outcome, Updated, anew, refresh};
 use super::error::{RegistryError, Result};
 use super::fetch::Fetch;
 use super::fingerprint::Fingerprint;
-use super::record::{Record, generations_in, was_committed};
+use super::record::{Record, generations_in, public_address, was_committed};
 use super::signed::{self, Versions};
 use super::tree::{FORMAT, MAX_METADATA_BYTES, root_file};
 use super::turn::{self, LOCK};
@@ -43,14 +44,14 @@ pub fn fingerprint_of(place: &str, fetch: &dyn Fetch) -> Result<Sha256> {
 /// Adds a registry: its first root must have the fingerprint that a person gave.
 ///
 /// Adding again with the same fingerprint only changes the address and refreshes. A registry that could not be
-/// added leaves nothing behind.
+/// added leaves nothing behind but what was paid for.
 ///
 /// # Errors
 /// `UnknownRoot` when no fingerprint was given, `WrongFingerprint` when it is another, `AlreadyKnown`
 /// when the name stands for another registry, `ReservedName`, `Locked` when another command is adding it for long;
 /// otherwise as `update`.
 pub fn add(folder: &Path, addition: &Addition, fetch: &dyn Fetch) -> Result<Updated> {
-    let root = first_root(addition.url.as_str(), fetch)?;
+    let root = first_root(public_address(&addition.url).as_str(), fetch)?;
     let fingerprint = Sha256::of(&root);
     check_told(addition, &fingerprint)?;
     let lock = turn::wait(folder)?;
@@ -70,7 +71,8 @@ pub fn add(folder: &Path, addition: &Addition, fetch: &dyn Fetch) -> Result<Upda
         }
         Err(error) => Err(error),
     };
-    if added.is_err() && !was_there && Record::read(folder).is_err() {
+    let is_nothing = !was_there && Arriving::of(folder).is_empty();
+    if added.is_err() && is_nothing && Record::read(folder).is_err() {
         // The error that stopped the addition is the one to tell; what stays is no registry.
         let _ = leave_nothing(folder, lock);
     }

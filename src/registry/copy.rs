@@ -1,26 +1,27 @@
 //! The copy of a registry on this machine: refreshed, and verified again at every use.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 
-use tough::schema::{RoleType, Root, Signed, Targets};
+use tough::schema::{RoleType, Root, Signed};
 use url::Url;
 
 use crate::digest::Sha256;
-use crate::disk::{self, Lock};
+use crate::disk::{self, DiskError, Lock};
 
 use super::addition::first_root;
+use super::arriving::Arriving;
+use super::bring::Supply;
 use super::error::{RegistryError, Result};
 use super::fetch::Fetch;
 use super::fingerprint::Fingerprint;
-use super::index::{Fault, Files, VerifiedIndex, read_config};
-use super::packed::{packed_name, unpack};
-use super::record::{RECORD, Record, generation_folder, paths_in};
+use super::index::{Fault, Files, VerifiedIndex};
+use super::record::{RECORD, Record, generation_folder, paths_in, public_address};
 use super::session::{self, Cause, Refusal};
 use super::signed::{self, Versions};
 use super::summary;
-use super::tree::{CONFIG, MAX_INDEX_BYTES, MAX_METADATA_BYTES, MAX_TOTAL_BYTES};
-use super::tree::{SNAPSHOT, TARGETS, TIMESTAMP, root_file};
+use super::tree::{MAX_METADATA_BYTES, SNAPSHOT, TARGETS, TIMESTAMP, root_file};
 use super::turn;
 
 /// What a refresh came to.
@@ -86,7 +87,7 @@ pub fn update_from_stick(folder: &Path, fetch: &dyn Fetch) -> Result<Updated> {
 pub fn repair(folder: &Path, fetch: &dyn Fetch) -> Result<Updated> {
     let _lock = lock(folder)?;
     let record = Record::read(folder)?;
-    let root = first_root(record.url.as_str(), fetch)?;
+    let root = first_root(public_address(&record.url).as_str(), fetch)?;
     if Sha256::of(&root) != record.fingerprint {
         let expected = Fingerprint::from(record.fingerprint).to_string();
         let found = Sha256::of(&root).to_string();
@@ -110,20 +111,23 @@ pub fn load(folder: &Path) -> Result<VerifiedIndex> {
     }
 }
 
-/// The files that carry a registry elsewhere: root chain, metadata, index files, and the record.
+/// The files that carry a registry elsewhere, by name: root chain, metadata, index files, and the record.
 ///
-/// The record is for information: whoever receives it trusts the fingerprint that they were told.
+/// The record is for information: whoever receives it trusts the fingerprint that they were told. User and password stay
+/// here.
 ///
 /// # Errors
-/// When the record cannot be read.
-pub fn trust_files(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+/// When the record or a file cannot be read.
+pub fn trust_files(folder: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     let record = Record::read(folder)?;
-    let mut paths = paths_in(&generation_folder(folder, record.generation));
-    paths.push(folder.join(RECORD));
-    Ok(paths
-        .into_iter()
-        .map(|path| (path.file_name().unwrap_or_default().to_string_lossy().into_owned(), path))
-        .collect())
+    let mut files = Vec::new();
+    for path in paths_in(&generation_folder(folder, record.generation)) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let bytes = fs::read(&path).map_err(|source| DiskError::Io { path, source })?;
+        files.push((name, bytes));
+    }
+    files.push((RECORD.to_owned(), record.without_secrets().text().into_bytes()));
+    Ok(files)
 }
 
 fn load_generation(folder: &Path, record: &Record) -> Result<(Files, signed::Facts, VerifiedIndex)> {
@@ -164,10 +168,11 @@ fn lock(folder: &Path) -> Result<Lock> {
 /// Starts from what is stored: its newest root and its floors. The caller holds the copy's lock.
 pub(super) fn refresh(folder: &Path, record: Record, fetch: &dyn Fetch) -> Result<Updated> {
     let (stored, ..) = load_generation(folder, &record)?;
-    advance(folder, record, &stored, fetch, Outcome::Newer)
+    advance(folder, record, (&stored, &stored), fetch, Outcome::Newer)
 }
 
-/// Starts from the first root alone; only the record's versions are floors. The caller holds the copy's lock.
+/// Starts from the first root alone; only the record's versions are floors. Stored files that are whole are not fetched.
+/// The caller holds the copy's lock.
 pub(super) fn anew(
     folder: &Path,
     record: Record,
@@ -176,43 +181,58 @@ pub(super) fn anew(
     outcome: Outcome,
 ) -> Result<Updated> {
     let known = Files::from([(root_file(1), root)]);
-    advance(folder, record, &known, fetch, outcome)
+    let stored = record.readable_files(folder);
+    advance(folder, record, (&known, &stored), fetch, outcome)
 }
 
+/// Refreshes from what is `known` for sure, with the help of whatever is `stored`.
 fn advance(
     folder: &Path,
     record: Record,
-    known: &Files,
+    (known, stored): (&Files, &Files),
     fetch: &dyn Fetch,
     outcome: Outcome,
 ) -> Result<Updated> {
-    let registry = record.name.to_string();
+    let (registry, arriving) = (record.name.to_string(), Arriving::of(folder));
     let untrusted = |fault: Fault| RegistryError::Untrusted {
         registry: registry.clone(),
         file: fault.file,
         reason: fault.reason,
     };
-    let (metadata, mut fetched_bytes) = fetch_metadata(folder, &registry, known, fetch)?;
-    let roots = known.iter().filter(|(name, _)| is_root(name));
-    let mut files: Files = roots.map(|(name, bytes)| (name.clone(), bytes.clone())).collect();
-    files.extend(metadata);
-    fetched_bytes += fetch_index(&registry, known, &mut files, fetch)?;
+    let supply = Supply { registry: &registry, stored, arriving: &arriving, fetch };
+    let brought = bring_all(folder, known, &supply);
+    if brought.is_err() {
+        arriving.sync();
+    }
+    let (files, fetched_bytes) = brought?;
     let facts = signed::verify(&record.fingerprint, &files).map_err(untrusted)?;
     check_floors(&record, &files, &facts.versions)?;
     let (name, base) = (record.name.clone(), as_folder(&record.url));
     let index = VerifiedIndex::from_files(name, Some(base), facts.trust(record.fingerprint), &files);
     let index = index.map_err(untrusted)?;
     if files == *known && record == Record::read(folder)? {
+        arriving.clear()?;
         return Ok(Updated { index, outcome: Outcome::Same, fetched_bytes });
     }
     let outcome = if files == *known { Outcome::Same } else { outcome };
     record.adopt(folder, &files, facts.versions)?;
+    arriving.clear()?;
     summary::keep(folder, &index);
     Ok(Updated { index, outcome, fetched_bytes })
 }
 
+/// Brings metadata and index files; says how many bytes were fetched.
+fn bring_all(folder: &Path, known: &Files, supply: &Supply<'_>) -> Result<(Files, u64)> {
+    let (metadata, metadata_bytes) = bring_metadata(folder, known, supply)?;
+    let roots = known.iter().filter(|(name, _)| is_root(name));
+    let mut files: Files = roots.map(|(name, bytes)| (name.clone(), bytes.clone())).collect();
+    files.extend(metadata);
+    let index_bytes = supply.bring_index(&mut files)?;
+    Ok((files, metadata_bytes + index_bytes))
+}
+
 /// Runs the update in a scratch folder that holds the floors, and removes it whatever comes.
-fn fetch_metadata(folder: &Path, registry: &str, known: &Files, fetch: &dyn Fetch) -> Result<(Files, u64)> {
+fn bring_metadata(folder: &Path, known: &Files, supply: &Supply<'_>) -> Result<(Files, u64)> {
     let scratch = folder.join("scratch");
     disk::remove_dir_all(&scratch)?;
     disk::create_private_dir(&scratch)?;
@@ -221,9 +241,9 @@ fn fetch_metadata(folder: &Path, registry: &str, known: &Files, fetch: &dyn Fetc
             disk::write_atomic(&scratch.join(floor), bytes)?;
         }
     }
-    let updated = session::update(newest_root(known), &scratch, known, fetch);
+    let updated = session::update(newest_root(known), &scratch, known, supply);
     disk::remove_dir_all(&scratch)?;
-    updated.map_err(|refusal| refused(registry, refusal))
+    updated.map_err(|refusal| refused(supply.registry, refusal))
 }
 
 fn refused(registry: &str, refusal: Refusal) -> RegistryError {
@@ -235,87 +255,6 @@ fn refused(registry: &str, refusal: Refusal) -> RegistryError {
         Cause::Older(reason) => RegistryError::Rollback { registry, file, reason },
         Cause::Untrusted(reason) => RegistryError::Untrusted { registry, file, reason },
         Cause::Disk(error) => error.into(),
-    }
-}
-
-/// Brings the index files that `targets.json` signs; those that did not change are not fetched again.
-fn fetch_index(registry: &str, known: &Files, files: &mut Files, fetch: &dyn Fetch) -> Result<u64> {
-    let untrusted = |fault: Fault| RegistryError::Untrusted {
-        registry: registry.to_owned(),
-        file: fault.file,
-        reason: fault.reason,
-    };
-    let targets = files.get(TARGETS).map(Vec::as_slice).unwrap_or_default();
-    let targets: Signed<Targets> = signed::parse(TARGETS, targets).map_err(untrusted)?;
-    let listed = signed::listed(&targets.signed).map_err(untrusted)?;
-    let find = |name: &str| {
-        let at = listed.binary_search_by(|(listed, ..)| listed.as_str().cmp(name));
-        let entry = at.ok().map(|at| &listed[at]);
-        entry.ok_or_else(|| untrusted(Fault::new(name, "is not signed")))
-    };
-    let mut fetched_bytes = bring(registry, find(CONFIG)?, known, files, fetch)?;
-    let config = read_config(files).map_err(untrusted)?;
-    let mut total_bytes = 0;
-    for name in config.signed_files().iter().filter(|name| *name != CONFIG) {
-        let entry = find(name)?;
-        total_bytes += entry.1;
-        if entry.1 > MAX_INDEX_BYTES || total_bytes > MAX_TOTAL_BYTES {
-            return Err(untrusted(Fault::new(name, format!("is too large: {} bytes", entry.1))));
-        }
-        if config.is_packed
-            && !is_known(entry, known)
-            && let Some(packed_bytes) = bring_packed(entry, files, fetch)
-        {
-            fetched_bytes += packed_bytes;
-            continue;
-        }
-        fetched_bytes += bring(registry, entry, known, files, fetch)?;
-    }
-    Ok(fetched_bytes)
-}
-
-fn is_known((name, _, digest): &(String, u64, Sha256), known: &Files) -> bool {
-    known.get(name).is_some_and(|kept| Sha256::of(kept) == *digest)
-}
-
-/// What packing adds at most to a file that does not shrink, in bytes.
-const FRAME_BYTES: u64 = 64 * 1024;
-
-/// Brings a file in its packed form; `None` where there is none, or none that holds what was signed.
-fn bring_packed(
-    (name, length, digest): &(String, u64, Sha256),
-    files: &mut Files,
-    fetch: &dyn Fetch,
-) -> Option<u64> {
-    let packed = fetch.get(&packed_name(name), *length + FRAME_BYTES).ok().flatten()?;
-    let plain = unpack(&packed, *length).filter(|plain| Sha256::of(plain) == *digest)?;
-    files.insert(name.clone(), plain);
-    Some(packed.len() as u64)
-}
-
-fn bring(
-    registry: &str,
-    (name, length, digest): &(String, u64, Sha256),
-    known: &Files,
-    files: &mut Files,
-    fetch: &dyn Fetch,
-) -> Result<u64> {
-    if let Some(kept) = known.get(name).filter(|kept| Sha256::of(kept) == *digest) {
-        files.insert(name.clone(), kept.clone());
-        return Ok(0);
-    }
-    let (registry, file) = (registry.to_owned(), name.clone());
-    match fetch.get(name, (*length).min(MAX_INDEX_BYTES)) {
-        Ok(Some(bytes)) if bytes.len() as u64 == *length && Sha256::of(&bytes) == *digest => {
-            files.insert(name.clone(), bytes);
-            Ok(*length)
-        }
-        Ok(Some(_)) => {
-            let reason = "is not what was signed: its digest differs".into();
-            Err(RegistryError::Untrusted { registry, file, reason })
-        }
-        Ok(None) => Err(RegistryError::Missing { registry, file }),
-        Err(source) => Err(RegistryError::Fetch { registry, file, source }),
     }
 }
 

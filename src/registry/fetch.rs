@@ -7,6 +7,21 @@ use std::path::{Path, PathBuf};
 /// What a fetcher may fail with.
 pub type FetchError = Box<dyn std::error::Error + Send + Sync>;
 
+/// A file of a registry that is wanted, and what is known of it.
+#[derive(Clone, Copy)]
+pub struct WantedFile<'a> {
+    /// Relative to the registry's base.
+    pub path: &'a str,
+    /// The most bytes that it may have.
+    pub max_bytes: u64,
+    /// How many bytes it has, where that was signed.
+    pub length: Option<u64>,
+    /// Tells the right one from an older or a damaged one. Whoever asked judges what comes all the same.
+    pub is_right: &'a dyn Fn(&[u8]) -> bool,
+    /// It need not be there.
+    pub may_be_absent: bool,
+}
+
 /// Brings files of one registry, wherever it lies.
 pub trait Fetch: Send + Sync {
     /// Reads a file whose path is relative to the registry's base; `None` when it is not there.
@@ -14,6 +29,19 @@ pub trait Fetch: Send + Sync {
     /// # Errors
     /// When it cannot be read, or has more than `max_bytes`.
     fn get(&self, path: &str, max_bytes: u64) -> Result<Option<Vec<u8>>, FetchError>;
+
+    /// Reads a file of which more is known: where several places may have it, from the first that has the right one.
+    ///
+    /// # Errors
+    /// As `get`.
+    fn bring(&self, file: &WantedFile<'_>) -> Result<Option<Vec<u8>>, FetchError> {
+        self.get(file.path, file.max_bytes)
+    }
+
+    /// True where bytes cost time or money: what came is then kept even if the refresh ends early.
+    fn is_costly(&self) -> bool {
+        false
+    }
 }
 
 /// Reads a registry from a folder: a disk, a stick, a copy.

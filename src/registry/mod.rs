@@ -25,6 +25,8 @@ mod turn;
 mod age;
 mod signed;
 
+mod arriving;
+mod bring;
 mod session;
 
 mod addition;
@@ -36,6 +38,7 @@ mod publish;
 
 pub use addition::{Addition, add, fingerprint_of};
 pub use age::{Age, Calendar, Freshness, SignedDates};
+pub use arriving::arriving;
 pub use catalog::{CATALOG, catalog};
 pub use copy::{Outcome, Updated, load, repair, trust_files, update, update_from_stick};
 pub use courier::{
@@ -43,7 +46,7 @@ pub use courier::{
     withdraw,
 };
 pub use error::{RegistryError, Result};
-pub use fetch::{Fetch, FetchError, FolderFetch};
+pub use fetch::{Fetch, FetchError, FolderFetch, WantedFile};
 pub use fingerprint::{
     Fingerprint, parse_fingerprint, short_fingerprint, show_fingerprint, show_full_fingerprint,
 };
@@ -52,7 +55,7 @@ pub use publish::{
     BuildOptions, Built, Initialised, Inspect, Quorum, Replaced, RotateOptions, Rotated, SignOptions, Signed,
     build, check, init, rotate, sign,
 };
-pub use record::{Known, address_in_record, known};
+pub use record::{Known, address_in_record, known, public_address};
 pub use resolve::{Resolved, resolve};
 pub use revocation::{Revoked, Subject, revoked};
 pub use search::{Found, search};

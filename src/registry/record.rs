@@ -5,6 +5,7 @@
 //!   registry.toml     the record; written last: that write is the commit of an update
 //!   g<generation>/    every signed file as it came; older generations are removed after the commit
 //!   summaries.txt     one line a package for `search` (`summary`); made anew when it is not of this generation
+//!   arriving/         what an update that ended early has brought (`arriving`); goes when one comes to its end
 //!   scratch/          an update under way; worth nothing
 //!   .lock             held by who changes any of this
 //! ```
@@ -93,9 +94,21 @@ pub fn known(registries: &Path) -> Result<Vec<Known>> {
     Ok(known)
 }
 
-/// The address that a carried record names; `None` when it cannot be read. A place to look, no more.
+/// The address that a carried record names; `None` when it cannot be read. A place to look, no more: whatever user and
+/// password an older localml let travel are not taken over.
 pub fn address_in_record(text: &str) -> Option<Url> {
-    toml::from_str::<Record>(text).ok().map(|record| record.url)
+    toml::from_str::<Record>(text).ok().map(|record| public_address(&record.url))
+}
+
+/// An address as others may see it: without user, password, query and fragment.
+pub fn public_address(url: &Url) -> Url {
+    let mut public = url.clone();
+    public.set_query(None);
+    public.set_fragment(None);
+    // Both fail only for addresses that cannot have a user at all.
+    let _ = public.set_username("");
+    let _ = public.set_password(None);
+    public
 }
 
 impl Known {
@@ -105,7 +118,7 @@ impl Known {
     /// `NoSuchRegistry` when it was never added, `DamagedRecord` when its record cannot be read.
     pub fn open(registries: &Path, name: &Name) -> Result<Self> {
         let folder = registries.join(name.as_str());
-        let record = match folder.is_dir() {
+        let record = match was_committed(&folder) {
             true => Record::settled(&folder)?,
             false => None,
         };
@@ -143,6 +156,38 @@ impl Record {
             return Err(damaged(format!("is that of `{}`", record.name)));
         }
         Ok(record)
+    }
+
+    /// As it may travel.
+    pub(crate) fn without_secrets(self) -> Self {
+        Self { url: public_address(&self.url), ..self }
+    }
+
+    /// What stands in its file.
+    pub(crate) fn text(&self) -> String {
+        toml::to_string(self).expect("a record is plain data")
+    }
+
+    /// Writes it; where its address has a secret, readable by the user alone.
+    fn write(&self, folder: &Path) -> Result<()> {
+        let (path, text) = (folder.join(RECORD), self.text());
+        match public_address(&self.url) == self.url {
+            true => disk::write_atomic(&path, text.as_bytes())?,
+            false => disk::write_private(&path, text.as_bytes())?,
+        }
+        Ok(())
+    }
+
+    /// The files of the current generation that can be read, whatever is in them.
+    pub(crate) fn readable_files(&self, folder: &Path) -> Files {
+        let mut files = Files::new();
+        for path in paths_in(&generation_folder(folder, self.generation)) {
+            let is_bounded = path.metadata().is_ok_and(|metadata| metadata.len() <= MAX_INDEX_BYTES);
+            if let (true, Ok(bytes)) = (is_bounded, fs::read(&path)) {
+                files.insert(path.file_name().unwrap_or_default().to_string_lossy().into_owned(), bytes);
+            }
+        }
+        files
     }
 
     /// Reads the record; `None` while another command adds the registry for the first time: its record comes last.
@@ -196,8 +241,7 @@ impl Record {
         }
         disk::sync_filesystem(&next)?;
         disk::sync_dir(folder)?;
-        let text = toml::to_string(&self).expect("a record is plain data");
-        disk::write_atomic(&folder.join(RECORD), text.as_bytes())?;
+        self.write(folder)?;
         for old in folders_in(folder).into_iter().filter(|old| *old != next && generation_of(old).is_some()) {
             disk::remove_dir_all(&old)?;
         }

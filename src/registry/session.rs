@@ -5,8 +5,8 @@
 //! * Its `latest_known_time.json` never outlives the scratch folder: a clock that went backwards
 //!   cannot lock a site out. Expiry is `Unsafe` here; `age` judges it.
 //! * It takes any failure to fetch the next root for "there is none"; here only an absent file is.
-//! * It asks for every file each time. What is known here already, or lies there in a packed form, is handed to it
-//!   when the file above names that very digest: it compares the digest again.
+//! * It asks for every file each time. What is here already, or lies there in a packed form, is handed to it when the
+//!   file above names that very digest: it compares the digest again.
 //! * It is asynchronous. It runs on a thread of its own and asks the caller's thread for bytes
 //!   through a channel, so that a fetcher may use whatever runtime it likes.
 
@@ -17,7 +17,7 @@ use std::thread;
 
 use bytes::Bytes;
 use futures::stream;
-use tough::schema::{Signed, Snapshot, Timestamp};
+use tough::schema::{Role, Root, Signed, Snapshot, Timestamp};
 use tough::{
     ExpirationEnforcement, Limits, RepositoryLoader, Transport, TransportError, TransportErrorKind,
     TransportStream,
@@ -27,11 +27,12 @@ use url::Url;
 use crate::digest::Sha256;
 use crate::disk::DiskError;
 
-use super::fetch::{Fetch, FetchError};
+use super::bring::{Pin, Supply};
+use super::fetch::{FetchError, WantedFile};
 use super::index::Files;
-use super::packed::{PACKED_FROM_BYTES, packed_name, unpack};
+use super::packed::PACKED_FROM_BYTES;
 use super::signed::parse;
-use super::tree::{MAX_METADATA_BYTES, MAX_TARGETS_BYTES, SNAPSHOT, TARGETS, TIMESTAMP};
+use super::tree::{MAX_METADATA_BYTES, MAX_TARGETS_BYTES, SNAPSHOT, TARGETS, TIMESTAMP, root_file};
 
 /// The most roots that one update follows.
 const MAX_ROOT_UPDATES: u64 = 1024;
@@ -58,20 +59,20 @@ pub(crate) enum Cause {
     Disk(DiskError),
 }
 
-/// Updates from `trusted_root`, with the floors that lie in `scratch` and the files that are known here; returns the
-/// metadata as it was accepted, and how many bytes of it were fetched.
+/// Updates from `trusted_root`, with the floors that lie in `scratch`; `known` are the files that they were copied from.
+/// Returns the metadata as it was accepted, and how many bytes of it were fetched.
 pub(crate) fn update(
     trusted_root: &[u8],
     scratch: &Path,
     known: &Files,
-    fetch: &dyn Fetch,
+    supply: &Supply<'_>,
 ) -> std::result::Result<(Files, u64), Refusal> {
     thread::scope(|scope| {
         let (asks, questions) = mpsc::channel();
         let worker = scope.spawn(move || run(trusted_root, scratch, Asking { asks }));
         let mut answers = Answers::default();
         for question in questions {
-            answers.answer(question, known, fetch);
+            answers.answer(question, known, supply);
         }
         match worker.join() {
             Ok(Ok(())) => Ok((answers.files, answers.fetched_bytes)),
@@ -124,19 +125,13 @@ struct Answers {
 }
 
 impl Answers {
-    fn answer(&mut self, question: Question, known: &Files, fetch: &dyn Fetch) {
+    fn answer(&mut self, question: Question, known: &Files, supply: &Supply<'_>) {
         let Question { path, reply } = question;
-        let max_bytes = if path == TARGETS { MAX_TARGETS_BYTES } else { MAX_METADATA_BYTES };
         self.last.clone_from(&path);
         self.is_absent = false;
-        if let Some(bytes) = self.without_fetching_all(&path, known, fetch) {
-            self.files.insert(path, bytes.clone());
-            let _ = reply.send(Answer::Here(bytes));
-            return;
-        }
-        let answer = match fetch.get(&path, max_bytes) {
-            Ok(Some(bytes)) => {
-                self.fetched_bytes += bytes.len() as u64;
+        let answer = match self.bring(&path, known, supply) {
+            Ok(Some((bytes, fetched_bytes))) => {
+                self.fetched_bytes += fetched_bytes;
                 self.files.insert(path, bytes.clone());
                 Answer::Here(bytes)
             }
@@ -153,22 +148,41 @@ impl Answers {
         let _ = reply.send(answer);
     }
 
-    /// A file whose digest the file above it names: from what is known here, else from its packed form.
-    fn without_fetching_all(&mut self, path: &str, known: &Files, fetch: &dyn Fetch) -> Option<Vec<u8>> {
-        let (length, digest) = self.pin_of(path)?;
-        if let Some(bytes) = known.get(path).filter(|bytes| Sha256::of(bytes) == digest) {
-            return Some(bytes.clone());
+    /// Brings a file, and says how many bytes were fetched.
+    fn bring(
+        &self,
+        path: &str,
+        known: &Files,
+        supply: &Supply<'_>,
+    ) -> Result<Option<(Vec<u8>, u64)>, FetchError> {
+        if let Some(pin) = self.pin_of(path) {
+            let is_packed = (PACKED_FROM_BYTES..=MAX_TARGETS_BYTES).contains(&pin.length);
+            let max_bytes = if path == TARGETS { MAX_TARGETS_BYTES } else { MAX_METADATA_BYTES };
+            return supply.bring(&pin, is_packed, max_bytes);
         }
-        if !(PACKED_FROM_BYTES..=MAX_TARGETS_BYTES).contains(&length) {
-            return None;
-        }
-        let packed = fetch.get(&packed_name(path), length).ok().flatten()?;
-        self.fetched_bytes += packed.len() as u64;
-        unpack(&packed, length).filter(|bytes| Sha256::of(bytes) == digest)
+        let floor = known.get(TIMESTAMP).and_then(|bytes| version_of::<Timestamp>(bytes)).unwrap_or_default();
+        let brought = supply.fetch.bring(&WantedFile {
+            path,
+            max_bytes: if path == TARGETS { MAX_TARGETS_BYTES } else { MAX_METADATA_BYTES },
+            length: None,
+            is_right: &|bytes| match path {
+                TIMESTAMP => version_of::<Timestamp>(bytes).is_some_and(|version| version >= floor),
+                _ if path.ends_with(".root.json") => {
+                    version_of::<Root>(bytes).is_some_and(|version| root_file(version) == path)
+                }
+                _ => true,
+            },
+            // Nobody knows beforehand whether there is another root.
+            may_be_absent: path.ends_with(".root.json"),
+        })?;
+        Ok(brought.map(|bytes| {
+            let fetched_bytes = bytes.len() as u64;
+            (bytes, fetched_bytes)
+        }))
     }
 
     /// Length and digest of a file, as the one above it says.
-    fn pin_of(&self, path: &str) -> Option<(u64, Sha256)> {
+    fn pin_of(&self, path: &str) -> Option<Pin> {
         let meta = match path {
             SNAPSHOT => parse::<Signed<Timestamp>>(TIMESTAMP, self.files.get(TIMESTAMP)?).ok()?.signed.meta,
             TARGETS => parse::<Signed<Snapshot>>(SNAPSHOT, self.files.get(SNAPSHOT)?).ok()?.signed.meta,
@@ -176,7 +190,7 @@ impl Answers {
         };
         let pin = meta.get(path)?;
         let digest: [u8; 32] = pin.hashes.as_ref()?.sha256.as_ref().try_into().ok()?;
-        Some((pin.length?, Sha256::from_bytes(digest)))
+        Some(Pin { name: path.to_owned(), length: pin.length?, digest: Sha256::from_bytes(digest) })
     }
 
     fn refusal(self, error: &tough::error::Error) -> Refusal {
@@ -192,6 +206,11 @@ impl Answers {
     fn untrusted(self, reason: &str) -> Refusal {
         Refusal { file: self.last, cause: Cause::Untrusted(reason.to_owned()) }
     }
+}
+
+/// The version of a file of metadata, whoever signed it; `None` when it cannot be read.
+fn version_of<T: Role + serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<u64> {
+    serde_json::from_slice::<Signed<T>>(bytes).ok().map(|role| role.signed.version().get())
 }
 
 fn cause_of(error: &tough::error::Error) -> Cause {

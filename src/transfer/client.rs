@@ -2,21 +2,16 @@
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
-use super::attempt::open;
 use super::doubts::Doubts;
 use super::error::{Result, TransferError, shown};
-use super::fetch::{Errand, wait_for};
-use super::judge::{Failure, is_page_name, is_page_type, looks_like_a_page, portal, refuse_status};
+use super::fetch::Errand;
 use super::mirror::{all_sources, with_mirrors};
 use super::network::Network;
 use super::options::Options;
 use super::purse::Purse;
-use super::reply::{Ask, Next};
-use super::resume::stopped;
 use super::reuse::Reusable;
-use super::sources::{Sources, jitter};
+use super::small::{SmallErrand, SmallFile};
 use super::staging::Keeper;
 use super::toll::Toll;
 use super::watch::{explain, until};
@@ -130,42 +125,28 @@ impl Client {
     /// # Errors
     /// As `fetch`, and `TooLarge` when it has more than `max_bytes`. `is_missing` tells that there is no such file.
     pub fn get(&self, url: &url::Url, max_bytes: u64, monitor: &dyn Monitor) -> Result<Vec<u8>> {
-        let urls = with_mirrors(&self.options.mirrors, std::slice::from_ref(url));
+        self.get_small(&SmallFile::at(url, max_bytes), monitor)
+    }
+
+    /// Fetches a small file into memory, from the first source that has the right one. Where none has it, what the last
+    /// of them sent is returned, for the caller to refuse; nothing, where its length alone told.
+    ///
+    /// # Errors
+    /// As `get`.
+    pub fn get_small(&self, file: &SmallFile<'_>, monitor: &dyn Monitor) -> Result<Vec<u8>> {
+        let urls = with_mirrors(&self.options.mirrors, std::slice::from_ref(file.url));
         let needs_network = urls.iter().any(|url| url.scheme() != "file");
         let network = if needs_network { self.network()? } else { None };
         let urls: Vec<url::Url> =
             urls.into_iter().filter(|url| network.is_some() || url.scheme() == "file").collect();
         if urls.is_empty() {
-            return Err(TransferError::Offline { name: shown(url) });
+            return Err(TransferError::Offline { name: shown(file.url) });
         }
         let watch = until(monitor, self.options.deadline);
-        let got = self.get_with_patience(network, &urls, max_bytes, &watch);
+        let (options, doubts) = (&self.options, &self.doubts);
+        let got = SmallErrand { network, options, doubts, monitor: &watch }.fetch(file, &urls);
         self.toll.settle();
-        got.map_err(|error| explain(&watch, error).if_stopped_about(&shown(url), 0, 0))
-    }
-
-    fn get_with_patience(
-        &self,
-        network: Option<&Network>,
-        urls: &[url::Url],
-        max_bytes: u64,
-        monitor: &dyn Monitor,
-    ) -> Result<Vec<u8>> {
-        let mut sources = Sources::new(urls, &self.options, |url, _| self.doubts.is_doubtful(url));
-        let mut last_error = TransferError::NoSource { name: urls.first().map(shown).unwrap_or_default() };
-        while let Some((source, delay)) = sources.next(Instant::now()) {
-            wait_for(delay, monitor)?;
-            let failure = match get_once(network, &source.url, max_bytes, monitor) {
-                Ok(bytes) => return Ok(bytes),
-                Err(failure) => failure,
-            };
-            self.doubts.hear_of(&source.url, &failure, false);
-            last_error = failure.error;
-            if !sources.failed(failure.remedy, false, Instant::now(), jitter()) {
-                break;
-            }
-        }
-        Err(last_error)
+        got.map_err(|error| explain(&watch, error).if_stopped_about(&shown(file.url), 0, 0))
     }
 
     fn network(&self) -> Result<Option<&Network>> {
@@ -183,51 +164,5 @@ impl Client {
 impl std::fmt::Debug for Client {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Client").field("options", &self.options).finish_non_exhaustive()
-    }
-}
-
-fn get_once(
-    network: Option<&Network>,
-    url: &url::Url,
-    max_bytes: u64,
-    monitor: &dyn Monitor,
-) -> std::result::Result<Vec<u8>, Failure> {
-    let ask = Ask::whole(url.clone());
-    let name = url.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or_default().to_owned();
-    let too_large = || Failure::leave(TransferError::TooLarge { address: shown(url), max_bytes });
-    let mut reply = open(network, &ask, monitor)?;
-    refuse_status(&reply.head, &ask, &name)?;
-    if let Some(encoding) = reply.head.encoding {
-        return Err(Failure::leave(TransferError::Encoded { address: shown(url), encoding }));
-    }
-    let is_page = reply.head.content_type.as_deref().is_some_and(is_page_type);
-    if is_page && !is_page_name(&name) {
-        return Err(portal(&ask, &name));
-    }
-    if reply.head.length.is_some_and(|length| length > max_bytes) {
-        return Err(too_large());
-    }
-    let mut bytes = Vec::new();
-    loop {
-        if monitor.is_cancelled() {
-            return Err(Failure::stop(stopped()));
-        }
-        match reply.body.next() {
-            Next::Chunk(chunk) => {
-                network.map_or(Ok(()), |network| network.toll().book_ahead()).map_err(Failure::stop)?;
-                bytes.extend_from_slice(&chunk.bytes);
-            }
-            Next::Waiting => {
-                network.map_or(Ok(()), |network| network.toll().book_ahead()).map_err(Failure::stop)?;
-            }
-            Next::Failed(failure) => return Err(failure),
-            Next::End if looks_like_a_page(&bytes) && !is_page_name(&name) => {
-                return Err(portal(&ask, &name));
-            }
-            Next::End => return Ok(bytes),
-        }
-        if bytes.len() as u64 > max_bytes {
-            return Err(too_large());
-        }
     }
 }

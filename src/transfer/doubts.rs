@@ -29,6 +29,11 @@ impl Doubts {
         self.served.lock().unwrap_or_else(PoisonError::into_inner).contains(&host_of(url))
     }
 
+    /// Remembers that the host of this address sent another file than it should have.
+    pub(super) fn doubt(&self, url: &url::Url) {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).insert(host_of(url));
+    }
+
     /// Remembers a failure that says something of the host and not of one file.
     pub(super) fn hear_of(&self, url: &url::Url, failure: &Failure, has_progressed: bool) {
         let is_the_hosts = match failure.error {

@@ -44,6 +44,7 @@ mod crew;
 mod doubts;
 mod fetch;
 mod gaps;
+mod small;
 mod sources;
 
 mod lull;
@@ -85,3 +86,4 @@ pub use prefix::keep_prefix;
 pub use purse::Purse;
 pub use readback::READING_LABEL;
 pub use reuse::Reusable;
+pub use small::{IsRight, SmallFile};

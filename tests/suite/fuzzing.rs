@@ -159,12 +159,7 @@ fn trust_files(sandbox: &Sandbox) -> Vec<TrustFile> {
     publisher.introduce("cafe", publisher.registry().to_str().unwrap());
     let folder = sandbox.path("cafe/registries/ngo");
     let files = localml::registry::trust_files(&folder).unwrap().into_iter();
-    files
-        .map(|(name, path)| TrustFile {
-            name: format!("ngo/{name}").parse().unwrap(),
-            bytes: fs::read(path).unwrap(),
-        })
-        .collect()
+    files.map(|(name, bytes)| TrustFile { name: format!("ngo/{name}").parse().unwrap(), bytes }).collect()
 }
 
 /// As the target `tuf` takes it: a name, a line feed, the bytes.

@@ -59,6 +59,7 @@ mod publish;
 #[cfg(feature = "index")]
 mod questions;
 mod readme;
+mod refreshing;
 mod repair_drill;
 mod repairs;
 mod requests;
@@ -70,6 +71,7 @@ mod secure_lines;
 mod set_samples;
 mod sets;
 mod sites;
+mod small_files;
 mod stick;
 mod supply;
 mod sync_rules;

@@ -358,8 +358,8 @@ fn a_stick_with_upper_case_names_verifies_the_same_way() {
     desk.introduce();
     let stick = desk.sandbox.path("stick/NGO");
     fs::create_dir_all(&stick).unwrap();
-    for (name, path) in trust_files(&desk.copy()).unwrap() {
-        fs::copy(path, stick.join(name.to_uppercase())).unwrap();
+    for (name, bytes) in trust_files(&desk.copy()).unwrap() {
+        fs::write(stick.join(name.to_uppercase()), bytes).unwrap();
     }
     let site = desk.sandbox.path("site/registries/ngo");
     let added = add(&site, &desk.addition(), &FolderFetch::new(&stick)).unwrap();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use crate::cli::context::Context;
-use crate::cli::line::line_options;
+use crate::cli::line::LineArgs;
 use crate::cli::output::Output;
 use crate::cli::report::Outcome;
 use crate::ops::{
@@ -77,15 +77,20 @@ enum Deed {
     #[command(
         after_help = "Example:\n  localml registry add clinic https://example.org/my-registry/ --fingerprint \"ba78 16bf …\""
     )]
-    Add {
-        /// What it will be called here
-        name: Name,
-        /// Its address: https://…, http://…, a folder, or a stick that carries it
-        address: String,
-        /// The fingerprint that the publisher told you: 24 digits or more; spaces do not matter
-        #[arg(long, value_name = "HEX")]
-        fingerprint: Option<String>,
-    },
+    Add(AddArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct AddArgs {
+    /// What it will be called here
+    name: Name,
+    /// Its address: https://…, http://…, a folder, or a stick that carries it
+    address: String,
+    /// The fingerprint that the publisher told you: 24 digits or more; spaces do not matter
+    #[arg(long, value_name = "HEX")]
+    fingerprint: Option<String>,
+    #[command(flatten)]
+    line: LineArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -147,12 +152,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
             let report = registry_sign(registry, keys, *expires_days)?;
             output.show(&report, |report| sign_text(report, context.is_verbose));
         }
-        Deed::Add { name, address, fingerprint } => {
+        Deed::Add(args) => {
             let options = AddOptions {
-                name: name.clone(),
-                address: address.clone(),
-                fingerprint: fingerprint.clone(),
-                line: line_options(context)?,
+                name: args.name.clone(),
+                address: args.address.clone(),
+                fingerprint: args.fingerprint.clone(),
+                line: args.line.options(context)?,
             };
             let report = registry_add(&context.home, &options, &context.terminal)?;
             output.show_with_advice(&report, add_text);

@@ -37,9 +37,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Outcome, Error> {
 }
 
 fn outcome(report: &UpdateReport) -> Outcome {
+    let first = report.failures.first();
     if report.failures.iter().any(|failure| failure.is_untrusted) {
         Outcome::Bad(ErrorKind::Untrusted)
-    } else if report.failures.is_empty() {
+    } else if let Some(kind) = report.ended_by {
+        Outcome::Bad(kind)
+    } else if let (true, Some(first)) = (report.registries.is_empty(), first) {
+        Outcome::Bad(first.kind)
+    } else if first.is_none() {
         Outcome::Done
     } else {
         Outcome::Problems
@@ -65,7 +70,8 @@ fn text(report: &UpdateReport) -> String {
             .to_owned();
     }
     let updated = report.registries.iter().map(line);
-    updated.chain(report.failures.iter().map(failure)).collect::<Vec<_>>().join("\n")
+    let not_asked = report.not_asked.iter().map(|name| format!("`{name}`: not asked"));
+    updated.chain(report.failures.iter().map(failure)).chain(not_asked).collect::<Vec<_>>().join("\n")
 }
 
 fn line(registry: &UpdatedRegistry) -> String {

@@ -129,9 +129,16 @@ fn piece_list(
     (!is_here && !listed.urls.is_empty()).then_some(listed)
 }
 
+/// The addresses that a browser knows. The list travels: user and password stay here, and a browser asks for them.
 fn on_the_net(urls: Vec<Url>) -> Vec<String> {
-    let is_on_the_net = |url: &Url| matches!(url.scheme(), "http" | "https");
-    urls.into_iter().filter(is_on_the_net).map(String::from).collect()
+    let mut urls = urls;
+    urls.retain(|url| matches!(url.scheme(), "http" | "https"));
+    for url in &mut urls {
+        // Neither fails for http.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+    }
+    urls.into_iter().map(String::from).collect()
 }
 
 /// The digest's first digits, then the file's own name: unique, and a person still sees what it is.
