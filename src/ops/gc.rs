@@ -163,6 +163,7 @@ fn damaged_records(store: &Store, options: &GcOptions, calendar: Calendar) -> Ve
             what: GcKind::Previous,
             path: PathBuf::new(),
             size_bytes: 0,
+            here_bytes: 0,
             age_seconds: written.and_then(|written| calendar.age_seconds(written)),
             package: stem.split('+').next().map(str::to_owned),
             reason: if options.drops_previous { goes } else { kept },
