@@ -8,6 +8,8 @@ use localml::digest::Sha256;
 use localml::package::MAX_PIECE_BYTES;
 use serde_json::Value;
 
+use localml::progress::size;
+
 use crate::support::drill::{Dice, rounds};
 use crate::support::http_server::{Fault, HttpServer};
 use crate::support::noise::noise;
@@ -224,7 +226,7 @@ fn a_budget_is_never_passed_however_often_it_is_killed() {
     scene.server.set_fault(&scene.path, Fault::Throttle(RATE));
     let run = Run::from(scene.fetch(&["--budget", &budget]).output().unwrap());
     assert_eq!(run.code, Some(6), "{run:?}");
-    assert!(run.stdout.contains(&format!("the budget of {budget_bytes} bytes is spent")), "{run:?}");
+    assert!(run.stdout.contains(&format!("the budget of {} is spent", size(budget_bytes))), "{run:?}");
     let wire_bytes = scene.server.wire_bytes() - before;
     println!("{num_kills} kills: {wire_bytes} bytes on the wire of {budget_bytes}");
     assert!(wire_bytes <= budget_bytes, "{wire_bytes} bytes of {budget_bytes}");
