@@ -1,7 +1,6 @@
 //! What of a damaged blob need not come over any line: what an earlier try has brought, and what lies here in other
 //! files.
 
-use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::bundle;
@@ -12,7 +11,7 @@ use crate::transfer::held_ranges;
 
 use super::error::Result;
 use super::repair::WantedBlob;
-use super::reuse::{is_right, overlap, pieces_here};
+use super::reuse::{overlap, pieces_here, right_pieces};
 
 /// What of the damaged bytes is here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,10 +24,10 @@ pub(super) struct AtHand {
 
 impl AtHand {
     /// Looks at the half that an earlier try left, piece by piece or, where nobody knows the pieces, by its journal;
-    /// then at the files here that should hold the rest. What it counts is hashed.
+    /// then at the files here that should hold the rest; those that are not in use are hashed.
     ///
     /// # Errors
-    /// When a record is damaged, or the user stopped.
+    /// When the half cannot be read, or the user stopped.
     pub(super) fn of(
         (home, store): (&Home, &Store),
         WantedBlob { file, damage, .. }: &WantedBlob<'_>,
@@ -51,16 +50,14 @@ impl AtHand {
         let kept_bytes = damage.damaged_bytes().saturating_sub(missing_bytes);
         let Some(list) = store.cut_of(file) else { return Ok(Self { kept_bytes, reused_bytes: 0 }) };
         let own = store.lying_path(&file.sha256);
-        let mut seen = HashSet::new();
-        let mut reused_bytes = 0;
-        for one in pieces_here(store, &list)?.iter().filter(|one| Some(&one.path) != own.as_ref()) {
-            let piece = one.piece.offset..one.piece.offset + one.piece.length;
-            let lacking_bytes = overlap(&piece, &missing);
-            if lacking_bytes > 0 && !seen.contains(&piece.start) && is_right(one) {
-                seen.insert(piece.start);
-                reused_bytes += lacking_bytes;
-            }
-        }
+        let lacking_bytes = |offset: u64, length: u64| overlap(&(offset..offset + length), &missing);
+        // The record of another package may be damaged: then less is foreseen, and no repair is held up.
+        let mut here = pieces_here(store, &list).unwrap_or_default();
+        here.retain(|one| {
+            Some(&one.path) != own.as_ref() && lacking_bytes(one.piece.offset, one.piece.length) > 0
+        });
+        let right = right_pieces(store, &here, monitor);
+        let reused_bytes = right.iter().map(|(&offset, &length)| lacking_bytes(offset, length)).sum();
         Ok(Self { kept_bytes, reused_bytes })
     }
 

@@ -75,12 +75,15 @@ impl<'a> Bench<'a> {
     ///
     /// # Errors
     /// When a folder cannot be read, the disk fails, or it was stopped. What a source did not give is in the outcome.
-    pub(super) fn mend(&self, wanted: &BTreeMap<Sha256, WantedBlob<'_>>, from: &[PathBuf]) -> Result<Mended> {
+    pub(super) fn mend(
+        &self,
+        wanted: &BTreeMap<Sha256, WantedBlob<'_>>,
+        from: &[PathBuf],
+        folders: &[Folder],
+    ) -> Result<Mended> {
         let mut mended = Mended::default();
-        let mut folders = Vec::new();
         for folder in from {
             // A stick may hold loose files beside its bundles.
-            folders.push(Folder::open(folder)?);
             if let Ok(stick) = Stick::open(folder) {
                 self.take_from_stick(stick.bundles()?, folder, wanted, &mut mended)?;
             }
@@ -94,7 +97,7 @@ impl<'a> Bench<'a> {
             if mended.outcomes.contains_key(digest) {
                 continue;
             }
-            let sources = sources(blob, &indexes, &folders)?;
+            let sources = sources(blob, &indexes, folders)?;
             let outcome = match self.fetch(blob, &sources, &tally) {
                 Ok(fetched) => {
                     mended.wire_bytes += fetched.wire_bytes;

@@ -6,7 +6,7 @@
 //! one lies aside. What could not be had yet stays in that staging: a later repair goes on there, `request` asks for
 //! the gaps alone, and `import` fills them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -23,6 +23,7 @@ use super::at_hand::AtHand;
 use super::checkup::{Checkup, DamagedFile, Place, check_up, meant, place_of};
 use super::error::{Error, Result, While as _};
 use super::fetch::SPARE_BYTES;
+use super::folder::Folder;
 use super::line::{self, Line, LineOptions};
 use super::mending::{Bench, Mended};
 use super::site;
@@ -121,11 +122,16 @@ pub fn repair(home: &Home, options: &RepairOptions, monitor: &dyn Monitor) -> Re
     if options.is_plan {
         return Ok(report);
     }
+    let folders = options.from.iter().map(|folder| Folder::open(folder)).collect::<Result<Vec<Folder>>>()?;
     sort_out(&store, &meant, &checkup)?;
     if !wanted.is_empty() {
+        let names: BTreeSet<String> =
+            wanted.values().map(|blob| format!("`{}`", blob.package.name())).collect();
+        let names = names.into_iter().collect::<Vec<String>>().join(", ");
+        monitor.note(&format!("out of use until it is whole again: {names}"));
         check_room(home, &wanted)?;
         let line = Line::open(home, &options.line)?;
-        let mended = Bench::new(home, &store, &line, monitor).mend(&wanted, &options.from);
+        let mended = Bench::new(home, &store, &line, monitor).mend(&wanted, &options.from, &folders);
         // Those that are whole by now are whole however it ended.
         put_in_place(&store, &meant)?;
         let mended = mended?;

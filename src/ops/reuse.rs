@@ -11,7 +11,7 @@ use crate::disk;
 use crate::gguf::Header;
 use crate::home::Home;
 use crate::package::{FileEntry, Name, Piece, PieceList};
-use crate::progress::{Monitor, Silent, Unit};
+use crate::progress::{Monitor, Unit};
 use crate::store::Store;
 use crate::transfer::{self, Client, Reusable, held_ranges};
 
@@ -73,10 +73,10 @@ pub(super) fn pieces_at_hand(
 }
 
 /// How much of a file lies here in other files, in bytes: what is called so, and what sticks brought, hashed again.
-pub(super) fn reusable_bytes(home: &Home, store: &Store, file: &FileEntry) -> u64 {
+pub(super) fn reusable_bytes(home: &Home, store: &Store, file: &FileEntry, monitor: &dyn Monitor) -> u64 {
     let list = known_piece_list(home, store, file);
     let here = list.and_then(|list| pieces_at_hand(home, store, file, &list).ok()).unwrap_or_default();
-    right_pieces(store, &here, &Silent).values().sum::<u64>().min(file.size_bytes)
+    right_pieces(store, &here, monitor).values().sum::<u64>().min(file.size_bytes)
 }
 
 /// Looks once into what is here of a package whose publisher told no pieces, so that its newer version can reuse
@@ -193,7 +193,7 @@ pub(super) fn right_pieces(store: &Store, here: &[Reusable], monitor: &dyn Monit
     let mut right: HashMap<u64, u64> = in_use.iter().map(|it| (it.piece.offset, it.piece.length)).collect();
     let task = (!doubtful.is_empty()).then(|| {
         let bytes = doubtful.iter().map(|it| it.piece.length).sum();
-        monitor.start("reading what was found damaged", Some(bytes), Unit::Bytes)
+        monitor.start("reading what lies aside", Some(bytes), Unit::Bytes)
     });
     for it in doubtful {
         if !right.contains_key(&it.piece.offset) && !monitor.is_cancelled() && is_right(it) {

@@ -91,7 +91,12 @@ impl Attempt<'_> {
 
     /// The missing bytes that this lane shall work on; `None` when others work on all that is left.
     pub(super) fn claim(&self) -> Option<(u64, u64)> {
-        self.part().claim(self.lane)
+        self.part().claim(self.lane, self.may_take_over())
+    }
+
+    /// False where the user holds the line back: then a lane that stands still may only wait for its turn.
+    pub(super) fn may_take_over(&self) -> bool {
+        !self.network.is_some_and(Network::has_limit)
     }
 
     /// Writes down that a source is left for what it sent.

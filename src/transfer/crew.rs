@@ -118,7 +118,9 @@ impl<'a> Crew<'a> {
             sources.progressed();
         }
         let Err(failure) = outcome else { return true };
-        if matches!(failure.error, super::error::TransferError::WrongPiece { .. }) {
+        // A piece that another lane began may be its source's fault.
+        let is_wrong = matches!(failure.error, super::error::TransferError::WrongPiece { .. });
+        if is_wrong && failure.remedy == Remedy::Leave {
             attempt.monitor.warn(&failure.error.to_string());
             attempt.drop_source(&source, &failure.error);
         }
@@ -134,7 +136,7 @@ impl<'a> Crew<'a> {
             if let Some(gap) = attempt.claim() {
                 return Some(gap);
             }
-            if attempt.part().is_whole() || !self.is_still_on_after(TICK) {
+            if !attempt.may_take_over() || attempt.part().is_whole() || !self.is_still_on_after(TICK) {
                 return None;
             }
         }

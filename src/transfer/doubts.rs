@@ -6,11 +6,12 @@ use std::sync::{Mutex, PoisonError};
 use super::error::TransferError;
 use super::judge::Failure;
 
-/// Hosts that failed in this run, and hosts that sent something.
+/// Hosts that failed in this run, hosts that sent something, and hosts whose lists are old.
 #[derive(Debug, Default)]
 pub(super) struct Doubts {
     hosts: Mutex<BTreeSet<String>>,
     served: Mutex<BTreeSet<String>>,
+    behind: Mutex<BTreeSet<String>>,
 }
 
 impl Doubts {
@@ -29,9 +30,15 @@ impl Doubts {
         self.served.lock().unwrap_or_else(PoisonError::into_inner).contains(&host_of(url))
     }
 
-    /// Remembers that the host of this address sent another file than it should have.
-    pub(super) fn doubt(&self, url: &url::Url) {
-        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).insert(host_of(url));
+    /// Remembers that the host of this address sent another small file than it should have. Who is behind with its lists
+    /// may still have the large files: those are known by their digests.
+    pub(super) fn doubt_lists(&self, url: &url::Url) {
+        self.behind.lock().unwrap_or_else(PoisonError::into_inner).insert(host_of(url));
+    }
+
+    /// True when the host of this address is behind with its lists.
+    pub(super) fn is_behind(&self, url: &url::Url) -> bool {
+        self.behind.lock().unwrap_or_else(PoisonError::into_inner).contains(&host_of(url))
     }
 
     /// Remembers a failure that says something of the host and not of one file.

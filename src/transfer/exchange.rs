@@ -23,6 +23,9 @@ const BOOKING_TICK: Duration = Duration::from_millis(1);
 /// How much of a redirect's own body is read so that its connection can be used again, in bytes.
 const MAX_REDIRECT_BODY_BYTES: u64 = 16 * 1024;
 
+/// ... and how long that may take.
+const MAX_REDIRECT_BODY_TIME: Duration = Duration::from_secs(1);
+
 /// What one request takes with it.
 pub(super) struct Exchange {
     pub(super) clients: Arc<Clients>,
@@ -99,19 +102,20 @@ impl Exchange {
         }
     }
 
-    /// Reads the few words of a redirect, so that its connection is free for the next request.
+    /// Reads the few words of a redirect, so that its connection is free for the next request; where they are many, of
+    /// unknown length, or slow, another connection is cheaper.
     async fn drain(&self, mut response: reqwest::Response) {
-        let (is_tls, mut count) = (response.url().scheme() == "https", 0);
-        while count < MAX_REDIRECT_BODY_BYTES {
-            match tokio::time::timeout(self.silence, response.chunk()).await {
-                Ok(Ok(Some(bytes))) => {
-                    count += bytes.len() as u64;
-                    self.toll.body(is_tls, bytes.len() as u64);
-                }
-                Ok(Ok(None)) => return self.toll.is_ready(response.url()),
-                // It said where to go; that is enough.
-                Ok(Err(_)) | Err(_) => return,
+        if response.content_length().is_none_or(|length| length > MAX_REDIRECT_BODY_BYTES) {
+            return;
+        }
+        let is_tls = response.url().scheme() == "https";
+        let read = async {
+            while let Ok(Some(bytes)) = response.chunk().await {
+                self.toll.body(is_tls, bytes.len() as u64);
             }
+        };
+        if tokio::time::timeout(MAX_REDIRECT_BODY_TIME, read).await.is_ok() {
+            self.toll.is_ready(response.url());
         }
     }
 

@@ -27,6 +27,9 @@ use crate::progress::{Monitor, Unit};
 /// How often a waiting fetch looks whether the user wants to stop.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How long is waited for a source before it is looked again who can be asked, and whether all has come.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
 /// How long the first lane waits for the others to bring the last bytes before it looks again.
 const LAST_BYTES_TICK: Duration = Duration::from_millis(20);
 
@@ -116,7 +119,12 @@ impl Errand<'_> {
             let Some((source, delay)) = sources.next(Instant::now()) else {
                 return Err(last_error.unwrap_or_else(|| nothing_to_ask(attempt)));
             };
-            wait_for(delay, attempt.monitor)?;
+            if !delay.is_zero() {
+                // Others may take it meanwhile, and finish.
+                attempt.part().release(attempt.lane);
+                wait_for(delay.min(LONGEST_WAIT), attempt.monitor)?;
+                continue;
+            }
             let before = moved.new_bytes;
             let outcome = attempt.run(&source, gap, &mut moved);
             let has_progressed = moved.new_bytes > before;

@@ -34,14 +34,15 @@ pub(super) struct Claims {
 
 impl Claims {
     /// The first gap that is nobody's, else a share of the claim that takes longest; `None` when neither is to be had.
-    pub(super) fn claim(&mut self, lane: usize, runs: &[Run], now: Instant) -> Option<(u64, u64)> {
+    /// Where `now` is told, also what another lane stands still at.
+    pub(super) fn claim(&mut self, lane: usize, runs: &[Run], now: Option<Instant>) -> Option<(u64, u64)> {
         self.release(lane);
         if self.is_closed && lane > 0 {
             return None;
         }
         let claim = match self.free_gap(runs) {
             Some(gap) => gap,
-            None => self.share(lane, runs).or_else(|| self.take_over(runs, now))?,
+            None => self.share(lane, runs).or_else(|| self.take_over(runs, now?))?,
         };
         self.by_lane.insert(lane, claim);
         Some(claim)
@@ -157,11 +158,11 @@ mod tests {
     fn the_first_lane_takes_all_and_the_second_one_half_of_it() {
         let runs = runs(16);
         let mut claims = Claims::default();
-        assert_eq!(claims.claim(0, &runs, Instant::now()), Some((0, 64 * MIB)));
-        assert_eq!(claims.claim(1, &runs, Instant::now()), Some((32 * MIB, 64 * MIB)));
+        assert_eq!(claims.claim(0, &runs, None), Some((0, 64 * MIB)));
+        assert_eq!(claims.claim(1, &runs, None), Some((32 * MIB, 64 * MIB)));
         assert_eq!(claims.end_of(0), Some(32 * MIB));
         // Both have as much; the later one is halved.
-        assert_eq!(claims.claim(2, &runs, Instant::now()), Some((48 * MIB, 64 * MIB)));
+        assert_eq!(claims.claim(2, &runs, None), Some((48 * MIB, 64 * MIB)));
         assert_eq!((claims.end_of(0), claims.end_of(1)), (Some(32 * MIB), Some(48 * MIB)));
     }
 
@@ -169,31 +170,27 @@ mod tests {
     fn what_a_lane_gives_back_is_taken_first() {
         let mut runs = runs(16);
         let mut claims = Claims::default();
-        claims.claim(0, &runs, Instant::now());
-        claims.claim(1, &runs, Instant::now());
+        claims.claim(0, &runs, None);
+        claims.claim(1, &runs, None);
         // Lane 1 got as far as 34 MiB and left.
         runs[8].filled = 2 * MIB;
         claims.release(1);
-        assert_eq!(claims.claim(2, &runs, Instant::now()), Some((34 * MIB, 64 * MIB)));
+        assert_eq!(claims.claim(2, &runs, None), Some((34 * MIB, 64 * MIB)));
     }
 
     #[test]
     fn a_fast_lane_takes_what_a_slow_one_would_be_long_at() {
         let mut runs = runs(4);
         let mut claims = Claims::default();
-        claims.claim(1, &runs, Instant::now());
+        claims.claim(1, &runs, None);
         runs[0].filled = MIB;
-        assert_eq!(
-            claims.claim(0, &runs, Instant::now()),
-            None,
-            "15 MiB are no two shares, for all that is known"
-        );
+        assert_eq!(claims.claim(0, &runs, None), None, "15 MiB are no two shares, for all that is known");
         claims.note_rate(0, 4e6);
         claims.note_rate(1, 60e3);
         // Four minutes at 60 kB/s: all but the run in the making.
-        assert_eq!(claims.claim(0, &runs, Instant::now()), Some((4 * MIB, 16 * MIB)));
+        assert_eq!(claims.claim(0, &runs, None), Some((4 * MIB, 16 * MIB)));
         assert_eq!(claims.end_of(1), Some(4 * MIB));
-        assert_eq!(claims.claim(2, &runs, Instant::now()), None);
+        assert_eq!(claims.claim(2, &runs, None), None);
     }
 
     #[test]
@@ -202,44 +199,44 @@ mod tests {
         let mut claims = Claims::default();
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(claims.claim(1, &runs, start), Some((0, 8 * MIB)));
+        assert_eq!(claims.claim(1, &runs, Some(start)), Some((0, 8 * MIB)));
         runs[0].filled = MIB;
-        assert_eq!(claims.claim(0, &runs, after(1)), None, "too little to share");
+        assert_eq!(claims.claim(0, &runs, Some(after(1))), None, "too little to share");
         runs[0].filled = 2 * MIB;
-        assert_eq!(claims.claim(0, &runs, after(9)), None, "it moves");
-        assert_eq!(claims.claim(0, &runs, after(18)), None);
-        assert_eq!(claims.claim(0, &runs, after(19)), Some((2 * MIB, 8 * MIB)));
+        assert_eq!(claims.claim(0, &runs, Some(after(9))), None, "it moves");
+        assert_eq!(claims.claim(0, &runs, Some(after(18))), None);
+        assert_eq!(claims.claim(0, &runs, Some(after(19))), Some((2 * MIB, 8 * MIB)));
         assert_eq!(claims.end_of(1), Some(2 * MIB), "the other one has nothing left");
-        assert_eq!(claims.claim(1, &runs, after(20)), None);
+        assert_eq!(claims.claim(1, &runs, Some(after(20))), None);
     }
 
     #[test]
     fn shares_are_as_large_as_lanes_are_fast() {
         let runs = runs(16);
         let mut claims = Claims::default();
-        claims.claim(0, &runs, Instant::now());
+        claims.claim(0, &runs, None);
         claims.note_rate(0, 3e6);
         claims.note_rate(1, 1e6);
-        assert_eq!(claims.claim(1, &runs, Instant::now()), Some((48 * MIB, 64 * MIB)));
+        assert_eq!(claims.claim(1, &runs, None), Some((48 * MIB, 64 * MIB)));
     }
 
     #[test]
     fn where_the_first_lane_gets_all_the_others_stop() {
         let runs = runs(16);
         let mut claims = Claims::default();
-        claims.claim(0, &runs, Instant::now());
-        claims.claim(1, &runs, Instant::now());
+        claims.claim(0, &runs, None);
+        claims.claim(1, &runs, None);
         claims.close();
         assert_eq!((claims.end_of(0), claims.end_of(1)), (Some(32 * MIB), Some(32 * MIB)));
-        assert_eq!(claims.claim(1, &runs, Instant::now()), None);
+        assert_eq!(claims.claim(1, &runs, None), None);
     }
 
     #[test]
     fn small_rests_are_left_to_who_has_them() {
         let runs = runs(3);
         let mut claims = Claims::default();
-        claims.claim(0, &runs, Instant::now());
-        assert_eq!(claims.claim(1, &runs, Instant::now()), None);
+        claims.claim(0, &runs, None);
+        assert_eq!(claims.claim(1, &runs, None), None);
         assert_eq!(claims.end_of(0), Some(12 * MIB));
     }
 
@@ -249,8 +246,8 @@ mod tests {
         runs[1].is_whole = true;
         runs[1].filled = 4 * MIB;
         let mut claims = Claims::default();
-        assert_eq!(claims.claim(0, &runs, Instant::now()), Some((0, 4 * MIB)));
-        assert_eq!(claims.claim(1, &runs, Instant::now()), Some((8 * MIB, 16 * MIB)));
-        assert_eq!(claims.claim(2, &runs, Instant::now()), None);
+        assert_eq!(claims.claim(0, &runs, None), Some((0, 4 * MIB)));
+        assert_eq!(claims.claim(1, &runs, None), Some((8 * MIB, 16 * MIB)));
+        assert_eq!(claims.claim(2, &runs, None), None);
     }
 }

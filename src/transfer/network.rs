@@ -61,6 +61,11 @@ impl Network {
         })
     }
 
+    /// True when the user has set a rate.
+    pub(super) fn has_limit(&self) -> bool {
+        self.bucket.is_some()
+    }
+
     /// True while nothing is asked of the line because the rate that the user has set is used up.
     pub(super) fn is_held_back(&self) -> bool {
         self.bucket.as_ref().is_some_and(|bucket| bucket.is_ahead(Instant::now()))

@@ -112,8 +112,9 @@ impl Part {
     }
 
     /// Gives a lane the first missing bytes that nobody works on, or half of what another one has before it.
-    pub(super) fn claim(&mut self, lane: usize) -> Option<(u64, u64)> {
-        self.claims.claim(lane, &self.runs, Instant::now())
+    /// With `may_take_over` also all that another one stands still at.
+    pub(super) fn claim(&mut self, lane: usize, may_take_over: bool) -> Option<(u64, u64)> {
+        self.claims.claim(lane, &self.runs, may_take_over.then(Instant::now))
     }
 
     /// Where a lane's claim ends now: another one may have taken over its second half.

@@ -41,6 +41,12 @@ impl<'a> SmallFile<'a> {
         Self { url, max_bytes, length: None, is_right: None, may_be_absent: false }
     }
 
+    /// True when these bytes are known to be the file.
+    fn is_whole(&self, bytes: &[u8]) -> bool {
+        let has_length = self.length.is_none_or(|length| length == bytes.len() as u64);
+        has_length && self.is_right.is_some_and(|is_right| is_right(bytes))
+    }
+
     fn name(&self) -> String {
         let last = self.url.path_segments().and_then(|mut parts| parts.next_back());
         last.unwrap_or_default().to_owned()
@@ -88,7 +94,9 @@ impl SmallErrand<'_> {
     /// Asks source after source. Where none has the right file, what the last of them sent is returned, for the caller to
     /// refuse.
     pub(super) fn fetch(&self, file: &SmallFile<'_>, urls: &[url::Url]) -> Result<Vec<u8>> {
-        let mut sources = Sources::new(urls, self.options, |url, _| self.doubts.is_doubtful(url));
+        let mut sources = Sources::new(urls, self.options, |url, _| {
+            self.doubts.is_doubtful(url) || self.doubts.is_behind(url)
+        });
         let mut begun: BTreeMap<String, Begun> = BTreeMap::new();
         let mut outage = Outage::new(self.options.outage_patience);
         let mut refusals = Refusals::default();
@@ -100,13 +108,13 @@ impl SmallErrand<'_> {
             let failure = match self.ask(file, &source, begun) {
                 Ok(Came::Right(bytes)) => return Ok(bytes),
                 Ok(Came::Other(bytes)) => {
-                    self.doubts.doubt(&source.url);
+                    self.doubts.doubt_lists(&source.url);
                     refusals.other = Some(bytes);
                     if !sources.failed(Remedy::Leave, false, Instant::now(), jitter()) {
                         break;
                     }
                     self.monitor.warn(&format!(
-                        "`{}` has another `{}` than was promised; the next source is asked",
+                        "`{}` has another `{}` than is wanted; the next source is asked",
                         source.address,
                         file.name()
                     ));
@@ -162,7 +170,8 @@ impl SmallErrand<'_> {
         let (head, name) = (&reply.head, file.name());
         if head.status == 416 && !ask.is_whole() {
             // There is no more of it: that was all.
-            return Ok(Came::Other(std::mem::take(&mut begun.bytes)));
+            let bytes = std::mem::take(&mut begun.bytes);
+            return Ok(if file.is_whole(&bytes) { Came::Right(bytes) } else { Came::Other(bytes) });
         }
         refuse_status(head, &ask, &name)?;
         if let Some(encoding) = head.encoding.clone() {
@@ -190,7 +199,7 @@ impl SmallErrand<'_> {
             return Err(portal(&ask, &name));
         }
         let num_bytes = bytes.len() as u64;
-        if let Some(length) = file.length.filter(|length| num_bytes < *length) {
+        if let Some(length) = file.length.or(whole_bytes).filter(|length| num_bytes < *length) {
             begun.bytes = bytes;
             let reason = format!("the body ended after {num_bytes} of {length} bytes");
             return Err(Failure::retry(TransferError::Broken { host: host_of(&source.url), reason }));
@@ -304,7 +313,13 @@ impl Refusals {
         }
         match (self.last, self.other) {
             (Some(error), None) => Err(error),
-            (Some(error), Some(_)) if !error.is_missing() => Err(error),
+            // What nobody signed, its reader judges: an old list tells more than a line that is down.
+            (Some(error), Some(other))
+                if error.ends_the_run()
+                    || !error.is_missing() && (file.length.is_some() || other.is_empty()) =>
+            {
+                Err(error)
+            }
             (_, Some(other)) => Ok(other),
             (None, None) => Err(TransferError::NoSource { name: shown(file.url) }),
         }

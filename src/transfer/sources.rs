@@ -102,17 +102,18 @@ impl Sources {
             let until = self.entries[*at].not_before.max(self.not_before);
             until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
         };
-        // A slow one that can be asked now is better than one that is down, or wants a pause.
+        let wants_pause = |at: &usize| self.entries[*at].not_before.is_some_and(|until| until > now);
+        // Who can be asked now is better than who wants a pause, a slow one better than one that is down.
         let rank = |at: &usize| {
-            let (source, delay) = (&self.entries[*at], wait(at));
-            (source.is_down, source.is_slow || !delay.is_zero(), delay)
+            let source = &self.entries[*at];
+            (wants_pause(at), source.is_down, source.is_slow, wait(at))
         };
         let at = live.min_by_key(rank)?;
         let delay = wait(&at);
         self.current = at;
         let is_rival = |other: &usize| {
             let source = &self.entries[*other];
-            *other != at && !source.is_left && !source.is_slow && !source.is_down && wait(other).is_zero()
+            *other != at && !source.is_left && !source.is_slow && !source.is_down && !wants_pause(other)
         };
         let has_rival = (0..count).any(|other| is_rival(&other));
         Some((Source { has_rival, ..self.entries[at].clone() }, delay))
@@ -143,7 +144,7 @@ impl Sources {
                 }
                 // A server that breaks off within the overlap would never bring anything new.
                 source.overlap_bytes = 0;
-                source.is_down = after.is_none();
+                source.is_down |= after.is_none();
                 self.failures_in_row += 1;
             }
         }
@@ -315,6 +316,12 @@ mod tests {
         let pause = Remedy::Retry { after: Some(Duration::from_secs(60)) };
         assert!(paused.next(now).is_some() && paused.failed(pause, false, now, 0.0));
         assert_eq!(turn(&mut paused, now), ("http://a/".into(), 0));
+        // One that dropped a connection is asked again while another one wants its pause.
+        let mut hiccup = sources(&["a", "b"]);
+        assert!(hiccup.next(now).is_some() && hiccup.failed(RETRY, false, now, 0.0));
+        let pause = Remedy::Retry { after: Some(Duration::from_secs(900)) };
+        assert!(hiccup.next(now).is_some() && hiccup.failed(pause, false, now, 0.0));
+        assert_eq!(turn(&mut hiccup, now), ("http://a/".into(), 1));
     }
 
     #[test]

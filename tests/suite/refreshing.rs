@@ -223,7 +223,7 @@ fn where_one_source_lags_or_is_damaged_the_next_one_is_asked() {
     let run = desk.update_with_mirror("home", &HttpServer::serve(&torn));
     assert_eq!(run.code, Some(0), "{run:?}");
     assert!(run.stdout.contains("refreshed, version 2"), "{run:?}");
-    assert!(run.stderr.contains("has another `index-002.jsonl.zst` than was promised"), "{run:?}");
+    assert!(run.stderr.contains("has another `index-002.jsonl.zst` than is wanted"), "{run:?}");
 
     desk.introduce("other");
     desk.publish("3.0.0");

@@ -169,6 +169,10 @@ fn redirects_are_followed_but_not_for_ever() {
     wanted.sources = vec![cafe.url("moved")];
     cafe.server.set_fault("moved", Fault::Redirect("/model.gguf".into()));
     cafe.fetch_well(&wanted);
+    // Some say neither how long the words of a redirect are nor that they are over.
+    let endless = cafe.wanted("endless", &noise(5001, 3));
+    cafe.server.set_fault("kept-open", Fault::RedirectOpen("/endless".into()));
+    cafe.fetch_well(&Wanted { sources: vec![cafe.url("kept-open")], ..endless });
     // To a portal's page.
     let wanted = Wanted { sources: vec![cafe.url("moved")], ..cafe.wanted("other", &noise(5001, 2)) };
     cafe.server.set_fault("model.gguf", Fault::Html);

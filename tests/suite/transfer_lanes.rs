@@ -94,6 +94,17 @@ fn a_connection_that_stands_still_does_not_hold_up_the_others() {
 }
 
 #[test]
+fn connections_that_are_held_back_do_not_take_from_each_other() {
+    let limit_bytes_per_second = Some(2 * MIB as u64);
+    let options = Options { num_connections: Some(4), limit_bytes_per_second, ..hurried() };
+    let cafe = Cafe::with(Options { silence_timeout: Duration::from_secs(60), ..options });
+    let wanted = cafe.serve_in_pieces("model.gguf", 24 * MIB);
+    let fetched = cafe.fetch_well(&wanted);
+    assert!(fetched.wire_bytes <= wanted.size_bytes + MIB as u64, "{}", fetched.wire_bytes);
+    assert!(cafe.server.requests() <= 12, "{} requests", cafe.server.requests());
+}
+
+#[test]
 fn servers_without_ranges_are_left_to_one_connection() {
     let cafe = Cafe::with(Options { num_connections: Some(4), ..hurried() });
     let wanted = cafe.serve_in_pieces("model.gguf", 32 * MIB);

@@ -18,7 +18,7 @@ use crate::ops::fitting::Fitting;
 use crate::ops::holding::{is_whole, reference};
 use crate::ops::reuse::{held_bytes, reusable_bytes};
 use crate::package::{FileEntry, Manifest, Name, PackageRef, Variant};
-use crate::progress::Silent;
+use crate::progress::{Monitor, Silent};
 use crate::registry::{RegistryError, Resolved, VerifiedIndex, resolve};
 use crate::store::{Installed, Store};
 
@@ -77,6 +77,7 @@ pub(super) struct Gathering<'a> {
     pub(super) indexes: &'a [VerifiedIndex],
     pub(super) aboard: &'a Aboard,
     pub(super) accepts_stale: bool,
+    monitor: &'a dyn Monitor,
     /// What is here whole, installed or kept.
     held: Vec<Installed>,
     /// What of a file lies here in other files; looked up once.
@@ -97,7 +98,7 @@ impl<'a> Gathering<'a> {
         store: &'a Store,
         indexes: &'a [VerifiedIndex],
         aboard: &'a Aboard,
-        accepts_stale: bool,
+        (accepts_stale, monitor): (bool, &'a dyn Monitor),
     ) -> Result<Self> {
         let mut held = [store.fetched()?, store.installed()?].concat();
         held.retain(|held| is_whole(store, held));
@@ -109,6 +110,7 @@ impl<'a> Gathering<'a> {
             indexes,
             aboard,
             accepts_stale,
+            monitor,
             held,
             reusable_bytes,
             errands,
@@ -216,7 +218,7 @@ impl<'a> Gathering<'a> {
     /// How much of a file need not come: what an earlier try brought, or else what lies here in other files, those
     /// among them that sticks brought in part.
     fn bytes_here(&self, file: &FileEntry) -> u64 {
-        let reusable_bytes = || reusable_bytes(self.home, self.store, file);
+        let reusable_bytes = || reusable_bytes(self.home, self.store, file, self.monitor);
         let mut reusable = self.reusable_bytes.borrow_mut();
         let reusable_bytes = *reusable.entry(file.sha256).or_insert_with(reusable_bytes);
         held_bytes(self.home, file).max(reusable_bytes)

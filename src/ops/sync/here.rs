@@ -55,9 +55,9 @@ pub(super) fn sync_here(home: &Home, options: &SyncOptions, monitor: &dyn Monito
     // Every line of this run is counted, also one that is closed by an error.
     let meter = Arc::new(AtomicU64::new(0));
     let line = LineOptions { meter: Some(Arc::clone(&meter)), ..options.line.clone() };
+    let line = LineOptions { outage_patience: Some(OUTAGE_PATIENCE), ..line };
     let registries = begin(home, (options, &line), monitor)?;
-    let outage_patience = Some(OUTAGE_PATIENCE);
-    let line = LineOptions { is_new_budget: options.is_plan && line.is_new_budget, outage_patience, ..line };
+    let line = LineOptions { is_new_budget: options.is_plan && line.is_new_budget, ..line };
     let fetch = |line: &LineOptions, is_plan: bool| FetchOptions {
         is_plan,
         line: line.clone(),
@@ -119,7 +119,8 @@ fn begin(
     }
     let line = Line::open(home, line)?;
     let registries = refresh(home, options, &line, monitor);
-    if !options.line.is_offline {
+    // A line that just failed is not waited for once more before the first byte.
+    if registries.as_ref().is_some_and(|report| report.failures.is_empty()) {
         ask_for_prices(home, &line, monitor)?;
     }
     Ok(registries)

@@ -73,7 +73,7 @@ pub fn sync_list(
     let stick = removable::stick_if_any(options.stick.as_deref(), monitor)?;
     let wishes = wishlist::change(home, &options.keep, &options.drop)?;
     let desk = Desk::open(home, stick.as_deref(), options, wishes, monitor)?;
-    let gathering = desk.gather()?;
+    let gathering = desk.gather(monitor)?;
     let mut files: Vec<ListedFile> = Vec::new();
     let mut seen: HashSet<Sha256> = HashSet::new();
     for errand in &gathering.errands {

@@ -144,7 +144,7 @@ fn sync_stick(
     let facts = pace::look_at(stick)?;
     if options.is_plan {
         let desk = Desk::open(home, Some(stick), options, list, monitor)?;
-        let gathering = desk.gather()?;
+        let gathering = desk.gather(monitor)?;
         let line = look(home, &options.line)?;
         return Trip::new((&desk, stick), gathering, monitor).plan(line, facts);
     }
@@ -153,7 +153,7 @@ fn sync_stick(
     let registries = refresh(home, options, &line, monitor);
     let mut desk = Desk::open(home, Some(stick), options, list, monitor)?;
     desk.has_news = registries.as_ref().is_some_and(brings_news);
-    let gathering = desk.gather()?;
+    let gathering = desk.gather(monitor)?;
     let mut report = Trip::new((&desk, stick), gathering, monitor).travel(&line, facts)?;
     report.registries = registries;
     Ok(report)
@@ -239,9 +239,9 @@ impl<'a> Desk<'a> {
     }
 
     /// What each site lacks, and what the courier takes along for all.
-    fn gather(&self) -> Result<Gathering<'_>> {
+    fn gather<'d>(&'d self, monitor: &'d dyn Monitor) -> Result<Gathering<'d>> {
         let Self { home, store, indexes, aboard, options, .. } = self;
-        let mut gathering = Gathering::new(home, store, indexes, aboard, options.accepts_stale)?;
+        let mut gathering = Gathering::new(home, store, indexes, aboard, (options.accepts_stale, monitor))?;
         self.addressees.iter().for_each(|site| gathering.serve(site));
         let everyone = [None];
         let sites: Vec<Option<&_>> = match self.addressees.is_empty() {

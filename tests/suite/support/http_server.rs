@@ -47,6 +47,8 @@ pub(crate) enum Fault {
     ClaimsGzip,
     /// Answers 302 to this address.
     Redirect(String),
+    /// Answers 302 to this address with a text that has neither a length nor an end.
+    RedirectOpen(String),
     /// Answers with this status and a short text.
     Status(u16),
     /// Answers 503 with `Retry-After` in seconds.
@@ -310,6 +312,11 @@ fn decide(asked: &Asked, shared: &Shared) -> Answer {
             let mut answer = page(302, "text/plain", "elsewhere\n");
             answer.headers.push(format!("Location: {location}"));
             answer
+        }
+        Some(Fault::RedirectOpen(location)) => {
+            let mut answer = page(302, "text/plain", "elsewhere\n");
+            answer.headers.push(format!("Location: {location}"));
+            Answer { has_length: false, fault: Some(Fault::StallAfter(4)), ..answer }
         }
         _ => file_answer(asked, shared, fault).unwrap_or_else(|| page(404, "text/plain", "not found\n")),
     }
