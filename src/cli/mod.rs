@@ -3,7 +3,6 @@
 mod caches;
 mod commands;
 mod context;
-mod counted;
 mod line;
 mod meter;
 mod output;

@@ -1,7 +1,7 @@
 //! Two that refresh one registry do so one after the other: the second one finds what the first one brought.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::disk::{DiskError, Lock};
 use crate::error::ErrorKind;
@@ -11,9 +11,7 @@ use crate::registry::RegistryError;
 
 use super::error::{Error, Result};
 use super::line::Line;
-
-/// How often a waiting command looks whether the other one has ended.
-const TICK: Duration = Duration::from_millis(100);
+use super::site::Queue;
 
 /// Does what needs the lock of a registry; where another localml holds it, says so and waits, as long as user and clock
 /// let it. The outer error says that they did not.
@@ -29,17 +27,12 @@ pub(super) fn in_turn<T>(
     let end = line.time_left().and_then(|left| Instant::now().checked_add(left));
     let watch = Until { monitor, is_over: move || has_come(end) };
     let path = folder.join(".lock");
-    let mut is_told = false;
+    let mut queue = Queue::new(&watch, format!("another localml is refreshing `{name}`"));
     loop {
         while is_taken(&path) {
-            if !is_told {
-                monitor.note(&format!("another localml is refreshing `{name}`; waiting for it to end"));
-                is_told = true;
-            }
-            if watch.is_cancelled() {
+            if !queue.waits() {
                 return Err(given_up(name, watch.is_reason()));
             }
-            std::thread::sleep(TICK);
         }
         // Another one may have been quicker.
         match deed() {

@@ -61,18 +61,39 @@ const TICK: Duration = Duration::from_millis(100);
 /// # Errors
 /// As `lock`, once the user stops the waiting.
 pub(super) fn lock_in_turn(home: &Home, monitor: &dyn Monitor) -> Result<Lock> {
-    let mut is_told = false;
+    let mut queue = Queue::new(monitor, "another localml is changing this home".into());
     loop {
         match Lock::acquire(&home.lock()) {
-            Err(DiskError::Locked { .. }) if !monitor.is_cancelled() => {
-                if !is_told {
-                    monitor.note("another localml is changing this home; waiting for it to end");
-                    is_told = true;
-                }
-                std::thread::sleep(TICK);
-            }
+            Err(DiskError::Locked { .. }) if queue.waits() => {}
             outcome => return outcome.map_err(|error| explained(home, error)),
         }
+    }
+}
+
+/// Waits for another localml, and says so once.
+pub(super) struct Queue<'a> {
+    monitor: &'a dyn Monitor,
+    /// What the other one does.
+    what: String,
+    is_told: bool,
+}
+
+impl<'a> Queue<'a> {
+    pub(super) fn new(monitor: &'a dyn Monitor, what: String) -> Self {
+        Self { monitor, what, is_told: false }
+    }
+
+    /// Waits a moment; false, at once, when the user stops the waiting.
+    pub(super) fn waits(&mut self) -> bool {
+        if self.monitor.is_cancelled() {
+            return false;
+        }
+        if !self.is_told {
+            self.monitor.note(&format!("{}; waiting for it to end", self.what));
+            self.is_told = true;
+        }
+        std::thread::sleep(TICK);
+        true
     }
 }
 

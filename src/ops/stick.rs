@@ -8,7 +8,7 @@ use crate::bundle::{self, BundleId, FileHealth, Remark, SiteId, Stick};
 use crate::error::ErrorKind;
 use crate::home::Home;
 use crate::package::PackageRef;
-use crate::progress::Monitor;
+use crate::progress::{Monitor, counted};
 
 use super::error::{Error, Result};
 use super::removable;
@@ -163,13 +163,11 @@ pub(super) fn nothing_on(stick: &Stick, folder: &Path) -> Error {
 
 /// How many letters of sites there are, in words.
 pub fn letters_in_words(num_requests: usize, num_receipts: usize) -> String {
-    let count = |number: usize, one: &str| match number {
-        1 => format!("1 {one}"),
-        _ => format!("{number} {one}s"),
-    };
     match (num_requests, num_receipts) {
-        (requests, 0) => count(requests, "request"),
-        (0, receipts) => count(receipts, "receipt"),
-        (requests, receipts) => format!("{} and {}", count(requests, "request"), count(receipts, "receipt")),
+        (requests, 0) => counted(requests, "request"),
+        (0, receipts) => counted(receipts, "receipt"),
+        (requests, receipts) => {
+            format!("{} and {}", counted(requests, "request"), counted(receipts, "receipt"))
+        }
     }
 }

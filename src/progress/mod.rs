@@ -1,9 +1,11 @@
 //! How long work speaks upward: a terminal, a server and a test each listen in their own way.
 
+mod counted;
 mod size;
 
 use std::time::Instant;
 
+pub use counted::counted;
 pub use size::size;
 
 /// What a task counts.

@@ -162,18 +162,7 @@ impl Store {
 mod tests {
     use super::*;
     use crate::disk::StagingFile;
-    use crate::store::Folders;
-
-    pub(crate) fn store_in(root: &std::path::Path) -> Store {
-        Store::open(Folders {
-            blobs: root.join("blobs"),
-            pieces: root.join("pieces"),
-            packages: root.join("packages"),
-            installed: root.join("installed"),
-            fetched: root.join("fetched"),
-            previous: root.join("previous"),
-        })
-    }
+    use crate::store::samples::store_in;
 
     fn staged(root: &std::path::Path, bytes: &[u8]) -> Staged {
         let file = StagingFile::open(&root.join("staging/x")).expect("a temp folder");

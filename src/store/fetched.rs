@@ -100,36 +100,11 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Sha256;
-    use crate::disk::StagingFile;
-    use crate::package::Manifest;
-    use crate::store::{Folders, Origin};
-
-    fn store_in(root: &Path) -> Store {
-        let at = |name: &str| root.join(name);
-        Store::open(Folders {
-            blobs: at("blobs"),
-            pieces: at("pieces"),
-            packages: at("packages"),
-            installed: at("installed"),
-            fetched: at("fetched"),
-            previous: at("previous"),
-        })
-    }
+    use crate::store::samples::{self, store_in};
 
     /// A build of `mod` with one file, whose bytes are put into the store.
     fn build(store: &Store, root: &Path, version: &str, variant: &str) -> Installed {
-        let content = format!("{version} {variant}");
-        let digest = Sha256::of(content.as_bytes());
-        let file = StagingFile::open(&root.join("staged")).expect("room");
-        file.write_at(content.as_bytes(), 0).expect("room");
-        store.adopt(&file.finish(digest, content.len() as u64), &digest).expect("as promised");
-        let manifest = Manifest::from_toml(&format!(
-            "[package]\nname = \"mod\"\nversion = \"{version}\"\nkind = \"knowledge\"\ntitle = \"T\"\nlicense = \"MIT\"\n[[variant]]\nid = \"{variant}\"\n[[variant.file]]\npath = \"a.md\"\nsize_bytes = {}\nsha256 = \"{digest}\"\n",
-            content.len()
-        ));
-        let variant = variant.parse().expect("an id");
-        Installed::new(manifest.expect("complete"), variant, Origin::Catalog, 7)
+        samples::package(store, root, ["mod", version, variant], &format!("{version} {variant}"), 7)
     }
 
     fn builds(packages: &[Installed]) -> Vec<String> {

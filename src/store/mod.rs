@@ -19,6 +19,8 @@ mod hashing;
 mod installed;
 mod names;
 mod previous;
+#[cfg(test)]
+mod samples;
 mod unreadable;
 mod verify;
 

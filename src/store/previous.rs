@@ -139,35 +139,12 @@ fn is_of(path: &Path, name: &Name) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::StagingFile;
-    use crate::package::Manifest;
-    use crate::store::{Folders, Origin};
+    use crate::store::samples::{self, store_in};
 
-    fn store_in(root: &std::path::Path) -> Store {
-        let at = |name: &str| root.join(name);
-        Store::open(Folders {
-            blobs: at("blobs"),
-            pieces: at("pieces"),
-            packages: at("packages"),
-            installed: at("installed"),
-            fetched: at("fetched"),
-            previous: at("previous"),
-        })
-    }
-
-    /// A package of one file, whose bytes are put into the store.
+    /// A version of `book` with one file, whose bytes are put into the store.
     fn package(store: &Store, root: &std::path::Path, version: &str, content: &str) -> Installed {
-        let digest = Sha256::of(content.as_bytes());
-        let file = StagingFile::open(&root.join("staged")).expect("room");
-        file.write_at(content.as_bytes(), 0).expect("room");
-        store.adopt(&file.finish(digest, content.len() as u64), &digest).expect("as promised");
-        let manifest = Manifest::from_toml(&format!(
-            "[package]\nname = \"book\"\nversion = \"{version}\"\nkind = \"knowledge\"\ntitle = \"T\"\nlicense = \"MIT\"\n[[variant]]\nid = \"md\"\n[[variant.file]]\npath = \"a.md\"\nsize_bytes = {}\nsha256 = \"{digest}\"\n",
-            content.len()
-        ));
         let seconds = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
-        let variant = "md".parse().expect("an id");
-        Installed::new(manifest.expect("complete"), variant, Origin::Catalog, seconds)
+        samples::package(store, root, ["book", version, "md"], content, seconds)
     }
 
     fn versions(packages: &[Installed]) -> Vec<String> {

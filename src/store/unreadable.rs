@@ -58,35 +58,11 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::digest::Sha256;
-    use crate::disk::StagingFile;
-    use crate::package::Manifest;
-    use crate::store::{Folders, Origin};
-
-    fn store_in(root: &std::path::Path) -> Store {
-        let at = |name: &str| root.join(name);
-        Store::open(Folders {
-            blobs: at("blobs"),
-            pieces: at("pieces"),
-            packages: at("packages"),
-            installed: at("installed"),
-            fetched: at("fetched"),
-            previous: at("previous"),
-        })
-    }
+    use crate::store::samples::{self, store_in};
 
     /// Installs a package of one file that holds its version.
     fn install(store: &Store, root: &std::path::Path, name: &str, version: &str) -> Installed {
-        let digest = Sha256::of(version.as_bytes());
-        let file = StagingFile::open(&root.join("staged")).expect("room");
-        file.write_at(version.as_bytes(), 0).expect("room");
-        store.adopt(&file.finish(digest, version.len() as u64), &digest).expect("as promised");
-        let manifest = Manifest::from_toml(&format!(
-            "[package]\nname = \"{name}\"\nversion = \"{version}\"\nkind = \"knowledge\"\ntitle = \"T\"\nlicense = \"MIT\"\n[[variant]]\nid = \"md\"\n[[variant.file]]\npath = \"a.md\"\nsize_bytes = {}\nsha256 = \"{digest}\"\n",
-            version.len()
-        ));
-        let variant = "md".parse().expect("an id");
-        let package = Installed::new(manifest.expect("complete"), variant, Origin::Catalog, 1);
+        let package = samples::package(store, root, [name, version, "md"], version, 1);
         store.record(&package).expect("whole");
         package
     }
@@ -99,7 +75,7 @@ mod tests {
         install(&store, root, "sml", "1.0.0");
         install(&store, root, "sml", "2.0.0");
         let book = install(&store, root, "book", "3.0.0");
-        let (record, _) = only(record_of_before(root));
+        let record = only(record_of_before(root));
         fs::write(&record, b"").expect("room");
         assert_eq!(store.damaged_previous().len(), 1);
         assert_eq!(store.remove(&book).expect("sound itself"), 5);
@@ -133,8 +109,8 @@ mod tests {
         super::super::installed::record_paths(&root.join("previous"))
     }
 
-    fn only(mut paths: Vec<std::path::PathBuf>) -> (std::path::PathBuf, ()) {
+    fn only(mut paths: Vec<std::path::PathBuf>) -> std::path::PathBuf {
         assert_eq!(paths.len(), 1);
-        (paths.remove(0), ())
+        paths.remove(0)
     }
 }

@@ -10,7 +10,7 @@ use super::judge::{
 };
 use super::local;
 use super::lull::Lull;
-use super::network::{Network, out_of_budget};
+use super::network::{Network, out_of_budget, pay_ahead};
 use super::pace::Pace;
 use super::part::{Part, Step};
 use super::reply::{Ask, Body, Chunk, Expected, Head, Next, Reply};
@@ -275,7 +275,7 @@ impl Attempt<'_> {
             match stream.next(moved) {
                 Next::Chunk(chunk) => {
                     lull.is_over();
-                    self.pay_ahead()?;
+                    pay_ahead(self.network)?;
                     let count = (chunk.bytes.len() as u64).min(until - position);
                     let here = Here { source, position, begin, is_whole };
                     pace.add(count);
@@ -285,12 +285,8 @@ impl Attempt<'_> {
                     stream.settle(count, self)?;
                 }
                 Next::Waiting => {
-                    self.pay_ahead()?;
-                    // What the user holds back is no silence.
-                    match self.network.is_some_and(Network::is_held_back) {
-                        true => lull.is_over(),
-                        false => lull.goes_on(self.monitor),
-                    }
+                    pay_ahead(self.network)?;
+                    lull.goes_on_over(self.network, self.monitor);
                 }
                 Next::End => return Err(cut_short(source)),
                 Next::Failed(failure) => return Err(failure),
@@ -321,10 +317,6 @@ impl Attempt<'_> {
             Some(end) => until.min(end),
             None => until,
         }
-    }
-
-    fn pay_ahead(&self) -> Result<(), Failure> {
-        self.network.map_or(Ok(()), |network| network.toll().book_ahead()).map_err(Failure::stop)
     }
 
     fn accept(&self, here: &Here<'_>, mut chunk: Chunk, moved: &mut Moved) -> Result<(), Failure> {
@@ -417,7 +409,7 @@ impl Stream {
                     self.first.push_back(chunk);
                 }
                 Next::Waiting => {
-                    attempt.pay_ahead()?;
+                    pay_ahead(attempt.network)?;
                     lull.goes_on(attempt.monitor);
                 }
                 // `next` says so again.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::network::Network;
 use crate::progress::Monitor;
 
 /// After so long without a byte the user is told ...
@@ -31,6 +32,14 @@ impl<'a> Lull<'a> {
             let seconds = elapsed.as_secs();
             monitor.note(&format!("nothing has come from `{}` for {seconds} s; still waiting", self.address));
             self.tell_after = elapsed + NEWS_EVERY;
+        }
+    }
+
+    /// As `goes_on`, in a body; what the user holds back is no silence.
+    pub(super) fn goes_on_over(&mut self, network: Option<&Network>, monitor: &dyn Monitor) {
+        match network.is_some_and(Network::is_held_back) {
+            true => self.is_over(),
+            false => self.goes_on(monitor),
         }
     }
 

@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::clients::Clients;
 use super::error::{Result, TransferError};
 use super::exchange::Exchange;
+use super::judge::Failure;
 use super::options::Options;
 use super::rate::Bucket;
 use super::reply::{Ask, HttpBody};
@@ -105,6 +106,11 @@ impl Drop for Network {
             let _ = thread.join();
         }
     }
+}
+
+/// Sees to it that what comes next is paid for in advance; without a network nothing is.
+pub(super) fn pay_ahead(network: Option<&Network>) -> std::result::Result<(), Failure> {
+    network.map_or(Ok(()), |network| network.toll().book_ahead()).map_err(Failure::stop)
 }
 
 pub(super) fn unusable(error: &dyn std::error::Error) -> TransferError {

@@ -9,7 +9,7 @@ use super::error::{Result, TransferError, host_of, shown};
 use super::fetch::wait_for;
 use super::judge::{Failure, Remedy, is_page_name, is_page_type, looks_like_a_page, portal, refuse_status};
 use super::lull::Lull;
-use super::network::Network;
+use super::network::{Network, pay_ahead};
 use super::options::Options;
 use super::outage::Outage;
 use super::reply::{Ask, Body, Head, Next, Validator};
@@ -224,10 +224,6 @@ impl SmallErrand<'_> {
         bytes: &mut Vec<u8>,
     ) -> std::result::Result<(), Failure> {
         let mut lull = Lull::new(&source.address);
-        let book_ahead = || {
-            let booked = self.network.map_or(Ok(()), |network| network.toll().book_ahead());
-            booked.map_err(Failure::stop)
-        };
         loop {
             if self.monitor.is_cancelled() {
                 return Err(Failure::stop(stopped()));
@@ -235,15 +231,12 @@ impl SmallErrand<'_> {
             match body.next() {
                 Next::Chunk(chunk) => {
                     lull.is_over();
-                    book_ahead()?;
+                    pay_ahead(self.network)?;
                     bytes.extend_from_slice(&chunk.bytes);
                 }
                 Next::Waiting => {
-                    book_ahead()?;
-                    // What the user holds back is no silence.
-                    if !self.network.is_some_and(Network::is_held_back) {
-                        lull.goes_on(self.monitor);
-                    }
+                    pay_ahead(self.network)?;
+                    lull.goes_on_over(self.network, self.monitor);
                 }
                 Next::Failed(failure) => return Err(failure),
                 Next::End => return Ok(()),

@@ -1,5 +1,6 @@
 //! The real program killed in export and import at random moments, on plain folders.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -72,9 +73,13 @@ fn an_import_that_is_killed_leaves_each_package_as_it_was_or_as_it_should_be() {
     }
 }
 
-#[test]
-fn a_first_export_that_is_killed_is_nothing_yet_and_is_then_completed() {
-    let scene = Scene::new(5 << 20);
+/// Kills exports to a stick again and again, each time as `before` leaves it, until there are enough; each is then
+/// completed. `check` looks at the stick after each kill; the record of a completed one is of this generation.
+fn kill_exports(
+    (what, scene, before): (&str, &Scene, &str),
+    (seed, least_kills, generation): (u64, u64, u64),
+    check: impl Fn(&Path, u64),
+) {
     let stick = scene.sandbox.path("killed-stick");
     let command = || {
         let mut command = scene.sandbox.command("cafe");
@@ -82,55 +87,45 @@ fn a_first_export_that_is_killed_is_nothing_yet_and_is_then_completed() {
         command
     };
     let fresh = || {
-        let _ = std::fs::remove_dir_all(&stick);
-        copy_tree(&scene.sandbox.path("asked"), &stick);
+        if stick.exists() {
+            std::fs::remove_dir_all(&stick).unwrap();
+        }
+        copy_tree(&scene.sandbox.path(before), &stick);
     };
     fresh();
-    let mut killer = Killer::new(3, command());
+    let mut killer = Killer::new(seed, command());
     let mut round = 0;
-    while killer.num_kills < rounds(30, 300) {
+    while killer.num_kills < least_kills {
         fresh();
         for _ in 0..=killer.dice.below(3) {
             killer.kill(command());
-            // The receipt goes to a copy: nothing has arrived.
-            let visit = scene.sandbox.path("visit");
-            let _ = std::fs::remove_dir_all(&visit);
-            copy_tree(&stick, &visit);
-            keep(scene.check_first(&visit), round);
+            check(&stick, round);
         }
         let again = scene.export(&stick);
         assert_eq!(again.code, Some(0), "in round {round}: {again:?}");
-        keep(scene.check_stick(&stick, 1), round);
+        keep(scene.check_stick(&stick, generation), round);
         keep(scene.check_brings_all(&stick, "after-kills"), round);
         round += 1;
-        say("first exports", killer.num_kills, round);
+        say(what, killer.num_kills, round);
     }
+}
+
+#[test]
+fn a_first_export_that_is_killed_is_nothing_yet_and_is_then_completed() {
+    let scene = Scene::new(5 << 20);
+    kill_exports(("first exports", &scene, "asked"), (3, rounds(30, 300), 1), |stick, round| {
+        // The receipt goes to a copy: nothing has arrived.
+        let visit = scene.sandbox.path("visit");
+        let _ = std::fs::remove_dir_all(&visit);
+        copy_tree(stick, &visit);
+        keep(scene.check_first(&visit), round);
+    });
 }
 
 #[test]
 fn an_export_that_is_killed_leaves_the_old_bundle_or_the_new_one_whole() {
     let scene = Scene::new(5 << 20);
-    let stick = scene.sandbox.path("killed-stick");
-    let command = || {
-        let mut command = scene.sandbox.command("cafe");
-        command.args(["--offline", "export", stick.to_str().unwrap(), "--volume-size", "5MiB"]);
-        command
-    };
-    copy_tree(&scene.sandbox.path("first"), &stick);
-    let mut killer = Killer::new(2, command());
-    let mut round = 0;
-    while killer.num_kills < rounds(50, 500) {
-        std::fs::remove_dir_all(&stick).unwrap();
-        copy_tree(&scene.sandbox.path("first"), &stick);
-        for _ in 0..=killer.dice.below(3) {
-            killer.kill(command());
-            keep(scene.check_stick(&stick, 1), round);
-        }
-        let again = scene.export(&stick);
-        assert_eq!(again.code, Some(0), "in round {round}: {again:?}");
-        keep(scene.check_stick(&stick, 2), round);
-        keep(scene.check_brings_all(&stick, "after-kills"), round);
-        round += 1;
-        say("exports", killer.num_kills, round);
-    }
+    kill_exports(("exports", &scene, "first"), (2, rounds(50, 500), 2), |stick, round| {
+        keep(scene.check_stick(stick, 1), round);
+    });
 }

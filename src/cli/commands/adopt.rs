@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use crate::cli::caches;
 use crate::cli::context::Context;
-use crate::cli::counted::counted;
 use crate::cli::report::Outcome;
 use crate::cli::table::table;
 use crate::cli::terminal::size;
@@ -14,6 +13,7 @@ use crate::ops::{
     adopt_scan,
 };
 use crate::package::{Kind, Name};
+use crate::progress::counted;
 
 /// Take a local file as a package, or find files that other programs hold
 ///

@@ -1,11 +1,11 @@
 //! `localml list`.
 
 use crate::cli::context::Context;
-use crate::cli::counted::counted;
 use crate::cli::report::Outcome;
 use crate::cli::table::table;
 use crate::cli::terminal::size;
 use crate::ops::{Error, ListReport, ListedMembers, ListedPackage, OutdatedReport, list, outdated};
+use crate::progress::counted;
 
 use super::upgrade::{blocked, newer_versions};
 

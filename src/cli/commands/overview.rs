@@ -1,11 +1,11 @@
 //! Bare `localml`: what this PC has, and which command comes next.
 
 use crate::cli::context::Context;
-use crate::cli::counted::counted;
 use crate::cli::report::Outcome;
 use crate::cli::table::columns;
 use crate::cli::terminal::size;
 use crate::ops::{Error, NextCommand, OverviewReport, overview};
+use crate::progress::counted;
 
 pub(super) fn run(context: &Context) -> Result<Outcome, Error> {
     context.output.show(&overview(&context.home)?, text);

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use crate::cli::context::Context;
-use crate::cli::counted::counted;
 use crate::cli::report::Outcome;
 use crate::cli::terminal::size;
 use crate::error::ErrorKind;
@@ -11,6 +10,7 @@ use crate::ops::{
     CleanOptions, CleanReport, Error, RuntimeVerdict, StickReport, StickVerifyReport, letters_in_words,
     stick_clean, stick_info, stick_verify,
 };
+use crate::progress::counted;
 
 /// Look at a stick, verify it, or take off it what has arrived
 #[derive(Debug, clap::Args)]

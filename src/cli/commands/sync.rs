@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use crate::cli::context::Context;
-use crate::cli::counted::counted;
 use crate::cli::line::{LineArgs, story};
 use crate::cli::report::Outcome;
 use crate::cli::table::table;
@@ -14,6 +13,7 @@ use crate::ops::{
     SyncReport, Synced, SyncedPackage, UnmetWish, sync, sync_list,
 };
 use crate::package::PackageRef;
+use crate::progress::counted;
 
 use super::sites::site_name;
 use super::upgrade::stays;

@@ -1,7 +1,7 @@
 //! A number and what it counts, in one or in many.
 
 /// `1 file`, `2 files`; for words whose plural only gets an `s`.
-pub(super) fn counted(count: usize, what: &str) -> String {
+pub fn counted(count: usize, what: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };
     format!("{count} {what}{ending}")
 }
